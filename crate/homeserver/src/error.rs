@@ -1,0 +1,62 @@
+//! Why a request could not be served. `hearth-api` maps each cause to its status and errcode.
+
+use hearth_storage::StoreError;
+
+/// Why a request could not be served, by cause.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The requester may not do this. `M_FORBIDDEN`, 403.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The thing is not there. `M_NOT_FOUND`, 404.
+    #[error("{0}")]
+    NotFound(String),
+    /// A parameter is malformed or out of range. `M_INVALID_PARAM`, 400.
+    #[error("{0}")]
+    InvalidParam(String),
+    /// A required parameter is missing. `M_MISSING_PARAM`, 400.
+    #[error("{0}")]
+    MissingParam(String),
+    /// Well-formed JSON of the wrong shape. `M_BAD_JSON`, 400.
+    #[error("{0}")]
+    BadJson(String),
+    /// The access token is not known. `M_UNKNOWN_TOKEN`, 401.
+    #[error("the access token is not known")]
+    UnknownToken,
+    /// The user name is taken. `M_USER_IN_USE`, 400.
+    #[error("the user name is taken")]
+    UserInUse,
+    /// The user name breaks the grammar. `M_INVALID_USERNAME`, 400.
+    #[error("{0}")]
+    InvalidUsername(String),
+    /// The alias is taken. `M_ROOM_IN_USE`, 400 (409 in the directory).
+    #[error("the room alias is taken")]
+    RoomInUse,
+    /// The initial state of a new room is not allowed. `M_INVALID_ROOM_STATE`, 400.
+    #[error("{0}")]
+    InvalidRoomState(String),
+    /// The room version is not known here. `M_UNSUPPORTED_ROOM_VERSION`, 400.
+    #[error("room version {0} is not supported")]
+    UnsupportedRoomVersion(String),
+    /// The other side does not know the room's version. `M_INCOMPATIBLE_ROOM_VERSION`, 400.
+    #[error("the requesting server does not support room version {0}")]
+    IncompatibleRoomVersion(String),
+    /// A restricted join needs another resident server. `M_UNABLE_TO_AUTHORISE_JOIN`, 400.
+    #[error("{0}")]
+    UnableToAuthoriseJoin(String),
+    /// The request or event is too large. `M_TOO_LARGE`, 413.
+    #[error("{0}")]
+    TooLarge(String),
+    /// A request of another server is not signed as it must be. `M_UNAUTHORIZED`, 401.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// No other server gave an answer. `M_UNKNOWN`, 502.
+    #[error("{0}")]
+    Unreachable(String),
+    /// Storage is full or closed, or failed. `M_UNKNOWN`, 500; full: 507 `M_RESOURCE_LIMIT_EXCEEDED`.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Stored data cannot be read: a defect. `M_UNKNOWN`, 500.
+    #[error("stored data is damaged: {0}")]
+    Damaged(String),
+}
