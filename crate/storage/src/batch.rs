@@ -63,6 +63,11 @@ impl WriteBatch {
         &self.ops
     }
 
+    /// The writes, in order, by value.
+    pub fn into_ops(self) -> Vec<WriteOp> {
+        self.ops
+    }
+
     /// The durability that the commit waits for.
     pub fn durability(&self) -> Durability {
         self.durability

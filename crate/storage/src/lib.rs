@@ -6,12 +6,14 @@
 
 mod batch;
 mod error;
+mod memory;
 mod platform;
 mod range;
 mod table;
 
 pub use batch::{Durability, WriteBatch, WriteOp};
 pub use error::StoreError;
+pub use memory::MemoryStore;
 pub use platform::{BoxFuture, MaybeSend, MaybeSync};
 pub use range::{Direction, KeyRange, prefix_end};
 pub use table::Table;
