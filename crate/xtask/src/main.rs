@@ -1,2 +1,74 @@
-//! x
-fn main() {}
+//! Every developer command of Hearth: `cargo xtask <command>`.
+//!
+//! `serve` and `test` need nothing done first: they set up what is missing.
+
+mod app;
+mod bench;
+mod browser;
+mod check;
+mod command;
+mod config;
+mod npm;
+mod routes;
+mod serve;
+mod setup;
+mod size;
+mod test;
+mod wasm_target;
+mod wasm_tools;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer commands of Hearth")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing: wasm target, wasm-bindgen, npm packages, a browser for the tests
+    Setup,
+    /// Build the web app (wasm, service worker, client) into target/app
+    Build,
+    /// Set up, build, and serve the app and a relay on localhost
+    Serve {
+        /// Address to listen on
+        #[arg(long, default_value = "127.0.0.1:8008")]
+        listen: String,
+    },
+    /// Set up and run every test
+    Test {
+        /// Only the named parts: format, lint, native, wasm, web, e2e
+        parts: Vec<test::Part>,
+    },
+    /// Format all code
+    Fmt,
+    /// Lint all code
+    Lint,
+    /// Print the sizes of the web app, and fail above the budget in wasm-pack.toml
+    Size,
+    /// Print METHOD /path for each route of the router
+    Routes,
+    /// Measure the app in a browser
+    Bench {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Setup => setup::everything(),
+        Command::Build => setup::for_build().and_then(|()| app::build(app::Kind::Release)),
+        Command::Serve { listen } => serve::start(&listen),
+        Command::Test { parts } => test::all(&parts),
+        Command::Fmt => check::format(),
+        Command::Lint => setup::for_build().and_then(|()| check::lint()),
+        Command::Size => size::print(),
+        Command::Routes => routes::print(),
+        Command::Bench { json } => bench::measure(json),
+    }
+}

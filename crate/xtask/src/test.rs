@@ -1,0 +1,98 @@
+//! `cargo xtask test`: every test, in the order in which failures are cheapest to see.
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use crate::{
+    app, browser, check,
+    command::{cargo, find, run, target},
+    config, npm,
+    npm::script,
+    setup,
+    wasm_target::cargo_wasm,
+    wasm_tools::{self, TEST_RUNNER},
+};
+
+/// A part of the tests.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// rustfmt
+    Format,
+    /// clippy, ESLint, TypeScript
+    Lint,
+    /// Rust tests of this machine
+    Native,
+    /// Rust tests in a browser's service worker
+    Wasm,
+    /// Unit tests of the web client
+    Web,
+    /// Two browsers, a relay and a native homeserver
+    E2e,
+}
+
+/// Sets up and runs `parts`; all of them if none is named.
+pub fn all(parts: &[Part]) -> Result<()> {
+    setup::everything()?;
+    let chosen = if parts.is_empty() {
+        Part::value_variants()
+    } else {
+        parts
+    };
+    for part in chosen {
+        eprintln!(
+            "\n== {} ==",
+            part.to_possible_value()
+                .map(|value| value.get_name().to_owned())
+                .unwrap_or_default()
+        );
+        run_part(*part)?;
+    }
+    Ok(())
+}
+
+fn run_part(part: Part) -> Result<()> {
+    match part {
+        Part::Format => check::is_formatted(),
+        Part::Lint => check::lint(),
+        Part::Native => run(cargo().args(["test", "--quiet", "--workspace"])),
+        Part::Wasm => wasm(),
+        Part::Web => web(),
+        Part::E2e => end_to_end(),
+    }
+}
+
+/// Runs the suites in `tests/` of the crates named in wasm-pack.toml.
+fn wasm() -> Result<()> {
+    let driver = find("chromedriver").context("chromedriver is missing")?;
+    for package in config::read()?.test.packages {
+        run(cargo_wasm("test")?
+            .args(["--package", &package, "--tests"])
+            .env(
+                "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER",
+                wasm_tools::path(TEST_RUNNER)?,
+            )
+            .env("CHROMEDRIVER", &driver))?;
+    }
+    Ok(())
+}
+
+fn web() -> Result<()> {
+    for folder in ["www", "service-worker"] {
+        npm::ensure(folder)?;
+        run(&mut script(folder, "test"))?;
+    }
+    Ok(())
+}
+
+fn end_to_end() -> Result<()> {
+    app::build(app::Kind::Test)?;
+    run(cargo().args(["build", "--quiet", "--package", "hearth-node"]))?;
+    let mut tests = script("tests", "test");
+    tests
+        .env("HEARTH_APP", app::folder(app::Kind::Test)?)
+        .env("HEARTH_NODE", target("debug/hearth-node"));
+    if let Some(path) = browser::executable() {
+        tests.env("CHROMIUM", path);
+    }
+    run(&mut tests)
+}
