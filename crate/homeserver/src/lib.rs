@@ -3,10 +3,21 @@
 //! It is async over the seams of [`seams`]: a store, outbound federation, a clock, randomness and a way to
 //! spawn tasks. It does *not* know HTTP servers, libp2p, browsers or sockets; whoever embeds it brings those.
 
+pub mod config;
 pub mod error;
+pub mod federation;
+pub mod homeserver;
 pub mod identity;
+pub mod log;
+pub mod rooms;
 pub mod seams;
 
+pub use config::Config;
 pub use error::Error;
+pub use homeserver::Homeserver;
 pub use identity::Identity;
+pub use log::{Log, LogEntry};
 pub use seams::{Clock, Federation, FederationError, Rng, Seams, Spawner};
+
+/// A JSON object.
+pub type JsonObject = serde_json::Map<String, serde_json::Value>;

@@ -1,0 +1,21 @@
+//! What the owner of a homeserver may choose.
+
+use ruma_common::RoomVersionId;
+
+/// Settings of a homeserver.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Whether anybody who reaches the client API may make an account.
+    pub open_registration: bool,
+    /// The version of rooms made here when the request names none.
+    pub default_room_version: RoomVersionId,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            open_registration: true,
+            default_room_version: RoomVersionId::V12,
+        }
+    }
+}

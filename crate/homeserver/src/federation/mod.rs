@@ -1,0 +1,17 @@
+//! The Server-Server API, both sides: what other homeservers ask of this one, and what it asks of them.
+//!
+//! Functions that answer another server take its name as `origin`, which [`request`] has proven. Their
+//! arguments and answers are JSON as the spec has it. Everything that comes in is bounded here.
+
+pub mod backfill;
+pub mod event;
+pub mod inbound;
+pub mod invite;
+pub mod join;
+pub mod keys;
+pub mod leave;
+pub mod missing_events;
+pub mod query;
+pub mod request;
+pub mod sender;
+pub mod state;

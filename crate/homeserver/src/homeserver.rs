@@ -1,0 +1,108 @@
+//! The homeserver: what every request and task is given.
+//!
+//! Its functions are written beside the noun that they are about: `rooms/create.rs`, `federation/inbound.rs` …
+//! This file only opens it and answers who it is.
+
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicU64, Ordering},
+};
+
+use hearth_storage::BoxFuture;
+use ruma_common::{OwnedServerName, ServerName, UserId};
+
+use crate::{
+    Config, Error, Identity, Seams, federation::sender::Outbox, log::Log, rooms::memberships::UserRooms,
+    rooms::room::RoomCache,
+};
+
+/// One Matrix homeserver.
+pub struct Homeserver {
+    /// The platform it runs on.
+    pub seams: Seams,
+    /// Its signing key and name.
+    pub identity: Identity,
+    /// What its owner chose.
+    pub config: Config,
+    /// The stream that `/sync` follows.
+    pub log: Log,
+    pub(crate) rooms: RoomCache,
+    pub(crate) user_rooms: UserRooms,
+    pub(crate) outbox: Outbox,
+    server_name: OwnedServerName,
+    /// The newest timestamp given to an event.
+    newest_timestamp: AtomicU64,
+    this: Weak<Self>,
+}
+
+impl Homeserver {
+    /// Opens the homeserver whose data is in `seams.store`, and starts sending what is still queued.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store fails, [`Error::Damaged`] if stored data or the server name is unreadable.
+    pub async fn open(seams: Seams, identity: Identity, config: Config) -> Result<Arc<Self>, Error> {
+        let log = Log::open(seams.store.clone(), seams.spawner.clone()).await?;
+        let server_name = ServerName::parse(identity.server_name())
+            .map_err(|error| Error::Damaged(format!("server name: {error}")))?;
+        let user_rooms = UserRooms::load(&*seams.store).await?;
+        let outbox = Outbox::load(&*seams.store).await?;
+        let homeserver = Arc::new_cyclic(|this| Self {
+            seams,
+            identity,
+            config,
+            log,
+            rooms: RoomCache::default(),
+            user_rooms,
+            outbox,
+            server_name,
+            newest_timestamp: AtomicU64::new(0),
+            this: this.clone(),
+        });
+        homeserver.start_senders();
+        Ok(homeserver)
+    }
+
+    /// The name of this homeserver.
+    pub fn server_name(&self) -> &ServerName {
+        &self.server_name
+    }
+
+    /// Whether `user_id` is (or would be) an account of this homeserver.
+    pub fn is_local(&self, user_id: &UserId) -> bool {
+        user_id.server_name() == self.server_name
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub fn now(&self) -> u64 {
+        self.seams.clock.now()
+    }
+
+    /// A timestamp for a new event: now, but greater than any that was given before. No two events made here
+    /// share one, so two rooms made in the same millisecond have different create events, and so different ids.
+    pub(crate) fn event_timestamp(&self) -> u64 {
+        let now = self.now();
+        let step = |newest: u64| Some(now.max(newest + 1));
+        let newest = self
+            .newest_timestamp
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
+        newest.map_or(now, |newest| now.max(newest + 1))
+    }
+
+    /// `bytes` random bytes as hex digits: for ids and tokens.
+    pub fn random_id(&self, bytes: usize) -> String {
+        let mut random = vec![0; bytes];
+        self.seams.rng.fill(&mut random);
+        hex::encode(random)
+    }
+
+    /// Runs `task` beside the caller, with the homeserver, unless that is gone by then.
+    pub(crate) fn spawn<F>(&self, task: impl FnOnce(Arc<Self>) -> F)
+    where
+        F: Future<Output = ()> + hearth_storage::MaybeSend + 'static,
+    {
+        if let Some(homeserver) = self.this.upgrade() {
+            let task: BoxFuture<'static, ()> = Box::pin(task(homeserver));
+            self.seams.spawner.spawn(task);
+        }
+    }
+}

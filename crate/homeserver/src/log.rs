@@ -1,0 +1,334 @@
+//! The append-only stream that `/sync` and every other reader follow.
+//!
+//! One position is one thing that somebody may need to hear about. [`Log::commit`] writes entries in the same
+//! batch as the data they tell of, and shows them to readers only when that batch is durable: commit, then
+//! tell. A failed commit leaves a hole in the positions and blocks nobody. The log does *not* hold the data
+//! itself, and does not know who may see it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use event_listener::{Event, EventListener};
+use futures::channel::oneshot;
+use hearth_storage::{Direction, KeyRange, MaybeSend, Store, StoreError, Table, WriteBatch};
+use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Spawner};
+
+/// How many of the newest entries are kept in memory.
+const TAIL: usize = 4096;
+
+/// One thing that readers of the log may need to hear about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t")]
+pub enum LogEntry {
+    /// An event was appended live to the timeline of a room. Its timeline order is the entry's position.
+    #[serde(rename = "e")]
+    Event {
+        /// The room.
+        #[serde(rename = "r")]
+        room_id: OwnedRoomId,
+        /// The event.
+        #[serde(rename = "e")]
+        event_id: OwnedEventId,
+    },
+    /// The current state of a room changed without a timeline event: a joined room's state arrived, or state
+    /// resolution chose other events. Readers send the state again.
+    #[serde(rename = "s")]
+    State {
+        /// The room.
+        #[serde(rename = "r")]
+        room_id: OwnedRoomId,
+    },
+    /// The membership of a local user changed outside any timeline held here: a federated invite, the
+    /// rejection of one, or a room that was forgotten.
+    #[serde(rename = "i")]
+    Invite {
+        /// The local user.
+        #[serde(rename = "u")]
+        user_id: OwnedUserId,
+        /// The room.
+        #[serde(rename = "r")]
+        room_id: OwnedRoomId,
+    },
+    /// Account data of a local user changed.
+    #[serde(rename = "a")]
+    AccountData {
+        /// The user.
+        #[serde(rename = "u")]
+        user_id: OwnedUserId,
+        /// The room, or `None` for global account data.
+        #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+        room_id: Option<OwnedRoomId>,
+        /// The event type.
+        #[serde(rename = "k")]
+        kind: String,
+    },
+    /// A receipt of a user in a room moved.
+    #[serde(rename = "r")]
+    Receipt {
+        /// The room.
+        #[serde(rename = "r")]
+        room_id: OwnedRoomId,
+        /// Whose receipt it is.
+        #[serde(rename = "u")]
+        user_id: OwnedUserId,
+    },
+}
+
+/// The append-only stream. Cheap to clone; all clones are the same log.
+#[derive(Clone)]
+pub struct Log {
+    shared: Arc<Shared>,
+    spawner: Arc<dyn Spawner>,
+}
+
+struct Shared {
+    store: Arc<dyn Store>,
+    state: Mutex<Positions>,
+    changed: Event,
+}
+
+/// Which positions are taken, durable and visible.
+struct Positions {
+    /// The next position to hand out.
+    next: u64,
+    /// First positions of reservations that are neither committed nor given up.
+    in_flight: BTreeSet<u64>,
+    /// Durable positions above `current` that wait for an earlier reservation.
+    waiting: BTreeSet<u64>,
+    /// The greatest durable position below which nothing is in flight.
+    current: u64,
+    /// The newest durable entries. Complete above `tail_from`.
+    tail: BTreeMap<u64, LogEntry>,
+    /// Every durable entry above this position is in `tail`.
+    tail_from: u64,
+}
+
+impl Log {
+    /// Opens the log of `store`. Commits run as tasks of `spawner`, so that a caller that goes away in the
+    /// middle of one leaves nothing half-told.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store fails.
+    pub async fn open(store: Arc<dyn Store>, spawner: Arc<dyn Spawner>) -> Result<Self, Error> {
+        let last = store
+            .scan(Table::Stream, KeyRange::all(), Direction::Backward, 1)
+            .await?;
+        let current = match last.first() {
+            Some((key, _)) => position_of(key)?,
+            None => 0,
+        };
+        let positions = Positions {
+            next: current + 1,
+            in_flight: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            current,
+            tail: BTreeMap::new(),
+            tail_from: current,
+        };
+        let shared = Shared {
+            store,
+            state: Mutex::new(positions),
+            changed: Event::new(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            spawner,
+        })
+    }
+
+    /// The greatest position below which nothing is in flight. Readers may read up to it.
+    pub fn current(&self) -> u64 {
+        self.shared.positions().current
+    }
+
+    /// Completes at the next change of [`Log::current`]. Call it before reading `current`, to miss nothing.
+    pub fn listen(&self) -> EventListener {
+        self.shared.changed.listen()
+    }
+
+    /// Takes `count` positions. Needed where the data to be written contains its position; everyone else
+    /// calls [`Log::commit`].
+    pub fn reserve(&self, count: usize) -> Reservation {
+        let first = self.shared.positions().reserve(count as u64);
+        Reservation {
+            shared: self.shared.clone(),
+            spawner: self.spawner.clone(),
+            first,
+            open: true,
+        }
+    }
+
+    /// Commits `batch` with `entries` and then shows them to readers. Returns the position of the last entry.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store fails; then nothing is written and nothing is shown.
+    pub async fn commit(&self, batch: WriteBatch, entries: Vec<LogEntry>) -> Result<u64, Error> {
+        self.reserve(entries.len()).commit(batch, entries, || ()).await
+    }
+
+    /// At most `limit` entries after `from` up to and including `to`, in order.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store fails, [`Error::Damaged`] if an entry cannot be read.
+    pub async fn since(&self, from: u64, to: u64, limit: usize) -> Result<Vec<(u64, LogEntry)>, Error> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        if let Some(entries) = self.shared.positions().tail_since(from, to, limit) {
+            return Ok(entries);
+        }
+        let range = KeyRange::between((from + 1).to_be_bytes(), to.saturating_add(1).to_be_bytes());
+        let rows = self
+            .shared
+            .store
+            .scan(Table::Stream, range, Direction::Forward, limit)
+            .await?;
+        rows.into_iter()
+            .map(|(key, value)| Ok((position_of(&key)?, decode(&value)?)))
+            .collect()
+    }
+}
+
+/// Positions that were taken and not yet committed. Dropping it gives them up.
+pub struct Reservation {
+    shared: Arc<Shared>,
+    spawner: Arc<dyn Spawner>,
+    first: u64,
+    open: bool,
+}
+
+impl Reservation {
+    /// The first of the positions.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Commits `batch` with `entries` at the positions taken; then runs `publish` and shows the entries to
+    /// readers. It runs to its end even if the caller stops waiting. Returns the position of the last entry.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store fails; then nothing is written, `publish` is not run and nothing is shown.
+    pub async fn commit(
+        mut self,
+        mut batch: WriteBatch,
+        entries: Vec<LogEntry>,
+        publish: impl FnOnce() + MaybeSend + 'static,
+    ) -> Result<u64, Error> {
+        let entries = self.number(entries);
+        for (position, entry) in &entries {
+            batch.put(Table::Stream, position.to_be_bytes(), encode(entry)?);
+        }
+        let last = entries.last().map_or(self.first, |(position, _)| *position);
+        let (done, outcome) = oneshot::channel();
+        let spawner = self.spawner.clone();
+        spawner.spawn(Box::pin(async move {
+            let result = self.shared.store.commit(batch).await;
+            if result.is_ok() {
+                publish();
+                self.finish(entries);
+            }
+            // The caller may be gone; the commit stands all the same.
+            let _ = done.send(result);
+        }));
+        match outcome.await {
+            Ok(result) => Ok(result.map(|()| last)?),
+            Err(_) => Err(StoreError::Closed("the commit was abandoned".into()).into()),
+        }
+    }
+
+    fn number(&self, entries: Vec<LogEntry>) -> Vec<(u64, LogEntry)> {
+        (self.first..).zip(entries).collect()
+    }
+
+    fn finish(&mut self, entries: Vec<(u64, LogEntry)>) {
+        self.open = false;
+        self.shared.positions().finish(self.first, entries);
+        self.shared.changed.notify(usize::MAX);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.open {
+            self.shared.positions().give_up(self.first);
+            self.shared.changed.notify(usize::MAX);
+        }
+    }
+}
+
+impl Shared {
+    fn positions(&self) -> MutexGuard<'_, Positions> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Positions {
+    fn reserve(&mut self, count: u64) -> u64 {
+        let first = self.next;
+        // An empty reservation still takes a position, so that every first position is unique.
+        self.next += count.max(1);
+        self.in_flight.insert(first);
+        first
+    }
+
+    fn finish(&mut self, first: u64, entries: Vec<(u64, LogEntry)>) {
+        self.in_flight.remove(&first);
+        for (position, entry) in entries {
+            self.waiting.insert(position);
+            self.tail.insert(position, entry);
+        }
+        self.advance();
+    }
+
+    fn give_up(&mut self, first: u64) {
+        self.in_flight.remove(&first);
+        self.advance();
+    }
+
+    fn advance(&mut self) {
+        let barrier = self.in_flight.first().copied().unwrap_or(u64::MAX);
+        while let Some(position) = self
+            .waiting
+            .first()
+            .copied()
+            .filter(|position| *position < barrier)
+        {
+            self.waiting.remove(&position);
+            self.current = position;
+        }
+        while self.tail.len() > TAIL {
+            if let Some((position, _)) = self.tail.pop_first() {
+                self.tail_from = position;
+            }
+        }
+    }
+
+    fn tail_since(&self, from: u64, to: u64, limit: usize) -> Option<Vec<(u64, LogEntry)>> {
+        let entries = self.tail.range(from + 1..=to).take(limit);
+        (from >= self.tail_from).then(|| {
+            entries
+                .map(|(position, entry)| (*position, entry.clone()))
+                .collect()
+        })
+    }
+}
+
+fn encode(entry: &LogEntry) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(entry).map_err(|error| Error::Damaged(error.to_string()))
+}
+
+fn decode(value: &[u8]) -> Result<LogEntry, Error> {
+    serde_json::from_slice(value).map_err(|error| Error::Damaged(format!("log entry: {error}")))
+}
+
+fn position_of(key: &[u8]) -> Result<u64, Error> {
+    let bytes = key
+        .try_into()
+        .map_err(|_| Error::Damaged("log position".into()))?;
+    Ok(u64::from_be_bytes(bytes))
+}

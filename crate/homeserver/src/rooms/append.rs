@@ -1,0 +1,1 @@
+//! Adding events to a room.

@@ -1,0 +1,20 @@
+//! Rooms: their events, state, members, aliases, and what their users do in them.
+//!
+//! Each room has one async lock that serialises its writers ([`room`]); readers use an immutable
+//! [`Snapshot`](room::Snapshot) and never wait. What a room's rules are is decided in `hearth-rooms`; this
+//! module loads what the rules need, asks them, and commits the outcome.
+
+pub mod aliases;
+pub mod append;
+pub mod client_event;
+pub mod create;
+pub mod directory;
+pub mod event;
+pub mod membership;
+pub mod memberships;
+pub mod redact;
+pub mod room;
+pub mod send;
+pub mod state;
+pub mod timeline;
+pub mod visibility;
