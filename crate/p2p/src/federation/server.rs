@@ -1,0 +1,256 @@
+//! Serves the requests of other servers.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use hearth_homeserver::Clock;
+use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
+use libp2p::{PeerId, Stream};
+
+use super::{
+    deadline::within,
+    frame::{FrameError, read_chunk, read_request_head, write_response},
+};
+use crate::{Config, Handler};
+
+/// Refusals that are written at once; above that streams are reset.
+const MAX_REFUSALS: usize = 64;
+
+/// Answers streams with a [`Handler`], within limits of time, size and number.
+pub(crate) struct Server {
+    clock: Arc<dyn Clock>,
+    head_timeout: Duration,
+    body_timeout: Duration,
+    limits: Limits,
+    load: Mutex<Load>,
+}
+
+struct Limits {
+    body: usize,
+    buffered: usize,
+    per_peer: usize,
+    all: usize,
+}
+
+/// What is being served.
+#[derive(Default)]
+struct Load {
+    /// Requests by peer.
+    peers: HashMap<PeerId, usize>,
+    /// Requests of all peers.
+    all: usize,
+    refusals: usize,
+    /// Bytes of bodies in memory.
+    buffered: usize,
+}
+
+/// A request's place among those being served.
+struct Admission<'a> {
+    server: &'a Server,
+    peer: PeerId,
+    buffered: usize,
+}
+
+/// Why a request is not handed to the handler.
+enum Refusal {
+    /// The stream is broken or not of the protocol: reset, no answer.
+    Reset(String),
+    /// An answer with this status.
+    Status(StatusCode),
+}
+
+impl Server {
+    pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Self {
+        let limits = Limits {
+            body: config.max_body,
+            buffered: config.max_buffered,
+            per_peer: config.max_inbound_per_peer,
+            all: config.max_inbound,
+        };
+        Self {
+            clock,
+            head_timeout: config.read_timeout,
+            body_timeout: config.request_timeout,
+            limits,
+            load: Mutex::default(),
+        }
+    }
+
+    /// Reads the request on `stream` of the server `name`, whose peer id is `peer`, and answers it.
+    ///
+    /// Dropping the stream before it is closed resets it.
+    pub(crate) async fn serve(
+        &self,
+        peer: PeerId,
+        name: String,
+        mut stream: Stream,
+        handler: Option<Arc<dyn Handler>>,
+    ) {
+        match self.answer(peer, name, &mut stream, handler).await {
+            Ok(()) => {}
+            Err(Refusal::Reset(why)) => tracing::debug!(%peer, why, "reset a stream"),
+            Err(Refusal::Status(status)) => self.refuse(stream, status).await,
+        }
+    }
+
+    async fn answer(
+        &self,
+        peer: PeerId,
+        name: String,
+        stream: &mut Stream,
+        handler: Option<Arc<dyn Handler>>,
+    ) -> Result<(), Refusal> {
+        let handler = handler.ok_or(Refusal::Status(StatusCode::SERVICE_UNAVAILABLE))?;
+        let mut admission = self.admit(peer)?;
+        let request = self.read_request(stream, &mut admission).await?;
+        let response = handler.handle(name, request).await;
+        self.write(stream, &response).await
+    }
+
+    async fn read_request(
+        &self,
+        stream: &mut Stream,
+        admission: &mut Admission<'_>,
+    ) -> Result<Request<Bytes>, Refusal> {
+        let head = within(&*self.clock, self.head_timeout, read_request_head(stream)).await;
+        let parts = head.map_err(|_| Refusal::late())??;
+        let body = within(&*self.clock, self.body_timeout, self.read_body(stream, admission)).await;
+        Ok(Request::from_parts(
+            parts,
+            body.map_err(|_| Refusal::late())??.into(),
+        ))
+    }
+
+    async fn read_body(
+        &self,
+        stream: &mut Stream,
+        admission: &mut Admission<'_>,
+    ) -> Result<Vec<u8>, Refusal> {
+        let mut body = Vec::new();
+        loop {
+            let chunk = within(&*self.clock, self.head_timeout, read_chunk(stream)).await;
+            let Some(chunk) = chunk.map_err(|_| Refusal::late())?? else {
+                return Ok(body);
+            };
+            if body.len() + chunk.len() > self.limits.body {
+                return Err(Refusal::Status(StatusCode::PAYLOAD_TOO_LARGE));
+            }
+            admission.buffer(chunk.len())?;
+            body.extend_from_slice(&chunk);
+        }
+    }
+
+    async fn write(&self, stream: &mut Stream, response: &Response<Bytes>) -> Result<(), Refusal> {
+        let write = async {
+            write_response(stream, response).await?;
+            Ok::<_, FrameError>(stream.close().await?)
+        };
+        Ok(within(&*self.clock, self.body_timeout, write)
+            .await
+            .map_err(|_| Refusal::late())??)
+    }
+
+    /// Answers with an error of the API, if not too many are being answered so. What the peer still sends is
+    /// not read, but it may take it a moment to notice: the stream stays until it does.
+    async fn refuse(&self, mut stream: Stream, status: StatusCode) {
+        if !self.start_refusal() {
+            return;
+        }
+        if self.write(&mut stream, &refusal(status)).await.is_ok() {
+            let mut end = [0; 1];
+            drop(within(&*self.clock, Duration::from_secs(1), stream.read(&mut end)).await);
+        }
+        self.load().refusals -= 1;
+    }
+
+    fn start_refusal(&self) -> bool {
+        let mut load = self.load();
+        let free = load.refusals < MAX_REFUSALS;
+        load.refusals += usize::from(free);
+        free
+    }
+
+    fn admit(&self, peer: PeerId) -> Result<Admission<'_>, Refusal> {
+        let mut load = self.load();
+        if load.all >= self.limits.all {
+            return Err(Refusal::Status(StatusCode::SERVICE_UNAVAILABLE));
+        }
+        let of_peer = load.peers.entry(peer).or_default();
+        if *of_peer >= self.limits.per_peer {
+            return Err(Refusal::Status(StatusCode::TOO_MANY_REQUESTS));
+        }
+        *of_peer += 1;
+        load.all += 1;
+        Ok(Admission {
+            server: self,
+            peer,
+            buffered: 0,
+        })
+    }
+
+    fn load(&self) -> MutexGuard<'_, Load> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Admission<'_> {
+    /// Accounts for `bytes` more of the body.
+    fn buffer(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let mut load = self.server.load();
+        if load.buffered + bytes > self.server.limits.buffered {
+            return Err(Refusal::Status(StatusCode::SERVICE_UNAVAILABLE));
+        }
+        load.buffered += bytes;
+        self.buffered += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        let mut load = self.server.load();
+        load.all = load.all.saturating_sub(1);
+        load.buffered = load.buffered.saturating_sub(self.buffered);
+        let Some(of_peer) = load.peers.get_mut(&self.peer) else {
+            return;
+        };
+        *of_peer = of_peer.saturating_sub(1);
+        if *of_peer == 0 {
+            load.peers.remove(&self.peer);
+        }
+    }
+}
+
+impl Refusal {
+    fn late() -> Self {
+        Self::Reset("it took too long".into())
+    }
+}
+
+impl From<FrameError> for Refusal {
+    fn from(error: FrameError) -> Self {
+        Self::Reset(error.to_string())
+    }
+}
+
+/// The error of the API that `status` is.
+fn refusal(status: StatusCode) -> Response<Bytes> {
+    let body: &[u8] = match status {
+        StatusCode::TOO_MANY_REQUESTS => {
+            br#"{"errcode":"M_LIMIT_EXCEEDED","error":"Too many requests at once"}"#
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => br#"{"errcode":"M_TOO_LARGE","error":"The body is too large"}"#,
+        _ => br#"{"errcode":"M_UNKNOWN","error":"The server is busy or starting"}"#,
+    };
+    let mut response = Response::new(Bytes::from_static(body));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,24 @@
+//! What the network asks of the homeserver it belongs to.
+
+use bytes::Bytes;
+use hearth_storage::{BoxFuture, MaybeSend, MaybeSync};
+use http::{Request, Response};
+
+/// Answers other servers and hears of them.
+pub trait Handler: MaybeSend + MaybeSync + 'static {
+    /// Answers a request of the server named `from`.
+    ///
+    /// The channel has proven that `from` holds the key its name is; the request's own X-Matrix signature has
+    /// not been looked at. The URI is a path and query.
+    fn handle(&self, from: String, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>>;
+
+    /// A first connection to `server` now exists. Called on both of its ends; must return quickly.
+    fn peer_online(&self, server: &str);
+
+    /// The servers to stay connected with: those we share rooms with. The first few hundred are used.
+    fn peers_of_interest(&self) -> BoxFuture<'_, Vec<String>>;
+
+    /// `server` has told us the relays it can be reached through; whoever stores them can give them to
+    /// [`Network::add_route`](crate::Network::add_route) after a restart. Must return quickly.
+    fn route_learned(&self, _server: &str, _relays: &[String]) {}
+}

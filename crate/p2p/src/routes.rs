@@ -1,0 +1,114 @@
+//! Through which relays a peer may be reached: ours, and those that links and the peer itself name.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use libp2p::{Multiaddr, PeerId};
+
+use crate::RelayAddress;
+
+/// Relays remembered per peer; the newest are kept.
+const MAX_PER_PEER: usize = 4;
+/// Peers whose relays are remembered; the newest are kept.
+const MAX_PEERS: usize = 4096;
+
+/// The relays that peers have been said to be reachable through.
+#[derive(Default)]
+pub(crate) struct Routes {
+    routes: HashMap<PeerId, VecDeque<RelayAddress>>,
+    /// The peers of `routes`, oldest first.
+    order: VecDeque<PeerId>,
+}
+
+impl Routes {
+    /// Remembers that `peer` may be reached through `relay`. Whether that is news.
+    pub(crate) fn add(&mut self, peer: PeerId, relay: RelayAddress) -> bool {
+        if relay.peer() == peer || self.routes.get(&peer).is_some_and(|known| known.contains(&relay)) {
+            return false;
+        }
+        self.make_room(&peer);
+        let known = self.routes.entry(peer).or_default();
+        known.push_front(relay);
+        known.truncate(MAX_PER_PEER);
+        true
+    }
+
+    /// The relays that `peer` is said to be reachable through.
+    pub(crate) fn of(&self, peer: &PeerId) -> impl Iterator<Item = &RelayAddress> {
+        self.routes.get(peer).into_iter().flatten()
+    }
+
+    /// Every address worth dialling to reach `peer`, given `ours`, the relays that we are connected to.
+    pub(crate) fn candidates<'a>(
+        &'a self,
+        peer: PeerId,
+        ours: impl Iterator<Item = &'a RelayAddress>,
+    ) -> Vec<Multiaddr> {
+        let ours: Vec<_> = ours.collect();
+        let connected: HashSet<_> = ours.iter().map(|relay| relay.peer()).collect();
+        let others = self.of(&peer).filter(|relay| !connected.contains(&relay.peer()));
+        ours.iter()
+            .copied()
+            .chain(others)
+            .map(|relay| relay.circuit_to(peer))
+            .collect()
+    }
+
+    fn make_room(&mut self, peer: &PeerId) {
+        if self.routes.contains_key(peer) {
+            return;
+        }
+        self.order.push_back(*peer);
+        if self.order.len() > MAX_PEERS {
+            let oldest = self.order.pop_front();
+            oldest.map(|oldest| self.routes.remove(&oldest));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use libp2p::{PeerId, identity::Keypair};
+
+    use super::{MAX_PEERS, MAX_PER_PEER, Routes};
+    use crate::RelayAddress;
+
+    fn peer(seed: u8) -> PeerId {
+        Keypair::ed25519_from_bytes([seed; 32])
+            .unwrap()
+            .public()
+            .to_peer_id()
+    }
+
+    fn relay(seed: u8, port: u16) -> RelayAddress {
+        RelayAddress::parse(&format!("/ip4/127.0.0.1/tcp/{port}/ws/p2p/{}", peer(seed))).unwrap()
+    }
+
+    #[test]
+    fn tries_our_relays_and_the_others_once_each() {
+        let mut routes = Routes::default();
+        let (ours, reported, theirs) = (relay(1, 1), relay(1, 9), relay(2, 2));
+        assert!(routes.add(peer(7), reported));
+        assert!(routes.add(peer(7), theirs.clone()));
+        assert!(!routes.add(peer(7), theirs.clone()), "no news");
+        let candidates = routes.candidates(peer(7), [&ours].into_iter());
+        assert_eq!(candidates, [ours.circuit_to(peer(7)), theirs.circuit_to(peer(7))]);
+    }
+
+    #[test]
+    fn forgets_the_oldest() {
+        let mut routes = Routes::default();
+        for port in 1..100 {
+            routes.add(peer(7), relay(1, port));
+        }
+        let known: Vec<_> = routes.of(&peer(7)).cloned().collect();
+        assert_eq!(known.len(), MAX_PER_PEER);
+        assert_eq!(known[0], relay(1, 99));
+        for _ in 0..=MAX_PEERS {
+            routes.add(PeerId::random(), relay(2, 1));
+        }
+        assert_eq!(routes.routes.len(), MAX_PEERS);
+        assert_eq!(routes.of(&peer(7)).count(), 0);
+    }
+}
