@@ -1,0 +1,138 @@
+//! Looking entries up, and listing them.
+
+use ruma_common::OwnedEventId;
+
+use super::{
+    KeyPath, TreeError,
+    node::{Entry, Node, NodeHash, NodeSource, Reader},
+    path::{NIBBLES, type_nibbles},
+};
+
+/// The event of `event_type` and `state_key` in the state `root`.
+///
+/// # Errors
+/// [`TreeError::Missing`] if a node has to be loaded.
+pub fn get(
+    source: &impl NodeSource,
+    root: &NodeHash,
+    event_type: &str,
+    state_key: &str,
+) -> Result<Option<OwnedEventId>, TreeError> {
+    let mut reader = Reader::new(source);
+    let found = find(&mut reader, root, event_type, state_key);
+    reader.finish(found)
+}
+
+/// The events of several types and state keys in the state `root`, in their order.
+///
+/// # Errors
+/// [`TreeError::Missing`] with all nodes that are known to be needed.
+pub fn get_many<'k>(
+    source: &impl NodeSource,
+    root: &NodeHash,
+    keys: impl IntoIterator<Item = (&'k str, &'k str)>,
+) -> Result<Vec<Option<OwnedEventId>>, TreeError> {
+    let mut reader = Reader::new(source);
+    let found = keys
+        .into_iter()
+        .map(|(event_type, key)| find(&mut reader, root, event_type, key))
+        .collect();
+    reader.finish(found)
+}
+
+/// All entries of the state `root`.
+///
+/// # Errors
+/// [`TreeError::Missing`] with all nodes that are known to be needed.
+pub fn entries(source: &impl NodeSource, root: &NodeHash) -> Result<Vec<Entry>, TreeError> {
+    let mut reader = Reader::new(source);
+    let mut found = Vec::new();
+    if *root != NodeHash::EMPTY {
+        collect(&mut reader, root, &mut found);
+    }
+    reader.finish(found)
+}
+
+/// All entries of `event_type` in the state `root`, without looking at other types.
+///
+/// # Errors
+/// [`TreeError::Missing`] with all nodes that are known to be needed.
+pub fn entries_of_type(
+    source: &impl NodeSource,
+    root: &NodeHash,
+    event_type: &str,
+) -> Result<Vec<Entry>, TreeError> {
+    let mut reader = Reader::new(source);
+    let mut found = Vec::new();
+    if *root != NodeHash::EMPTY {
+        collect_type(&mut reader, *root, &type_nibbles(event_type), &mut found);
+    }
+    found.retain(|entry| entry.event_type == event_type);
+    reader.finish(found)
+}
+
+fn find<S: NodeSource>(
+    reader: &mut Reader<'_, S>,
+    root: &NodeHash,
+    event_type: &str,
+    state_key: &str,
+) -> Option<OwnedEventId> {
+    let path = KeyPath::new(event_type, state_key);
+    let mut hash = *root;
+    let mut depth = 0;
+    while hash != NodeHash::EMPTY && depth <= NIBBLES {
+        match &*reader.node(&hash)? {
+            Node::Bucket(entries) => {
+                let is_it = |entry: &&Entry| entry.event_type == event_type && entry.state_key == state_key;
+                return entries.iter().find(is_it).map(|entry| entry.event_id.clone());
+            }
+            Node::Branch(branch) => {
+                if !path.has(depth, &branch.prefix) {
+                    return None;
+                }
+                depth += branch.prefix.len();
+                hash = branch.children.get(&path.nibble(depth))?.hash;
+                depth += 1;
+            }
+        }
+    }
+    None
+}
+
+/// Adds all entries below `hash` to `found`.
+pub(super) fn collect<S: NodeSource>(reader: &mut Reader<'_, S>, hash: &NodeHash, found: &mut Vec<Entry>) {
+    let mut open = vec![*hash];
+    while let Some(hash) = open.pop() {
+        match reader.node(&hash).as_deref() {
+            Some(Node::Bucket(entries)) => found.extend(entries.iter().cloned()),
+            Some(Node::Branch(branch)) => open.extend(branch.children.values().rev().map(|child| child.hash)),
+            None => {}
+        }
+    }
+}
+
+/// Adds the entries below `hash` whose paths go on with `prefix` to `found`, and perhaps a few others.
+fn collect_type<S: NodeSource>(
+    reader: &mut Reader<'_, S>,
+    mut hash: NodeHash,
+    mut prefix: &[u8],
+    found: &mut Vec<Entry>,
+) {
+    while !prefix.is_empty() {
+        let Some(node) = reader.node(&hash) else { return };
+        let Node::Branch(branch) = &*node else { break };
+        let shared = prefix.len().min(branch.prefix.len());
+        if prefix.get(..shared) != branch.prefix.get(..shared) {
+            return;
+        }
+        let Some((nibble, rest)) = prefix.get(shared..).and_then(<[u8]>::split_first) else {
+            break;
+        };
+        let Some(child) = branch.children.get(nibble) else {
+            return;
+        };
+        hash = child.hash;
+        prefix = rest;
+    }
+    collect(reader, &hash, found);
+}
