@@ -5,17 +5,29 @@
 //! mean, offer read-modify-write, or lock anything: whoever reads before writing holds a lock of its own.
 
 mod batch;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
+#[cfg(target_family = "wasm")]
+mod indexed_db;
 mod memory;
 mod platform;
 mod range;
+#[cfg(not(target_family = "wasm"))]
+mod redb;
+mod schema;
 mod table;
 
 pub use batch::{Durability, WriteBatch, WriteOp};
 pub use error::StoreError;
+#[cfg(target_family = "wasm")]
+pub use indexed_db::IndexedDbStore;
 pub use memory::MemoryStore;
 pub use platform::{BoxFuture, MaybeSend, MaybeSync};
 pub use range::{Direction, KeyRange, prefix_end};
+#[cfg(not(target_family = "wasm"))]
+pub use redb::RedbStore;
+pub use schema::SCHEMA_VERSION;
 pub use table::Table;
 
 /// One entry of a table: key and value.

@@ -99,7 +99,7 @@ fn build_standard_library(folder: &Path, linker: &str) -> Result<()> {
         .args([
             "build",
             "--release",
-            "-Zbuild-std=std,panic_abort",
+            "-Zbuild-std=std,panic_abort,test",
             "--target",
             TARGET,
         ])
