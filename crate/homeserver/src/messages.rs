@@ -1,0 +1,395 @@
+//! Pages of a room's history. Spec: Client-Server API, section 'Getting events for a room'.
+//!
+//! History is read from the local timeline; where that ends and the room is older, more is fetched from other
+//! servers. What a user may not see is left out of a page and does not shorten the history.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use ruma_common::{EventId, OwnedEventId, RoomId, UserId};
+use serde::Serialize;
+
+use crate::{
+    Error, Homeserver, JsonObject,
+    rooms::{client_event::Viewer, event::StoredEvent, timeline::TimelineEvent},
+    sync::{EventFilter, PageToken},
+};
+
+/// The number of events in a page if the request does not say.
+const DEFAULT_LIMIT: usize = 10;
+/// The greatest number of events in a page, whatever the request says.
+const MAX_LIMIT: usize = 1000;
+/// How many times a page is filled up with more of the local timeline where events do not pass.
+const MAX_READS: usize = 10;
+/// How many times other servers are asked for history for one page.
+const MAX_FETCHES: usize = 3;
+/// The fewest events to ask other servers for.
+const FETCH: usize = 50;
+
+/// The direction of a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PageDirection {
+    /// To older events.
+    #[default]
+    Backward,
+    /// To newer events.
+    Forward,
+}
+
+/// Which page of a room's history is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct MessagesRequest {
+    /// Where it begins: by default at the end that lies opposite to the direction.
+    pub from: Option<PageToken>,
+    /// Where it ends at the latest.
+    pub to: Option<PageToken>,
+    /// Its direction.
+    pub direction: PageDirection,
+    /// The greatest number of events.
+    pub limit: Option<usize>,
+    /// What to leave out.
+    pub filter: EventFilter,
+}
+
+/// A page of a room's history, as the spec has it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Messages {
+    /// Where it begins.
+    pub start: String,
+    /// Where to go on; `None` at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
+    /// The events, in the order of the direction.
+    pub chunk: Vec<JsonObject>,
+    /// The members who sent them, if members are loaded lazily.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub state: Vec<JsonObject>,
+}
+
+/// An event and what happened around it, as the spec has it.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventContext {
+    /// Where to go on backwards.
+    pub start: String,
+    /// Where to go on forwards.
+    pub end: String,
+    /// The event.
+    pub event: JsonObject,
+    /// The events before it, newest first.
+    pub events_before: Vec<JsonObject>,
+    /// The events after it, oldest first.
+    pub events_after: Vec<JsonObject>,
+    /// The state at the last of the events.
+    pub state: Vec<JsonObject>,
+}
+
+/// Which members of a room are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct MembersRequest {
+    /// When; by default now.
+    pub at: Option<PageToken>,
+    /// The only membership to return.
+    pub membership: Option<String>,
+    /// A membership not to return.
+    pub not_membership: Option<String>,
+}
+
+/// How far a page has got.
+struct Page<'a> {
+    viewer: Viewer<'a>,
+    room_id: &'a RoomId,
+    request: &'a MessagesRequest,
+    limit: usize,
+    events: Vec<Arc<StoredEvent>>,
+    /// The place from which to read on.
+    at: PageToken,
+    /// Whether there is nothing beyond.
+    ended: bool,
+}
+
+impl Homeserver {
+    /// A page of the room's history, as far as `viewer` may see it.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] if they may see nothing of the room.
+    pub async fn messages(
+        &self,
+        viewer: Viewer<'_>,
+        room_id: &RoomId,
+        request: MessagesRequest,
+    ) -> Result<Messages, Error> {
+        self.check_reader(viewer.user_id, room_id).await?;
+        let mut page = Page::new(viewer, room_id, &request);
+        let start = page.at;
+        match request.direction {
+            PageDirection::Backward => self.read_backward(&mut page).await?,
+            PageDirection::Forward => self.read_forward(&mut page).await?,
+        }
+        let state = if request.filter.lazy_load_members {
+            self.senders(room_id, &page.events).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Messages {
+            start: start.to_string(),
+            end: (!page.ended).then(|| page.at.to_string()),
+            chunk: self.client_events(&page.events, viewer).await?,
+            state: self.client_events(&state, viewer).await?,
+        })
+    }
+
+    /// The event `event_id`, about `limit` events around it, and the state at the last of them.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no such event or the user may not see it.
+    pub async fn event_context(
+        &self,
+        viewer: Viewer<'_>,
+        room_id: &RoomId,
+        event_id: &EventId,
+        limit: Option<usize>,
+        filter: &EventFilter,
+    ) -> Result<EventContext, Error> {
+        let event = self.event_for(viewer.user_id, room_id, event_id).await?;
+        let place = event
+            .decision
+            .order
+            .ok_or_else(|| Error::NotFound("no such event".into()))?;
+        let limit = limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+        let (before, after) = (limit / 2, limit - limit / 2);
+        let older = self.timeline_before(room_id, place, before).await?;
+        let newer = self.timeline_after(room_id, place, after).await?;
+        let start = older.last().map_or(place, |(order, _)| *order);
+        let end = newer.last().map_or(place, |(order, _)| *order).saturating_add(1);
+        let older = self.shown(viewer.user_id, older, filter).await?;
+        let newer = self.shown(viewer.user_id, newer, filter).await?;
+        let all: Vec<_> = older.iter().chain([&event]).chain(&newer).cloned().collect();
+        let state = self
+            .context_state(room_id, newer.last().unwrap_or(&event), &all, filter)
+            .await?;
+        Ok(EventContext {
+            start: PageToken(start).to_string(),
+            end: PageToken(end).to_string(),
+            event: self
+                .client_events(&[event], viewer)
+                .await?
+                .pop()
+                .unwrap_or_default(),
+            events_before: self.client_events(&older, viewer).await?,
+            events_after: self.client_events(&newer, viewer).await?,
+            state: self.client_events(&state, viewer).await?,
+        })
+    }
+
+    /// The member events of a room, now or at `request.at`.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] if the user was never in the room.
+    pub async fn members(
+        &self,
+        viewer: Viewer<'_>,
+        room_id: &RoomId,
+        request: &MembersRequest,
+    ) -> Result<Vec<JsonObject>, Error> {
+        let mut members = self.room_state(viewer.user_id, room_id).await?;
+        if let Some(PageToken(at)) = request.at
+            && let Some((_, last)) = self.timeline_before(room_id, at, 1).await?.pop()
+            && last.decision.state_before.is_some()
+        {
+            let state = self.state_after(&last).await?;
+            members = self
+                .stored_events(&state.into_values().collect::<Vec<_>>())
+                .await?;
+        }
+        members.retain(|event| event.kind() == "m.room.member" && request.allows(event));
+        self.client_events(&members, viewer).await
+    }
+
+    /// Whoever may see something of a room was in it, or it is open to everybody.
+    async fn check_reader(&self, user_id: &UserId, room_id: &RoomId) -> Result<(), Error> {
+        let forbidden = || Error::Forbidden("you are not in the room".into());
+        let room = self.room(room_id).await?.ok_or_else(forbidden)?;
+        let membership = self.user_membership(user_id, room_id);
+        let was_joined =
+            membership.is_some_and(|entry| entry.joined_at.is_some() || entry.membership == "join");
+        let state = room.snapshot().state.clone();
+        let visibility = state.get("m.room.history_visibility", "");
+        let visibility = visibility.and_then(|event| event.content_text("history_visibility"));
+        if was_joined || visibility == Some("world_readable") {
+            Ok(())
+        } else {
+            Err(forbidden())
+        }
+    }
+
+    async fn read_backward(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let stop = page.request.to.map_or(i64::MIN, |to| to.0);
+        let mut fetches = 0;
+        for _ in 0..MAX_READS {
+            let wanted = page.missing();
+            let mut events = self.timeline_before(page.room_id, page.at.0, wanted).await?;
+            let is_short = events.len() < wanted;
+            let reached_stop = events.iter().any(|(order, _)| *order < stop);
+            events.retain(|(order, _)| *order >= stop);
+            page.at = events.last().map_or(page.at, |(order, _)| PageToken(*order));
+            let at_create = events
+                .last()
+                .is_some_and(|(_, event)| event.kind() == "m.room.create");
+            let shown = self
+                .shown(page.viewer.user_id, events, &page.request.filter)
+                .await?;
+            page.events.extend(shown);
+            page.ended = at_create || reached_stop;
+            if page.ended || page.missing() == 0 {
+                return Ok(());
+            }
+            if is_short {
+                let is_over = fetches == MAX_FETCHES || !self.fetch_older(page).await?;
+                if is_over {
+                    return Ok(());
+                }
+                fetches += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches history that is not held here. Returns whether there is something new to read. Where the history
+    /// begins, or nothing can be had of it, the page has ended.
+    async fn fetch_older(&self, page: &mut Page<'_>) -> Result<bool, Error> {
+        let first = self.timeline_after(page.room_id, i64::MIN, 1).await?;
+        let complete = first
+            .first()
+            .is_none_or(|(_, event)| event.kind() == "m.room.create");
+        if complete {
+            page.ended = true;
+            return Ok(false);
+        }
+        let added = self
+            .fetch_history(page.room_id, page.missing().max(FETCH))
+            .await?;
+        Ok(added > 0)
+    }
+
+    async fn read_forward(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let stop = page.request.to.map_or(i64::MAX, |to| to.0);
+        for _ in 0..MAX_READS {
+            let wanted = page.missing();
+            let after = page.at.0.checked_sub(1);
+            let mut events = match after {
+                Some(after) => self.timeline_after(page.room_id, after, wanted).await?,
+                None => self.timeline_after(page.room_id, i64::MIN, wanted).await?,
+            };
+            events.retain(|(order, _)| *order < stop);
+            let is_short = events.len() < wanted;
+            page.at = events
+                .last()
+                .map_or(page.at, |(order, _)| PageToken(order.saturating_add(1)));
+            let shown = self
+                .shown(page.viewer.user_id, events, &page.request.filter)
+                .await?;
+            page.events.extend(shown);
+            if is_short || page.missing() == 0 {
+                // At the live end there may be more later, so only a page without events is the end.
+                page.ended = page.events.is_empty() && is_short;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of `events` that the user may see and the filter lets through.
+    async fn shown(
+        &self,
+        user_id: &UserId,
+        events: Vec<TimelineEvent>,
+        filter: &EventFilter,
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let mut events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
+        events.retain(|event| {
+            let allowed = filter.allows(event.kind(), event.sender().as_str(), event.content());
+            event.is_shown() && allowed && filter.allows_room(event.room_id())
+        });
+        self.visible_events(user_id, events).await
+    }
+
+    /// The member events, as they are now, of those who sent `events`.
+    async fn senders(
+        &self,
+        room_id: &RoomId,
+        events: &[Arc<StoredEvent>],
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let Some(room) = self.room(room_id).await? else {
+            return Ok(Vec::new());
+        };
+        let state = room.snapshot().state.clone();
+        let senders: BTreeSet<_> = events.iter().map(|event| event.sender().as_str()).collect();
+        Ok(senders
+            .into_iter()
+            .filter_map(|sender| state.get("m.room.member", sender).cloned())
+            .collect())
+    }
+
+    async fn context_state(
+        &self,
+        room_id: &RoomId,
+        last: &StoredEvent,
+        events: &[Arc<StoredEvent>],
+        filter: &EventFilter,
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let ids: Vec<OwnedEventId> = self.state_after(last).await?.into_values().collect();
+        let mut state = self.stored_events(&ids).await?;
+        if ids.is_empty()
+            && let Some(room) = self.room(room_id).await?
+        {
+            state = room.snapshot().state.iter().cloned().collect();
+        }
+        if filter.lazy_load_members {
+            let senders: BTreeSet<_> = events.iter().map(|event| event.sender().as_str()).collect();
+            state.retain(|event| {
+                let is_member = event.kind() == "m.room.member";
+                !is_member || event.state_key().is_some_and(|user| senders.contains(user))
+            });
+        }
+        Ok(state)
+    }
+}
+
+impl<'a> Page<'a> {
+    fn new(viewer: Viewer<'a>, room_id: &'a RoomId, request: &'a MessagesRequest) -> Self {
+        let default = match request.direction {
+            PageDirection::Backward => PageToken(i64::MAX),
+            PageDirection::Forward => PageToken(i64::MIN),
+        };
+        let limit = request
+            .limit
+            .or_else(|| request.filter.limit.and_then(|limit| limit.try_into().ok()));
+        Self {
+            viewer,
+            room_id,
+            request,
+            limit: limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT),
+            events: Vec::new(),
+            at: request.from.unwrap_or(default),
+            ended: false,
+        }
+    }
+
+    fn missing(&self) -> usize {
+        self.limit.saturating_sub(self.events.len())
+    }
+}
+
+impl MembersRequest {
+    fn allows(&self, member: &StoredEvent) -> bool {
+        let membership = member.content_text("membership");
+        let wanted = self
+            .membership
+            .as_deref()
+            .is_none_or(|wanted| membership == Some(wanted));
+        wanted
+            && self
+                .not_membership
+                .as_deref()
+                .is_none_or(|unwanted| membership != Some(unwanted))
+    }
+}

@@ -1,0 +1,268 @@
+//! How much of a room a user has not read: notifications and highlights, for each thread.
+//!
+//! Counts are not stored. They follow from the timeline, the receipts and the push rules; what was found is kept
+//! in memory, so that a sync looks at each event once. A user has read up to their latest receipt, and up to
+//! their own latest event. Spec: Client-Server API, section 'Receiving notifications'.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use hearth_rooms::client_event::{RoomIdField, client_event};
+use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId, push::Ruleset};
+use serde::Serialize;
+
+use super::{RoomContext, attention};
+use crate::{
+    Error, Homeserver, JsonObject,
+    receipts::{RoomReceipts, thread_root},
+    rooms::{event::StoredEvent, room::Snapshot, timeline::TimelineEvent},
+};
+
+/// How many of the newest events of a room are looked at. Counts do not go beyond it.
+const MAX_EVENTS: usize = 300;
+/// The most pairs of user and room that are kept in memory.
+const MAX_CACHED: usize = 2_000;
+/// How receipts name what is in no thread.
+const MAIN: &str = "main";
+
+/// Unread counts of a room or a thread, as `/sync` has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct UnreadCounts {
+    /// Unread events that notify.
+    pub notification_count: u64,
+    /// Those of them that are highlights.
+    pub highlight_count: u64,
+}
+
+/// Unread counts of a room by thread; `main` is what is in no thread.
+pub type ThreadCounts = BTreeMap<String, UnreadCounts>;
+
+/// What was found about the rooms of users.
+#[derive(Default)]
+pub(crate) struct UnreadCache {
+    rooms: Mutex<HashMap<(OwnedUserId, OwnedRoomId), Arc<Found>>>,
+}
+
+/// What was found in a room's timeline up to some place.
+#[derive(Clone)]
+struct Found {
+    /// The last place looked at.
+    upto: i64,
+    /// The rules that were applied.
+    rules: Arc<Ruleset>,
+    /// Events that notify, oldest first.
+    notifying: Vec<Notifying>,
+    /// The user's own last event in each thread.
+    own: BTreeMap<String, i64>,
+}
+
+#[derive(Clone)]
+struct Notifying {
+    order: i64,
+    thread: String,
+    highlight: bool,
+}
+
+impl UnreadCache {
+    fn rooms(&self) -> MutexGuard<'_, HashMap<(OwnedUserId, OwnedRoomId), Arc<Found>>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, key: (OwnedUserId, OwnedRoomId), found: Arc<Found>) {
+        let mut rooms = self.rooms();
+        if rooms.len() >= MAX_CACHED && !rooms.contains_key(&key) {
+            rooms.clear();
+        }
+        rooms.insert(key, found);
+    }
+}
+
+impl Homeserver {
+    /// What the user has not read of the room as it is in `snapshot`, up to the place `upto` of its timeline.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(crate) async fn unread_counts(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+        snapshot: &Snapshot,
+        upto: i64,
+    ) -> Result<ThreadCounts, Error> {
+        let receipts = self.room_receipts(room_id).await?;
+        let rules = self.push_rules(user_id).await?;
+        let key = (user_id.to_owned(), room_id.to_owned());
+        let known = self.unread.rooms().get(&key).cloned();
+        let known = known.filter(|found| Arc::ptr_eq(&found.rules, &rules) && found.upto <= upto);
+        let mut found = match known {
+            Some(found) if found.upto == upto => return Ok(found.count(user_id, &receipts)),
+            Some(found) => Found::clone(&found),
+            None => Found {
+                upto: 0,
+                rules,
+                notifying: Vec::new(),
+                own: BTreeMap::new(),
+            },
+        };
+        let floor = found
+            .upto
+            .max(receipt_order(user_id, &receipts, None).unwrap_or_default());
+        let new = self.newest_events(room_id, floor, upto).await?;
+        let context = Context::new(user_id, room_id, snapshot);
+        found.extend(user_id, &new, &context.conditions());
+        found.upto = upto;
+        found.forget_read(user_id, &receipts);
+        let counts = found.count(user_id, &receipts);
+        self.unread.put(key, Arc::new(found));
+        Ok(counts)
+    }
+
+    /// The live events after `floor` up to `upto`, oldest first; the newest only, if they are many.
+    async fn newest_events(
+        &self,
+        room_id: &RoomId,
+        floor: i64,
+        upto: i64,
+    ) -> Result<Vec<TimelineEvent>, Error> {
+        if floor >= upto {
+            return Ok(Vec::new());
+        }
+        let mut events = self
+            .timeline_before(room_id, upto.saturating_add(1), MAX_EVENTS)
+            .await?;
+        events.retain(|(order, event)| *order > floor && event.is_shown());
+        events.reverse();
+        Ok(events)
+    }
+}
+
+impl Found {
+    fn extend(&mut self, user_id: &UserId, events: &[TimelineEvent], context: &RoomContext<'_>) {
+        for (order, event) in events {
+            let thread = thread_root(event).unwrap_or(MAIN);
+            if event.sender() == user_id {
+                self.own.insert(thread.to_owned(), *order);
+                continue;
+            }
+            let attention = attention(&self.rules, user_id, &json(event), context);
+            if attention.notify {
+                let thread = thread.to_owned();
+                self.notifying.push(Notifying {
+                    order: *order,
+                    thread,
+                    highlight: attention.highlight,
+                });
+            }
+        }
+    }
+
+    fn forget_read(&mut self, user_id: &UserId, receipts: &RoomReceipts) {
+        let mut notifying = std::mem::take(&mut self.notifying);
+        notifying.retain(|event| !self.is_read(event, user_id, receipts));
+        let surplus = notifying.len().saturating_sub(MAX_EVENTS);
+        notifying.drain(..surplus);
+        self.notifying = notifying;
+    }
+
+    fn count(&self, user_id: &UserId, receipts: &RoomReceipts) -> ThreadCounts {
+        let mut counts = ThreadCounts::new();
+        for event in self
+            .notifying
+            .iter()
+            .filter(|event| !self.is_read(event, user_id, receipts))
+        {
+            let count = counts.entry(event.thread.clone()).or_default();
+            count.notification_count += 1;
+            count.highlight_count += u64::from(event.highlight);
+        }
+        counts
+    }
+
+    fn is_read(&self, event: &Notifying, user_id: &UserId, receipts: &RoomReceipts) -> bool {
+        let reaches = |order: Option<i64>| order.is_some_and(|order| order >= event.order);
+        reaches(self.own.get(&event.thread).copied())
+            || reaches(receipt_order(user_id, receipts, None))
+            || reaches(receipt_order(user_id, receipts, Some(&event.thread)))
+    }
+}
+
+/// How far the user's receipts of a thread (`None`: of the whole room) reach in the timeline.
+fn receipt_order(user_id: &UserId, receipts: &RoomReceipts, thread: Option<&str>) -> Option<i64> {
+    use crate::receipts::{ReceiptKey, ReceiptKind};
+    let order = |kind| {
+        let key = ReceiptKey {
+            user_id: user_id.to_owned(),
+            kind,
+            thread: thread.map(str::to_owned),
+        };
+        receipts.get(&key).and_then(|receipt| receipt.order)
+    };
+    order(ReceiptKind::Read).max(order(ReceiptKind::ReadPrivate))
+}
+
+/// What conditions may ask of a room, owned.
+struct Context<'a> {
+    room_id: &'a RoomId,
+    joined_members: u64,
+    display_name: Option<String>,
+    power_levels: Option<JsonObject>,
+    creators: Vec<String>,
+}
+
+impl<'a> Context<'a> {
+    fn new(user_id: &UserId, room_id: &'a RoomId, snapshot: &Snapshot) -> Self {
+        let state = &snapshot.state;
+        let member = state.get("m.room.member", user_id.as_str());
+        let power_levels = state.get("m.room.power_levels", "");
+        Self {
+            room_id,
+            joined_members: state.joined_count() as u64,
+            display_name: member
+                .and_then(|event| event.content_text("displayname"))
+                .map(str::to_owned),
+            power_levels: power_levels.map(|event| event.content().clone()),
+            creators: creators(snapshot),
+        }
+    }
+
+    fn conditions(&self) -> RoomContext<'_> {
+        RoomContext {
+            room_id: self.room_id,
+            joined_members: self.joined_members,
+            display_name: self.display_name.as_deref(),
+            power_levels: self.power_levels.as_ref(),
+            creators: &self.creators,
+        }
+    }
+}
+
+/// Those whose power is above all levels, which is so from room version 12 on.
+fn creators(snapshot: &Snapshot) -> Vec<String> {
+    let privileged = snapshot
+        .record
+        .version
+        .rules()
+        .authorization
+        .explicitly_privilege_room_creators;
+    let Some(create) = snapshot.state.get("m.room.create", "").filter(|_| privileged) else {
+        return Vec::new();
+    };
+    let others = create
+        .content()
+        .get("additional_creators")
+        .and_then(|creators| creators.as_array());
+    let others = others
+        .into_iter()
+        .flatten()
+        .filter_map(|creator| creator.as_str());
+    others
+        .chain([create.sender().as_str()])
+        .map(str::to_owned)
+        .collect()
+}
+
+fn json(event: &StoredEvent) -> JsonObject {
+    client_event(&event.pdu, RoomIdField::Included, JsonObject::new())
+}

@@ -1,0 +1,93 @@
+//! What a part of the log means to one user.
+//!
+//! It reads log entries and the user's memberships, both of which are in memory, and so finds out without
+//! touching the store that there is nothing to tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId};
+
+use crate::{Error, Homeserver, LogEntry, rooms::memberships::UserMembership};
+
+/// How many log entries are read at once.
+const PAGE: usize = 1024;
+
+/// What changed for a user.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Changes {
+    /// Changes of rooms that the user has to do with.
+    pub(super) rooms: BTreeMap<OwnedRoomId, RoomChanges>,
+    /// Types of global account data that changed.
+    pub(super) account_data: BTreeSet<String>,
+}
+
+/// What changed in a room.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RoomChanges {
+    /// Events that were appended to the timeline, oldest first.
+    pub(super) events: Vec<OwnedEventId>,
+    /// The state changed without an event.
+    pub(super) state: bool,
+    /// Whose receipts moved.
+    pub(super) receipts: BTreeSet<OwnedUserId>,
+    /// Types of the user's account data that changed.
+    pub(super) account_data: BTreeSet<String>,
+}
+
+impl Changes {
+    fn note(&mut self, entry: LogEntry, user_id: &UserId, rooms: &BTreeMap<OwnedRoomId, UserMembership>) {
+        match entry {
+            LogEntry::Event { room_id, event_id } if rooms.contains_key(&room_id) => {
+                self.rooms.entry(room_id).or_default().events.push(event_id);
+            }
+            LogEntry::State { room_id } if rooms.contains_key(&room_id) => {
+                self.rooms.entry(room_id).or_default().state = true;
+            }
+            LogEntry::Receipt { room_id, user_id } if rooms.contains_key(&room_id) => {
+                self.rooms.entry(room_id).or_default().receipts.insert(user_id);
+            }
+            LogEntry::AccountData {
+                user_id: owner,
+                room_id: None,
+                kind,
+            } if owner == user_id => {
+                self.account_data.insert(kind);
+            }
+            LogEntry::AccountData {
+                user_id: owner,
+                room_id: Some(room_id),
+                kind,
+            } if owner == user_id => {
+                self.rooms.entry(room_id).or_default().account_data.insert(kind);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Homeserver {
+    /// What the log entries after `from` up to `to` mean to the user whose memberships are `rooms`.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(super) async fn changes(
+        &self,
+        user_id: &UserId,
+        rooms: &BTreeMap<OwnedRoomId, UserMembership>,
+        from: u64,
+        to: u64,
+    ) -> Result<Changes, Error> {
+        let (mut changes, mut from) = (Changes::default(), from);
+        loop {
+            let page = self.log.since(from, to, PAGE).await?;
+            let full = page.len() == PAGE;
+            for (position, entry) in page {
+                from = position;
+                changes.note(entry, user_id, rooms);
+            }
+            if !full {
+                return Ok(changes);
+            }
+        }
+    }
+}

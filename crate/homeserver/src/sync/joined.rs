@@ -1,0 +1,315 @@
+//! A joined room in an answer of `/sync`.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use ruma_common::{OwnedUserId, RoomId, UserId};
+use serde_json::{Value, json};
+
+use super::{
+    Context, account_data_events,
+    changes::RoomChanges,
+    event,
+    members::{is_needless, needed_members, summary},
+    response::{Events, JoinedRoom, Summary},
+    state::Extent,
+    timeline::{Span, Window},
+};
+use crate::{
+    Error, Homeserver, JsonObject,
+    push::unread::{ThreadCounts, UnreadCounts},
+    receipts::{ReceiptKind, RoomReceipts},
+    rooms::{
+        event::StoredEvent,
+        memberships::UserMembership,
+        room::{CurrentState, Snapshot},
+    },
+};
+
+/// What is to be told of one joined room.
+struct Telling<'a> {
+    context: &'a Context<'a>,
+    room_id: &'a RoomId,
+    changes: Option<&'a RoomChanges>,
+    /// Whether the room is new to the client, which must be told all of it.
+    is_new: bool,
+    span: Span,
+}
+
+impl Homeserver {
+    /// What is new in a room that the user is in; `None` if nothing is.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(super) async fn joined_room(
+        &self,
+        context: &Context<'_>,
+        room_id: &RoomId,
+        membership: &UserMembership,
+        changes: Option<&RoomChanges>,
+    ) -> Result<Option<JoinedRoom>, Error> {
+        let telling = Telling::new(context, room_id, membership, changes);
+        let typing = self.typing_event(&telling);
+        if !telling.is_whole() && changes.is_none() && typing.is_none() {
+            return Ok(None);
+        }
+        let Some(room) = self.room(room_id).await? else {
+            return Ok(None);
+        };
+        let told = self.tell(&telling, &room.snapshot(), typing).await?;
+        Ok(Some(told).filter(|told| telling.is_whole() || telling.own_receipt_moved() || has_news(told)))
+    }
+
+    async fn tell(
+        &self,
+        telling: &Telling<'_>,
+        snapshot: &Snapshot,
+        typing: Option<JsonObject>,
+    ) -> Result<JoinedRoom, Error> {
+        let context = telling.context;
+        let window = self
+            .window(context, telling.room_id, telling.span, telling.recent())
+            .await?;
+        let members_changed = telling.state_changed() || window.limited || window.has_members();
+        let summary = members_changed.then(|| summary(&snapshot.state, context.viewer.user_id));
+        let state = self
+            .told_state(telling, &snapshot.state, &window, summary.as_ref())
+            .await?;
+        let (state, state_after) = if context.request.use_state_after {
+            (None, Some(state))
+        } else {
+            (Some(state), None)
+        };
+        let mut room = JoinedRoom {
+            summary,
+            state,
+            state_after,
+            timeline: self.timeline(context, &window, telling.span).await?,
+            ephemeral: self.ephemeral(telling, typing).await?,
+            account_data: self.room_account_data(telling).await?,
+            ..JoinedRoom::default()
+        };
+        let user_id = context.viewer.user_id;
+        let unread = self
+            .unread_counts(user_id, telling.room_id, snapshot, telling.span.upto)
+            .await?;
+        telling.add_unread(&mut room, unread);
+        Ok(room)
+    }
+
+    async fn told_state(
+        &self,
+        telling: &Telling<'_>,
+        state: &CurrentState,
+        window: &Window,
+        summary: Option<&Summary>,
+    ) -> Result<Events, Error> {
+        let context = telling.context;
+        let filter = &context.request.filter.room.state;
+        if !filter.allows_room(telling.room_id) {
+            return Ok(Events::default());
+        }
+        let extent = if telling.state_changed() {
+            Extent::Whole
+        } else {
+            Extent::Since(telling.span.after)
+        };
+        let mut told = if context.request.use_state_after {
+            let none = Window {
+                is_partial: true,
+                ..Window::default()
+            };
+            self.state_beside(state, &none, telling.span.upto, extent).await?
+        } else {
+            self.state_beside(state, window, telling.span.upto, extent)
+                .await?
+        };
+        if filter.lazy_load_members {
+            let is_new = extent == Extent::Whole;
+            let needed = needed_members(&window.events, context.viewer.user_id, summary, is_new);
+            if is_new {
+                told.retain(|event| !is_needless(event, &needed));
+            } else {
+                add_members(&mut told, state, window, &needed);
+            }
+        }
+        told.retain(|event| filter.allows(event.kind(), event.sender().as_str(), event.content()));
+        Ok(self.rendered(context, &told).await?.into())
+    }
+
+    async fn ephemeral(&self, telling: &Telling<'_>, typing: Option<JsonObject>) -> Result<Events, Error> {
+        let filter = &telling.context.request.filter.room.ephemeral;
+        let mut events = Vec::from_iter(typing);
+        if telling.is_new
+            || telling
+                .changes
+                .is_some_and(|changes| !changes.receipts.is_empty())
+        {
+            let receipts = self.room_receipts(telling.room_id).await?;
+            let told = (!telling.is_new)
+                .then_some(telling.changes)
+                .flatten()
+                .map(|changes| &changes.receipts);
+            events.extend(receipts_event(&receipts, telling.context.viewer.user_id, told));
+        }
+        events.retain(|event| {
+            let kind = event.get("type").and_then(Value::as_str).unwrap_or_default();
+            filter.allows_room(telling.room_id) && filter.allows_type(kind)
+        });
+        Ok(events.into())
+    }
+
+    /// The typing notice, if the client has not been told of it.
+    fn typing_event(&self, telling: &Telling<'_>) -> Option<JsonObject> {
+        let typing = self.typing.room(telling.room_id);
+        let from = telling.context.from.filter(|_| !telling.is_new);
+        let users = match (from, typing) {
+            // The typing that the client was told of ended with the run before this one.
+            (Some(from), typing) if from.anyone_typing && self.typing.is_forgotten(from.typing) => {
+                typing.map(|(_, users)| users).unwrap_or_default()
+            }
+            (Some(from), Some((serial, users))) if serial > from.typing => users,
+            (None, Some((_, users))) if !users.is_empty() => users,
+            _ => return None,
+        };
+        Some(event("m.typing", json!({"user_ids": users})))
+    }
+
+    async fn room_account_data(&self, telling: &Telling<'_>) -> Result<Events, Error> {
+        let changed = telling.changes.map(|changes| &changes.account_data);
+        if !telling.is_new && changed.is_none_or(BTreeSet::is_empty) {
+            return Ok(Events::default());
+        }
+        let filter = &telling.context.request.filter.room.account_data;
+        let all = self
+            .account_data_of(telling.context.viewer.user_id, Some(telling.room_id))
+            .await?;
+        let told = |kind: &str| telling.is_new || changed.is_some_and(|changed| changed.contains(kind));
+        let allowed = |kind: &str| filter.allows_room(telling.room_id) && filter.allows_type(kind);
+        Ok(account_data_events(all, |kind| told(kind) && allowed(kind)))
+    }
+}
+
+impl<'a> Telling<'a> {
+    fn new(
+        context: &'a Context<'a>,
+        room_id: &'a RoomId,
+        membership: &UserMembership,
+        changes: Option<&'a RoomChanges>,
+    ) -> Self {
+        let joined_at = membership.joined_at.unwrap_or(membership.position);
+        let newly_joined = joined_at > context.position();
+        let is_new = context.whole || newly_joined;
+        let after = if newly_joined {
+            0
+        } else {
+            place(context.position())
+        };
+        let span = Span {
+            after,
+            upto: place(context.to.position),
+            joined_at: Some(place(joined_at)),
+        };
+        Self {
+            context,
+            room_id,
+            changes,
+            is_new,
+            span,
+        }
+    }
+
+    /// Whether the room is told of even if nothing is new.
+    fn is_whole(&self) -> bool {
+        self.is_new || self.context.request.full_state
+    }
+
+    /// Whether the whole state is to be told.
+    fn state_changed(&self) -> bool {
+        self.is_whole() || self.changes.is_some_and(|changes| changes.state)
+    }
+
+    fn own_receipt_moved(&self) -> bool {
+        self.changes
+            .is_some_and(|changes| changes.receipts.contains(self.context.viewer.user_id))
+    }
+
+    /// All events of the span, where they are known.
+    fn recent(&self) -> Option<&'a [ruma_common::OwnedEventId]> {
+        if self.is_new {
+            return None;
+        }
+        Some(self.changes.map(|changes| &*changes.events).unwrap_or_default())
+    }
+
+    fn add_unread(&self, room: &mut JoinedRoom, mut threads: ThreadCounts) {
+        if self
+            .context
+            .request
+            .filter
+            .room
+            .timeline
+            .unread_thread_notifications
+        {
+            room.unread_notifications = threads.remove("main").unwrap_or_default();
+            room.unread_thread_notifications = threads;
+        } else {
+            room.unread_notifications = threads
+                .into_values()
+                .fold(UnreadCounts::default(), |sum, thread| UnreadCounts {
+                    notification_count: sum.notification_count + thread.notification_count,
+                    highlight_count: sum.highlight_count + thread.highlight_count,
+                });
+        }
+    }
+}
+
+fn has_news(room: &JoinedRoom) -> bool {
+    let some = |events: &Option<Events>| events.as_ref().is_some_and(|events| !events.is_empty());
+    room.timeline.limited
+        || !room.timeline.events.is_empty()
+        || some(&room.state)
+        || some(&room.state_after)
+        || !room.ephemeral.is_empty()
+        || !room.account_data.is_empty()
+}
+
+/// Adds the needed members as they are now, but those whom the answer tells of already.
+fn add_members(
+    told: &mut Vec<Arc<StoredEvent>>,
+    state: &CurrentState,
+    window: &Window,
+    needed: &BTreeSet<String>,
+) {
+    let ids = window.ids();
+    let known: BTreeSet<_> = told.iter().map(|event| event.event_id.clone()).collect();
+    let members = needed.iter().filter_map(|user| state.get("m.room.member", user));
+    let new = members.filter(|member| !ids.contains(&*member.event_id) && !known.contains(&member.event_id));
+    told.extend(new.cloned());
+}
+
+/// The receipts of `users` (`None`: of everybody) that `viewer` may see, as one event.
+fn receipts_event(
+    receipts: &RoomReceipts,
+    viewer: &UserId,
+    users: Option<&BTreeSet<OwnedUserId>>,
+) -> Option<JsonObject> {
+    let mut content = json!({});
+    for (key, receipt) in receipts {
+        let visible = key.kind == ReceiptKind::Read || key.user_id == viewer;
+        if !visible || users.is_some_and(|users| !users.contains(&key.user_id)) {
+            continue;
+        }
+        let mut data = json!({"ts": receipt.ts});
+        if let Some(thread) = &key.thread {
+            data["thread_id"] = json!(thread);
+        }
+        content[receipt.event_id.as_str()][key.kind.name()][key.user_id.as_str()] = data;
+    }
+    let is_empty = content.as_object().is_none_or(JsonObject::is_empty);
+    (!is_empty).then(|| event("m.receipt", content))
+}
+
+/// The place in a timeline that a log position is.
+pub(super) fn place(position: u64) -> i64 {
+    i64::try_from(position).unwrap_or(i64::MAX)
+}

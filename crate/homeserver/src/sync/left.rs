@@ -1,0 +1,72 @@
+//! A room in an answer of `/sync` that the user has left, was removed from, or whose invite they rejected.
+
+use ruma_common::RoomId;
+
+use super::{
+    Context,
+    joined::place,
+    response::{Events, LeftRoom, Timeline},
+    state::Extent,
+    timeline::Span,
+};
+use crate::{Error, Homeserver, rooms::memberships::UserMembership};
+
+impl Homeserver {
+    /// What the user is told of a room that they have left: what happened up to then.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(super) async fn left_room(
+        &self,
+        context: &Context<'_>,
+        room_id: &RoomId,
+        membership: &UserMembership,
+    ) -> Result<LeftRoom, Error> {
+        let was_joined = membership.joined_at.is_some();
+        let Some(room) = self.room(room_id).await?.filter(|_| was_joined) else {
+            return self.rejected_room(context, membership).await;
+        };
+        let after = place(context.position());
+        let span = Span {
+            after,
+            upto: place(membership.position),
+            joined_at: None,
+        };
+        let window = self.window(context, room_id, span, None).await?;
+        let extent = if context.whole {
+            Extent::Whole
+        } else {
+            Extent::Since(after)
+        };
+        let state = self
+            .state_beside(&room.snapshot().state, &window, span.upto, extent)
+            .await?;
+        let state = Some(Events::from(self.rendered(context, &state).await?));
+        let use_after = context.request.use_state_after;
+        let (state, state_after) = if use_after { (None, state) } else { (state, None) };
+        let timeline = self.timeline(context, &window, span).await?;
+        Ok(LeftRoom {
+            state,
+            state_after,
+            timeline,
+            account_data: Events::default(),
+        })
+    }
+
+    /// A room that the user never was in: only their own leaving is told.
+    async fn rejected_room(
+        &self,
+        context: &Context<'_>,
+        membership: &UserMembership,
+    ) -> Result<LeftRoom, Error> {
+        let event = self.stored_event(&membership.event_id).await?;
+        let events = self.rendered(context, &Vec::from_iter(event)).await?;
+        Ok(LeftRoom {
+            timeline: Timeline {
+                events,
+                ..Timeline::default()
+            },
+            ..LeftRoom::default()
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! The answer of `/sync`, field by field as the spec has it. Empty parts are left out.
+
+use std::collections::BTreeMap;
+
+use ruma_common::OwnedRoomId;
+use serde::Serialize;
+
+use crate::{
+    JsonObject,
+    push::unread::{ThreadCounts, UnreadCounts},
+};
+
+/// The body of the answer of `GET /sync`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SyncResponse {
+    /// The token to go on from.
+    pub next_batch: String,
+    /// Global account data.
+    #[serde(skip_serializing_if = "Events::is_empty")]
+    pub account_data: Events,
+    /// What is new in rooms.
+    #[serde(skip_serializing_if = "Rooms::is_empty")]
+    pub rooms: Rooms,
+}
+
+/// The rooms of an answer by the user's membership.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Rooms {
+    /// Rooms that the user is in.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub join: BTreeMap<OwnedRoomId, JoinedRoom>,
+    /// Rooms that the user is invited to.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub invite: BTreeMap<OwnedRoomId, InvitedRoom>,
+    /// Rooms that the user has knocked on.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub knock: BTreeMap<OwnedRoomId, KnockedRoom>,
+    /// Rooms that the user has left or was removed from.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub leave: BTreeMap<OwnedRoomId, LeftRoom>,
+}
+
+/// A list of events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Events {
+    /// The events.
+    pub events: Vec<JsonObject>,
+}
+
+/// A part of a room's timeline.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Timeline {
+    /// The events, oldest first.
+    pub events: Vec<JsonObject>,
+    /// Whether there are events between what the client has and these.
+    pub limited: bool,
+    /// Where to go on with `/messages` to see the events before these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prev_batch: Option<String>,
+}
+
+/// A room that the user is in.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct JoinedRoom {
+    /// What names and counts the members.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Summary>,
+    /// State changes up to the start of the timeline, if `use_state_after` was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<Events>,
+    /// State changes up to the end of the timeline, if `use_state_after` was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_after: Option<Events>,
+    /// New events.
+    pub timeline: Timeline,
+    /// Receipts and typing notices.
+    pub ephemeral: Events,
+    /// The user's account data for the room.
+    pub account_data: Events,
+    /// What the user has not read.
+    pub unread_notifications: UnreadCounts,
+    /// What the user has not read of threads, if they are counted apart.
+    #[serde(skip_serializing_if = "ThreadCounts::is_empty")]
+    pub unread_thread_notifications: ThreadCounts,
+}
+
+/// What names and counts the members of a room.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// A few members to name the room after, if it has no name.
+    #[serde(rename = "m.heroes", skip_serializing_if = "Option::is_none")]
+    pub heroes: Option<Vec<String>>,
+    /// How many users are joined.
+    #[serde(rename = "m.joined_member_count")]
+    pub joined_member_count: usize,
+    /// How many users are invited.
+    #[serde(rename = "m.invited_member_count")]
+    pub invited_member_count: usize,
+}
+
+/// A room that the user is invited to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct InvitedRoom {
+    /// What may be seen of the room from outside.
+    pub invite_state: Events,
+}
+
+/// A room that the user has knocked on.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct KnockedRoom {
+    /// What may be seen of the room from outside.
+    pub knock_state: Events,
+}
+
+/// A room that the user has left.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LeftRoom {
+    /// State changes up to the start of the timeline, if `use_state_after` was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<Events>,
+    /// State changes up to the end of the timeline, if `use_state_after` was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_after: Option<Events>,
+    /// The events up to the user's leaving.
+    pub timeline: Timeline,
+    /// The user's account data for the room.
+    pub account_data: Events,
+}
+
+impl SyncResponse {
+    /// Whether it tells nothing.
+    pub fn is_empty(&self) -> bool {
+        self.account_data.is_empty() && self.rooms.is_empty()
+    }
+}
+
+impl Rooms {
+    fn is_empty(&self) -> bool {
+        self.join.is_empty() && self.invite.is_empty() && self.knock.is_empty() && self.leave.is_empty()
+    }
+}
+
+impl Events {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
+impl From<Vec<JsonObject>> for Events {
+    fn from(events: Vec<JsonObject>) -> Self {
+        Self { events }
+    }
+}

@@ -1,0 +1,203 @@
+//! The part of a room's timeline that an answer of `/sync` holds.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use ruma_common::{EventId, OwnedEventId, RoomId};
+
+use super::{Context, PageToken, filter::EventFormat, response};
+use crate::{Error, Homeserver, JsonObject, rooms::event::StoredEvent, stored::from_slice};
+
+/// Up to how many new events are read by their ids, which needs no scan of the timeline.
+const FEW: usize = 200;
+/// How many events are read at once where many may not pass the filter.
+const PAGE: usize = 100;
+/// How many pages are read in search of events that pass the filter.
+const MAX_PAGES: usize = 10;
+
+/// The places of a room's timeline that are told of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    /// The last place that is not told of any more.
+    pub(super) after: i64,
+    /// The last place that is told of.
+    pub(super) upto: i64,
+    /// From where on the user has been joined without a break: no more questions about visibility.
+    pub(super) joined_at: Option<i64>,
+}
+
+/// What is told of a timeline.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    /// The events, oldest first.
+    pub(super) events: Vec<Arc<StoredEvent>>,
+    /// Whether there are older events in the span.
+    pub(super) limited: bool,
+    /// Whether events of the span were left out, by the limit or by the filter.
+    pub(super) is_partial: bool,
+}
+
+impl Window {
+    /// The ids of the events.
+    pub(super) fn ids(&self) -> BTreeSet<&EventId> {
+        self.events.iter().map(|event| &*event.event_id).collect()
+    }
+
+    /// Whether the membership of anybody changes in it.
+    pub(super) fn has_members(&self) -> bool {
+        self.events
+            .iter()
+            .any(|event| event.kind() == "m.room.member" && event.state_key().is_some())
+    }
+
+    /// Where the events before these are found, if there are none in the window after `upto`.
+    fn prev_batch(&self, upto: i64) -> PageToken {
+        let first = self.events.first().and_then(|event| event.decision.order);
+        PageToken(first.unwrap_or_else(|| upto.saturating_add(1)))
+    }
+}
+
+impl Homeserver {
+    /// The newest events of `span` that the filter lets through. `recent` are all of the span's events, if it
+    /// is known which they are.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(super) async fn window(
+        &self,
+        context: &Context<'_>,
+        room_id: &RoomId,
+        span: Span,
+        recent: Option<&[OwnedEventId]>,
+    ) -> Result<Window, Error> {
+        if !context.request.filter.room.timeline.allows_room(room_id) {
+            return Ok(Window {
+                is_partial: true,
+                ..Window::default()
+            });
+        }
+        match recent {
+            Some(recent) if recent.len() <= FEW => self.window_of(context, span, recent).await,
+            _ => self.window_by_pages(context, room_id, span).await,
+        }
+    }
+
+    async fn window_of(
+        &self,
+        context: &Context<'_>,
+        span: Span,
+        recent: &[OwnedEventId],
+    ) -> Result<Window, Error> {
+        let events = self.stored_events(recent).await?;
+        let all = events.len();
+        let mut events = self.told(context, span, events).await?;
+        let limit = context.request.filter.room.timeline.timeline_limit();
+        let surplus = events.len().saturating_sub(limit);
+        events.drain(..surplus);
+        Ok(Window {
+            is_partial: events.len() < all,
+            limited: surplus > 0,
+            events,
+        })
+    }
+
+    async fn window_by_pages(
+        &self,
+        context: &Context<'_>,
+        room_id: &RoomId,
+        span: Span,
+    ) -> Result<Window, Error> {
+        let limit = context.request.filter.room.timeline.timeline_limit();
+        let (mut events, mut before) = (Vec::new(), span.upto.saturating_add(1));
+        let mut window = Window {
+            limited: true,
+            is_partial: true,
+            events: Vec::new(),
+        };
+        for _ in 0..MAX_PAGES {
+            let wanted = (limit + 1).saturating_sub(events.len()).clamp(1, PAGE);
+            let mut page = self.timeline_before(room_id, before, wanted).await?;
+            let read = page.len();
+            page.retain(|(order, _)| *order > span.after);
+            let oldest = page
+                .last()
+                .map(|(order, event)| (*order, event.kind() == "m.room.create"));
+            page.reverse();
+            let page = page.into_iter().map(|(_, event)| event).collect();
+            let mut told = self.told(context, span, page).await?;
+            told.append(&mut events);
+            events = told;
+            let at_create = oldest.is_some_and(|(_, is_create)| is_create);
+            let ended = oldest.is_none() || read < wanted || at_create;
+            if events.len() > limit || ended {
+                // Before what is held of a room there is more, unless it begins with its creation.
+                let complete = span.after > 0 || at_create;
+                window.limited = events.len() > limit || !complete;
+                break;
+            }
+            before = oldest.map_or(before, |(order, _)| order);
+        }
+        events.drain(..events.len().saturating_sub(limit));
+        Ok(Window { events, ..window })
+    }
+
+    /// Those of `events` that are in the span, shown to the user, and let through by the filter.
+    async fn told(
+        &self,
+        context: &Context<'_>,
+        span: Span,
+        mut events: Vec<Arc<StoredEvent>>,
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let filter = &context.request.filter.room.timeline;
+        events.retain(|event| {
+            let in_span = event
+                .decision
+                .order
+                .is_some_and(|order| order > span.after && order <= span.upto);
+            in_span
+                && event.is_shown()
+                && filter.allows(event.kind(), event.sender().as_str(), event.content())
+        });
+        let always = |event: &StoredEvent| event.decision.order >= span.joined_at;
+        if span.joined_at.is_some() && events.iter().all(|event| always(event)) {
+            return Ok(events);
+        }
+        self.visible_events(context.viewer.user_id, events).await
+    }
+
+    /// `window` as the client gets it.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(super) async fn timeline(
+        &self,
+        context: &Context<'_>,
+        window: &Window,
+        span: Span,
+    ) -> Result<response::Timeline, Error> {
+        Ok(response::Timeline {
+            events: self.rendered(context, &window.events).await?,
+            limited: window.limited,
+            prev_batch: Some(window.prev_batch(span.upto).to_string()),
+        })
+    }
+
+    /// Room events as the client wants them.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(super) async fn rendered(
+        &self,
+        context: &Context<'_>,
+        events: &[Arc<StoredEvent>],
+    ) -> Result<Vec<JsonObject>, Error> {
+        let filter = &context.request.filter;
+        let events = match filter.event_format {
+            EventFormat::Client => self.client_events(events, context.viewer).await?,
+            EventFormat::Federation => events
+                .iter()
+                .map(|event| from_slice(event.pdu.json().as_bytes()))
+                .collect::<Result<_, _>>()?,
+        };
+        Ok(events.into_iter().map(|event| filter.cut(event)).collect())
+    }
+}
