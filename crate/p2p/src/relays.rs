@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn backs_off_from_half_a_second_to_thirty_seconds() {
         let a = relay(1, 1);
-        let mut relays = relays(&[a.clone()]);
+        let mut relays = relays(std::slice::from_ref(&a));
         let (mut now, mut waits) = (0, Vec::new());
         for _ in 0..9 {
             assert_eq!(relays.due(now), [Action::Reserve(a.clone())]);

@@ -29,6 +29,9 @@ const MAX_REQUESTS: usize = 256;
 /// Entries of the map of limits at which unused ones are dropped.
 const PRUNE_AT: usize = 512;
 
+/// How long to wait before the second and the third attempt of a request whose connection broke.
+const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(200)];
+
 /// Sends one request per stream, within limits of time, size and number.
 pub(crate) struct Client {
     clock: Arc<dyn Clock>,
@@ -84,22 +87,20 @@ impl Client {
             .unwrap_or(Err(FederationError::Timeout))
     }
 
-    /// Tries twice if a connection breaks: what looked connected may have been gone. Every request of the
-    /// Server-Server API may be repeated.
+    /// Tries again if a connection breaks: what looked connected may be gone, and it takes a moment until
+    /// that is known everywhere. Every request of the Server-Server API may be repeated.
     async fn exchange(
         &self,
         peer: PeerId,
         request: &Request<Bytes>,
     ) -> Result<Response<Bytes>, FederationError> {
-        let first = self.attempt(peer, request).await;
-        let last = match first {
-            Err(Failure::Broken) => self.attempt(peer, request).await,
-            other => other,
-        };
-        last.map_err(|failure| match failure {
-            Failure::Unreachable | Failure::Broken => FederationError::Unreachable,
-            Failure::Protocol(why) => FederationError::Protocol(why),
-        })
+        for pause in PAUSES {
+            match self.attempt(peer, request).await {
+                Err(Failure::Broken) => self.clock.sleep(pause).await,
+                other => return other.map_err(FederationError::from),
+            }
+        }
+        self.attempt(peer, request).await.map_err(FederationError::from)
     }
 
     async fn attempt(&self, peer: PeerId, request: &Request<Bytes>) -> Result<Response<Bytes>, Failure> {
@@ -166,6 +167,15 @@ impl From<FrameError> for Failure {
         match error {
             FrameError::Io(_) => Self::Broken,
             other => Self::Protocol(other.to_string()),
+        }
+    }
+}
+
+impl From<Failure> for FederationError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unreachable | Failure::Broken => Self::Unreachable,
+            Failure::Protocol(why) => Self::Protocol(why),
         }
     }
 }
