@@ -1,0 +1,16 @@
+//! The room engine from outside: the specification's vectors, hostile input, trees, rules, resolution.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failing test may panic"
+)]
+
+mod auth;
+mod events;
+mod msc4297;
+mod resolution;
+mod room;
+mod state_tree;
+mod vectors;
