@@ -1,0 +1,30 @@
+import js from "@eslint/js";
+import reactHooks from "eslint-plugin-react-hooks";
+import globals from "globals";
+import tseslint from "typescript-eslint";
+
+/** What may import what: matrix-js-sdk stays behind src/matrix, and the domain knows neither it nor React. */
+const sdk = { group: ["matrix-js-sdk", "matrix-js-sdk/**"], message: "only src/matrix may use the SDK" };
+const ui = { group: ["react", "react-dom", "@mantine/*"], message: "the domain knows nothing of React" };
+const outwards = { group: ["../matrix/*", "../features/*", "../ui/*", "../platform/*"], message: "the domain is innermost" };
+
+export default tseslint.config(
+  { ignores: ["dist", "node_modules"] },
+  js.configs.recommended,
+  ...tseslint.configs.strictTypeChecked,
+  ...tseslint.configs.stylisticTypeChecked,
+  reactHooks.configs.flat.recommended,
+  {
+    languageOptions: {
+      globals: globals.browser,
+      parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname },
+    },
+    rules: {
+      "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
+      "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
+      "@typescript-eslint/dot-notation": "off",
+    },
+  },
+  { files: ["src/**/*.{ts,tsx}"], ignores: ["src/matrix/**"], rules: { "no-restricted-imports": ["error", { patterns: [sdk] }] } },
+  { files: ["src/domain/**"], rules: { "no-restricted-imports": ["error", { patterns: [sdk, ui, outwards] }] } },
+);

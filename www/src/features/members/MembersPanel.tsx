@@ -1,0 +1,60 @@
+import { ActionIcon, Badge, Button, CopyButton, Text, Tooltip } from "@mantine/core";
+import { IconUserPlus, IconX } from "@tabler/icons-react";
+import type { Member } from "../../domain/members.ts";
+import { shortServer } from "../../domain/person.ts";
+import { PersonAvatar } from "../../ui/PersonAvatar.tsx";
+import { useClient, useTopic } from "../session/client-context.ts";
+import classes from "./MembersPanel.module.css";
+
+/** Who is in a room. */
+export function MembersPanel({ roomId, onInvite, onClose }: { roomId: string; onInvite: () => void; onClose: () => void }) {
+  const members = useTopic(`members:${roomId}`, (client) => client.members(roomId));
+  return (
+    <section className={classes["panel"]} aria-label="Members">
+      <div className={classes["head"]}>
+        <Text fw={650} flex={1}>
+          Members <span className={classes["dim"]}>{members.length}</span>
+        </Text>
+        <ActionIcon aria-label="Close members" onClick={onClose}>
+          <IconX size={18} />
+        </ActionIcon>
+      </div>
+      <ul className={classes["people"]} aria-label="People">
+        {members.map((member) => (
+          <MemberRow key={member.userId} member={member} />
+        ))}
+      </ul>
+      <div className={classes["foot"]}>
+        <Button fullWidth variant="light" leftSection={<IconUserPlus size={17} />} onClick={onInvite}>
+          Invite someone
+        </Button>
+      </div>
+    </section>
+  );
+}
+
+function MemberRow({ member }: { member: Member }) {
+  const me = useClient().userId === member.userId;
+  return (
+    <li className={classes["person"]} data-away={member.membership === "invite" || undefined}>
+      <PersonAvatar id={member.userId} name={member.name} size={34} />
+      <div className={classes["words"]}>
+        <Text size="sm" fw={550} truncate>
+          {member.name}
+          {me && <span className={classes["dim"]}> (you)</span>}
+        </Text>
+        <CopyButton value={member.userId}>
+          {({ copied, copy }) => (
+            <Tooltip label={copied ? "Copied" : member.userId} multiline maw={300} style={{ overflowWrap: "anywhere" }}>
+              <button type="button" className={classes["server"]} aria-label={`Copy the user id of ${member.name}`} onClick={copy}>
+                {copied ? "Copied" : shortServer(member.server)}
+              </button>
+            </Tooltip>
+          )}
+        </CopyButton>
+      </div>
+      {member.membership === "invite" && <Badge variant="light" color="gray" size="sm">Invited</Badge>}
+      {member.admin && member.membership === "join" && <Badge variant="light" size="sm">Admin</Badge>}
+    </li>
+  );
+}
