@@ -1,0 +1,192 @@
+/** Keeps one homeserver running: starts it when it is needed, replaces it when it breaks, hands it over. */
+import { module } from "./assets.ts";
+import { Instance, InstanceLost } from "./bridge.ts";
+import { fetchRelays, knownRelays } from "./config.ts";
+import { Ownership } from "./handover.ts";
+import { emptySync, isRepeatable } from "./route.ts";
+
+/** How long long-polls are cut short for a newer version that then does not come, in milliseconds. */
+const YIELD_MS = 30_000;
+/** How long requests may take to end before the database is let go, in milliseconds. */
+const DRAIN_MS = 5_000;
+/** So many losses within `CALM_MS` delay the next start by `CALM_DELAY_MS`. */
+const RESTLESS_LOSSES = 3;
+const CALM_MS = 30_000;
+const CALM_DELAY_MS = 1_000;
+
+/** The homeserver, whatever happens to one instance of it. */
+export class Supervisor {
+  readonly #ownership = new Ownership(() => void this.retire());
+  readonly #onRestart: (reason: string) => void;
+  /** The requests that are being answered. */
+  readonly #answering = new Set<Promise<Response>>();
+  /** Ways to answer the long-polls that wait now. */
+  readonly #polls = new Set<() => void>();
+  #starting: Promise<Instance> | undefined;
+  #losses: number[] = [];
+  /** The log of the last instance that was lost, as a JSON list of lines. */
+  #log = "[]";
+  #hasFreshConfig = false;
+  #yieldsUntil = 0;
+  #isRetired = false;
+
+  /** `onRestart` is told the reason when an instance had to be replaced. */
+  constructor(onRestart: (reason: string) => void) {
+    this.#onRestart = onRestart;
+  }
+
+  /** The homeserver's answer. It is always an answer: if there is no homeserver, it says so. */
+  answer(request: Request): Promise<Response> {
+    const answer = this.#answer(request).catch((error: unknown) => failure(error, request));
+    this.#answering.add(answer);
+    void answer.finally(() => this.#answering.delete(answer));
+    return answer;
+  }
+
+  async #answer(request: Request): Promise<Response> {
+    const again = isRepeatable(request) ? request.clone() : undefined;
+    try {
+      return await this.#attempt(request);
+    } catch (error) {
+      if (!(error instanceof InstanceLost) || !again) throw error;
+      return this.#attempt(again);
+    }
+  }
+
+  async #attempt(request: Request): Promise<Response> {
+    const instance = await this.#running();
+    const empty = emptySync(request);
+    return empty === undefined ? instance.fetch(request) : this.#poll(instance.fetch(request), empty);
+  }
+
+  /** `answer`, or `empty` as soon as a newer version waits. */
+  #poll(answer: Promise<Response>, empty: string): Promise<Response> {
+    return new Promise((resolve, reject) => {
+      const cutShort = () => resolve(json(empty, 200));
+      this.#polls.add(cutShort);
+      answer.then(resolve, reject).finally(() => this.#polls.delete(cutShort));
+      if (Date.now() < this.#yieldsUntil) cutShort();
+    });
+  }
+
+  /** A page is open: keeps the homeserver running. */
+  async tick(): Promise<void> {
+    await this.#running().catch(report);
+    if (!this.#hasFreshConfig) await this.#refreshConfig().catch(report);
+  }
+
+  /** The network may be back. */
+  async wake(): Promise<void> {
+    try {
+      (await this.#running()).wake();
+      await this.#refreshConfig();
+    } catch (error) {
+      report(error);
+    }
+  }
+
+  /** Makes the homeserver panic. */
+  async trap(): Promise<void> {
+    try {
+      (await this.#running()).trap();
+    } catch (error) {
+      report(error);
+    }
+  }
+
+  /** A newer version waits to take over: holds no long-poll back from now on. */
+  yield(): void {
+    this.#yieldsUntil = Date.now() + YIELD_MS;
+    for (const cutShort of this.#polls) cutShort();
+  }
+
+  /** A newer version is in charge: ends what is under way and lets go of the database. For good. */
+  async retire(): Promise<void> {
+    this.#isRetired = true;
+    this.yield();
+    await Promise.race([Promise.allSettled(this.#answering), sleep(DRAIN_MS)]);
+    (await this.#starting?.catch(() => undefined))?.end("a newer version took over");
+    this.#ownership.release();
+  }
+
+  /** The instance that runs; starts one if none does. */
+  #running(): Promise<Instance> {
+    if (this.#isRetired && !this.#starting) return Promise.reject(new Error("a newer version took over"));
+    if (!this.#starting) {
+      const starting = this.#start();
+      this.#starting = starting;
+      starting.then(
+        () => void this.#refreshConfig().catch(report),
+        () => this.#forget(starting),
+      );
+    }
+    return this.#starting;
+  }
+
+  async #start(): Promise<Instance> {
+    await this.#calm();
+    return Instance.start(module(), {
+      relays: knownRelays(),
+      log: this.#log,
+      ready: this.#ownership.acquire(),
+      onLost: (loss) => this.#replace(loss),
+    });
+  }
+
+  /** Waits a little if instances broke down in a row. */
+  async #calm(): Promise<void> {
+    this.#losses = this.#losses.filter((time) => time > Date.now() - CALM_MS);
+    if (this.#losses.length >= RESTLESS_LOSSES) await sleep(CALM_DELAY_MS);
+  }
+
+  #replace(loss: InstanceLost): void {
+    report(loss);
+    this.#losses.push(Date.now());
+    this.#log = linesOf(loss);
+    this.#starting = undefined;
+    this.#onRestart(loss.message);
+    if (!this.#isRetired) void this.#running().catch(report);
+  }
+
+  #forget(starting: Promise<Instance>): void {
+    if (this.#starting === starting) this.#starting = undefined;
+  }
+
+  async #refreshConfig(): Promise<void> {
+    const relays = await fetchRelays();
+    if (!relays) return;
+    this.#hasFreshConfig = true;
+    (await this.#running()).addRelays(relays);
+  }
+}
+
+/** The log of a lost instance; if it could not say it, the loss itself. */
+function linesOf(loss: InstanceLost): string {
+  try {
+    const { lines } = JSON.parse(loss.log) as { lines: unknown };
+    if (Array.isArray(lines) && lines.length > 0) return JSON.stringify(lines);
+  } catch {
+    // A trap that was no panic: nothing was said.
+  }
+  return JSON.stringify([{ ts: Date.now(), level: "ERROR", target: "service-worker", message: loss.message }]);
+}
+
+function failure(error: unknown, request: Request): Response {
+  // The page took the request back: nobody reads this answer.
+  if (!request.signal.aborted) report(error);
+  const message = error instanceof Error ? error.message : String(error);
+  return json(JSON.stringify({ errcode: "M_UNKNOWN", error: message }), 500);
+}
+
+function json(body: string, status: number): Response {
+  const headers = { "Content-Type": "application/json", "Access-Control-Allow-Origin": "*" };
+  return new Response(body, { status, headers });
+}
+
+function report(error: unknown): void {
+  console.error(error);
+}
+
+function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

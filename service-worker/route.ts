@@ -1,0 +1,36 @@
+/** Which requests the worker answers, and who answers them. */
+
+/** The homeserver, the app's page, one of its files; or nobody, which leaves the request to the network. */
+export type Route = "api" | "page" | "file" | undefined;
+
+const API = ["/_matrix/", "/.well-known/matrix/", "/_hearth/"];
+
+/** Where `request` goes in a worker of `origin` that keeps `files`. */
+export function route(
+  request: Pick<Request, "url" | "method" | "mode">,
+  origin: string,
+  files: readonly string[],
+): Route {
+  const url = new URL(request.url);
+  if (url.origin !== origin) return undefined;
+  if (API.some((prefix) => url.pathname.startsWith(prefix))) return "api";
+  if (request.method !== "GET") return undefined;
+  if (request.mode === "navigate") return "page";
+  // A page of the version before asks for files that only the cache still has.
+  return files.includes(url.pathname) || url.pathname.startsWith("/assets/") ? "file" : undefined;
+}
+
+/** Whether asking twice does no more than asking once. */
+export function isRepeatable(request: Pick<Request, "url" | "method">): boolean {
+  if (request.method === "GET" || request.method === "HEAD") return true;
+  // Every PUT of the client API names what it puts, by a transaction id or a state key. Uploads are too large to keep.
+  return request.method === "PUT" && !new URL(request.url).pathname.startsWith("/_matrix/media/");
+}
+
+/** What a `/sync` that found nothing new answers, if `request` is one that can be cut short. */
+export function emptySync(request: Pick<Request, "url" | "method">): string | undefined {
+  const url = new URL(request.url);
+  const since = url.searchParams.get("since");
+  const isSync = request.method === "GET" && /^\/_matrix\/client\/[^/]+\/sync$/.test(url.pathname);
+  return isSync && since ? JSON.stringify({ next_batch: since }) : undefined;
+}

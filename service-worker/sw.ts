@@ -1,0 +1,56 @@
+/** The service worker's listeners. What they do is elsewhere. */
+import { dropOldFiles, file, page, precache } from "./assets.ts";
+import { Supervisor } from "./boot.ts";
+import { listenToOtherWorkers, tellOtherWorkers } from "./handover.ts";
+import { type ToPage, toWorker } from "./messages.ts";
+import { route } from "./route.ts";
+
+declare const self: ServiceWorkerGlobalScope;
+
+const supervisor = new Supervisor((reason) => tellPages({ type: "restarted", reason }));
+
+self.addEventListener("install", (event) => event.waitUntil(install()));
+self.addEventListener("activate", (event) => event.waitUntil(activate()));
+
+self.addEventListener("fetch", (event) => {
+  switch (route(event.request, self.location.origin, HEARTH_BUILD.files)) {
+    case "api":
+      return event.respondWith(supervisor.answer(event.request));
+    case "page":
+      return event.respondWith(page(event.request));
+    case "file":
+      return event.respondWith(file(event.request));
+    case undefined:
+  }
+});
+
+self.addEventListener("message", (event) => {
+  const message = toWorker(event.data);
+  if (message?.type === "tick") event.waitUntil(supervisor.tick());
+  if (message?.type === "wake") event.waitUntil(supervisor.wake());
+  if (HEARTH_TEST_HOOKS && message?.type === "panic") event.waitUntil(supervisor.trap());
+});
+
+listenToOtherWorkers((message) => {
+  if (message.type === "yield") supervisor.yield();
+  if (message.type === "handover") void supervisor.retire();
+});
+
+async function install(): Promise<void> {
+  await precache();
+  tellOtherWorkers({ type: "yield" });
+  await self.skipWaiting();
+}
+
+async function activate(): Promise<void> {
+  tellOtherWorkers({ type: "handover" });
+  const replaced = await dropOldFiles();
+  await self.clients.claim();
+  if (replaced) await tellPages({ type: "updated", version: HEARTH_BUILD.version });
+  // Requests wait for the end of this event, and for the start themselves: it need not wait here.
+  void supervisor.tick();
+}
+
+async function tellPages(message: ToPage): Promise<void> {
+  for (const client of await self.clients.matchAll({ includeUncontrolled: true })) client.postMessage(message);
+}

@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { relays } from "../config.ts";
+import { toOtherWorker, toWorker } from "../messages.ts";
+import { emptySync, isRepeatable, route } from "../route.ts";
+
+const ORIGIN = "https://hearth.example";
+
+function routed(path: string, init: { method?: string; mode?: RequestMode; origin?: string } = {}) {
+  const request = { url: (init.origin ?? ORIGIN) + path, method: init.method ?? "GET", mode: init.mode ?? "cors" };
+  return route(request, ORIGIN, ["/index.html", "/hearth-1.wasm"]);
+}
+
+test("the homeserver answers the API, whatever the method", () => {
+  assert.equal(routed("/_matrix/client/versions"), "api");
+  assert.equal(routed("/_matrix/client/v3/login", { method: "POST" }), "api");
+  assert.equal(routed("/.well-known/matrix/client"), "api");
+  assert.equal(routed("/_hearth/status", { mode: "navigate" }), "api");
+});
+
+test("nothing of another origin, and nothing else, is intercepted", () => {
+  assert.equal(routed("/_matrix/client/versions", { origin: "https://matrix.example" }), undefined);
+  assert.equal(routed("/_matrixed"), undefined);
+  assert.equal(routed("/config.json"), undefined);
+  assert.equal(routed("/sw.js"), undefined);
+  assert.equal(routed("/", { method: "POST", mode: "navigate" }), undefined);
+});
+
+test("the app's page and files come from the cache's side", () => {
+  assert.equal(routed("/", { mode: "navigate" }), "page");
+  assert.equal(routed("/hearth-1.wasm"), "file");
+  assert.equal(routed("/assets/of-the-version-before.js"), "file");
+});
+
+test("only what names its effect is asked twice", () => {
+  const repeatable = (method: string, path: string) => isRepeatable({ method, url: ORIGIN + path });
+  assert.ok(repeatable("GET", "/_matrix/client/v3/sync"));
+  assert.ok(repeatable("PUT", "/_matrix/client/v3/rooms/!r/send/m.room.message/1"));
+  assert.ok(!repeatable("POST", "/_matrix/client/v3/createRoom"));
+  assert.ok(!repeatable("PUT", "/_matrix/media/v3/upload/hearth/id"));
+});
+
+test("a sync that waits is cut short where it began", () => {
+  const cut = (method: string, path: string) => emptySync({ method, url: ORIGIN + path });
+  assert.equal(cut("GET", "/_matrix/client/v3/sync?timeout=25000&since=s1%2F2"), '{"next_batch":"s1/2"}');
+  assert.equal(cut("GET", "/_matrix/client/v3/sync?timeout=25000"), undefined);
+  assert.equal(cut("POST", "/_matrix/client/v3/sync?since=s1"), undefined);
+  assert.equal(cut("GET", "/_matrix/client/v3/rooms/!r/messages?since=s1"), undefined);
+});
+
+test("a configuration is taken for what of it is well-formed", () => {
+  assert.deepEqual(relays({ relays: ["/ip4/127.0.0.1/tcp/1/ws", 7, null] }), ["/ip4/127.0.0.1/tcp/1/ws"]);
+  for (const config of [null, 1, "relays", [], {}, { relays: "x" }]) assert.deepEqual(relays(config), []);
+});
+
+test("messages of unknown shape are ignored", () => {
+  assert.deepEqual(toWorker({ type: "tick", more: 1 }), { type: "tick" });
+  assert.deepEqual(toOtherWorker({ type: "handover" }), { type: "handover" });
+  for (const data of [null, undefined, "tick", 1, [], {}, { type: "other" }]) {
+    assert.equal(toWorker(data), undefined);
+    assert.equal(toOtherWorker(data), undefined);
+  }
+});
