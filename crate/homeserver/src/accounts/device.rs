@@ -1,0 +1,163 @@
+//! Devices of users. Spec: Client-Server API, section 'Device Management'.
+
+use hearth_storage::{Table, WriteBatch};
+use ruma_common::{DeviceId, OwnedDeviceId, UserId};
+use serde::{Deserialize, Serialize};
+
+use super::{Session, key};
+use crate::{
+    Error, Homeserver,
+    stored::{from_slice, scan_all, to_vec},
+};
+
+/// Rows `d\0user\0device`.
+const DEVICE: u8 = b'd';
+/// The most bytes of a device id.
+const MAX_DEVICE_ID: usize = 255;
+/// The most bytes of a display name.
+const MAX_DISPLAY_NAME: usize = 512;
+/// Bytes of randomness in a device id that the server chooses.
+const DEVICE_ID_BYTES: usize = 5;
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its id.
+    pub device_id: OwnedDeviceId,
+    /// What the user calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// When it logged in last, in milliseconds since the Unix epoch.
+    pub last_seen_ts: u64,
+}
+
+/// A device that logs in.
+#[derive(Clone, Debug, Default)]
+pub struct NewDevice {
+    /// Its id, or `None` to be given one.
+    pub device_id: Option<String>,
+    /// Its name, if it is not known yet.
+    pub display_name: Option<String>,
+}
+
+impl Homeserver {
+    /// The devices of a user of this server.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub async fn devices(&self, user_id: &UserId) -> Result<Vec<Device>, Error> {
+        let prefix = key(DEVICE, &[user_id.as_str(), ""]);
+        let rows = scan_all(&*self.seams.store, Table::Accounts, &prefix).await?;
+        rows.iter().map(|(_, row)| from_slice(row)).collect()
+    }
+
+    /// One device.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the user has no such device.
+    pub async fn device(&self, user_id: &UserId, device_id: &DeviceId) -> Result<Device, Error> {
+        let row = self
+            .seams
+            .store
+            .get(Table::Accounts, &device_key(user_id, device_id))
+            .await?;
+        from_slice(&row.ok_or_else(|| Error::NotFound("no such device".into()))?)
+    }
+
+    /// Names a device; `None` leaves the name as it is.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the user has no such device, [`Error::InvalidParam`] if the name is too long.
+    pub async fn rename_device(
+        &self,
+        user_id: &UserId,
+        device_id: &DeviceId,
+        display_name: Option<String>,
+    ) -> Result<(), Error> {
+        let _lock = self.accounts.lock(user_id).await;
+        let mut device = self.device(user_id, device_id).await?;
+        let Some(display_name) = checked_name(display_name)? else {
+            return Ok(());
+        };
+        device.display_name = Some(display_name);
+        let mut batch = WriteBatch::new();
+        batch.put(Table::Accounts, device_key(user_id, device_id), to_vec(&device)?);
+        Ok(self.seams.store.commit(batch).await?)
+    }
+
+    /// Removes devices and their tokens. Those that the user does not have are passed over.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn delete_devices(&self, user_id: &UserId, device_ids: &[OwnedDeviceId]) -> Result<(), Error> {
+        let _lock = self.accounts.lock(user_id).await;
+        let gone = |session: &Session| session.user_id == user_id && device_ids.contains(&session.device_id);
+        let mut batch = WriteBatch::new();
+        for device_id in device_ids {
+            delete_device(&mut batch, user_id, device_id);
+        }
+        self.delete_tokens(&mut batch, gone);
+        self.seams.store.commit(batch).await?;
+        self.forget_tokens(gone);
+        Ok(())
+    }
+
+    /// Puts a device that logs in into `batch`. Returns its id.
+    pub(super) async fn put_device(
+        &self,
+        batch: &mut WriteBatch,
+        user_id: &UserId,
+        new: NewDevice,
+    ) -> Result<OwnedDeviceId, Error> {
+        let device_id = new
+            .device_id
+            .unwrap_or_else(|| self.random_id(DEVICE_ID_BYTES).to_uppercase());
+        if device_id.is_empty() || device_id.len() > MAX_DEVICE_ID || device_id.contains('\0') {
+            return Err(Error::InvalidParam(format!(
+                "a device id has 1 to {MAX_DEVICE_ID} bytes"
+            )));
+        }
+        let device_id = OwnedDeviceId::from(device_id);
+        let known = match self.device(user_id, &device_id).await {
+            Ok(device) => device.display_name,
+            Err(Error::NotFound(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let display_name = known.or(checked_name(new.display_name)?);
+        let device = Device {
+            device_id: device_id.clone(),
+            display_name,
+            last_seen_ts: self.now(),
+        };
+        batch.put(Table::Accounts, device_key(user_id, &device_id), to_vec(&device)?);
+        Ok(device_id)
+    }
+}
+
+/// Deletes the row of a device, with `batch`.
+pub(super) fn delete_device(batch: &mut WriteBatch, user_id: &UserId, device_id: &DeviceId) {
+    batch.delete(Table::Accounts, device_key(user_id, device_id));
+}
+
+/// Deletes the rows of all `devices` of a user, with `batch`.
+pub(super) fn delete_devices_of(batch: &mut WriteBatch, devices: &[Device], user_id: &UserId) {
+    for device in devices {
+        delete_device(batch, user_id, &device.device_id);
+    }
+}
+
+fn device_key(user_id: &UserId, device_id: &DeviceId) -> Vec<u8> {
+    key(DEVICE, &[user_id.as_str(), device_id.as_str()])
+}
+
+fn checked_name(display_name: Option<String>) -> Result<Option<String>, Error> {
+    if display_name
+        .as_ref()
+        .is_some_and(|name| name.len() > MAX_DISPLAY_NAME)
+    {
+        return Err(Error::InvalidParam(format!(
+            "a device's name has at most {MAX_DISPLAY_NAME} bytes"
+        )));
+    }
+    Ok(display_name)
+}

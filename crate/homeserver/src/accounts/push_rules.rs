@@ -1,0 +1,200 @@
+//! Push rules as each user has set them. Spec: Client-Server API, section 'Push Rules'.
+//!
+//! They are account data of the type `m.push_rules`. What is stored is laid over the defaults of this release
+//! whenever it is read, so that a new default rule reaches every user.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, MutexGuard, PoisonError},
+};
+
+use ruma_common::{
+    OwnedUserId, UserId,
+    push::{Action, NewPushRule, RuleKind, Ruleset},
+};
+use serde_json::{Value, json};
+
+use crate::{Error, Homeserver, JsonObject};
+
+/// The type of account data that holds push rules.
+pub const PUSH_RULES: &str = "m.push_rules";
+/// The most users whose rules are kept in memory.
+const MAX_KNOWN: usize = 1000;
+
+impl Homeserver {
+    /// The user's rules: their own, and the defaults as they have changed them. The same `Arc` as long as they
+    /// stay the same.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub async fn push_rules(&self, user_id: &UserId) -> Result<Arc<Ruleset>, Error> {
+        if let Some(known) = self.known_push_rules().get(user_id) {
+            return Ok(known.clone());
+        }
+        let _lock = self.accounts.lock(user_id).await;
+        let rules = Arc::new(self.stored_push_rules(user_id).await?);
+        self.keep_push_rules(user_id, rules.clone());
+        Ok(rules)
+    }
+
+    /// Adds a rule of the user's own, or replaces the one of the same id. `after` and `before` place it beside
+    /// another of the user's rules.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParam`] if the id is reserved or malformed, [`Error::NotFound`] if the other rule is
+    /// not there.
+    pub async fn put_push_rule(
+        &self,
+        user_id: &UserId,
+        rule: NewPushRule,
+        after: Option<&str>,
+        before: Option<&str>,
+    ) -> Result<(), Error> {
+        use ruma_common::push::InsertPushRuleError::UnknownRuleId;
+        let (kind, rule_id) = (rule.kind(), rule.rule_id().to_owned());
+        self.change_push_rules(user_id, |rules| {
+            let enabled = rules.get(kind.clone(), &rule_id).is_none_or(|old| old.enabled());
+            // ruma would move a rule past the end if it is there already and `after` is the last.
+            let _ = rules.remove(kind.clone(), &rule_id);
+            rules.insert(rule, after, before).map_err(|error| match error {
+                UnknownRuleId => Error::NotFound(error.to_string()),
+                _ => Error::InvalidParam(error.to_string()),
+            })?;
+            rules
+                .set_enabled(kind, &rule_id, enabled)
+                .map_err(|_| no_such_rule())
+        })
+        .await
+    }
+
+    /// Removes one of the user's own rules.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none, [`Error::InvalidParam`] if it is a default rule.
+    pub async fn delete_push_rule(
+        &self,
+        user_id: &UserId,
+        kind: RuleKind,
+        rule_id: &str,
+    ) -> Result<(), Error> {
+        use ruma_common::push::RemovePushRuleError::ServerDefault;
+        self.change_push_rules(user_id, |rules| {
+            rules.remove(kind, rule_id).map_err(|error| match error {
+                ServerDefault => Error::InvalidParam(error.to_string()),
+                _ => no_such_rule(),
+            })
+        })
+        .await
+    }
+
+    /// Switches a rule on or off.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none.
+    pub async fn enable_push_rule(
+        &self,
+        user_id: &UserId,
+        kind: RuleKind,
+        rule_id: &str,
+        enabled: bool,
+    ) -> Result<(), Error> {
+        let change = |rules: &mut Ruleset| {
+            rules
+                .set_enabled(kind, rule_id, enabled)
+                .map_err(|_| no_such_rule())
+        };
+        self.change_push_rules(user_id, change).await
+    }
+
+    /// Sets what a rule does.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none.
+    pub async fn set_push_actions(
+        &self,
+        user_id: &UserId,
+        kind: RuleKind,
+        rule_id: &str,
+        actions: Vec<Action>,
+    ) -> Result<(), Error> {
+        let change = |rules: &mut Ruleset| {
+            rules
+                .set_actions(kind, rule_id, actions)
+                .map_err(|_| no_such_rule())
+        };
+        self.change_push_rules(user_id, change).await
+    }
+
+    async fn change_push_rules(
+        &self,
+        user_id: &UserId,
+        change: impl FnOnce(&mut Ruleset) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let _lock = self.accounts.lock(user_id).await;
+        let mut rules = self.stored_push_rules(user_id).await?;
+        change(&mut rules)?;
+        self.set_account_data(user_id, None, PUSH_RULES, content_of(&rules)?)
+            .await?;
+        self.keep_push_rules(user_id, Arc::new(rules));
+        Ok(())
+    }
+
+    async fn stored_push_rules(&self, user_id: &UserId) -> Result<Ruleset, Error> {
+        let stored = self.account_data(user_id, None, PUSH_RULES).await?;
+        merged(stored.as_ref(), user_id)
+    }
+
+    fn keep_push_rules(&self, user_id: &UserId, rules: Arc<Ruleset>) {
+        let mut known = self.known_push_rules();
+        if known.len() >= MAX_KNOWN && !known.contains_key(user_id) {
+            known.clear();
+        }
+        known.insert(user_id.to_owned(), rules);
+    }
+
+    fn known_push_rules(&self) -> MutexGuard<'_, HashMap<OwnedUserId, Arc<Ruleset>>> {
+        self.accounts
+            .push_rules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The content of the `m.push_rules` event for `rules`.
+///
+/// # Errors
+/// [`Error::Damaged`] if a rule cannot be written.
+pub fn content_of(rules: &Ruleset) -> Result<JsonObject, Error> {
+    let mut content = JsonObject::new();
+    content.insert("global".into(), ruleset_json(rules)?);
+    Ok(content)
+}
+
+/// `rules` with all five kinds, as clients expect them, also where there are none.
+///
+/// # Errors
+/// [`Error::Damaged`] if a rule cannot be written.
+pub fn ruleset_json(rules: &Ruleset) -> Result<Value, Error> {
+    let mut json = json!({"content": [], "override": [], "room": [], "sender": [], "underride": []});
+    let rules = serde_json::to_value(rules).map_err(|error| Error::Damaged(error.to_string()))?;
+    if let (Value::Object(all), Value::Object(rules)) = (&mut json, rules) {
+        all.extend(rules);
+    }
+    Ok(json)
+}
+
+/// The stored rules laid over the defaults.
+fn merged(stored: Option<&JsonObject>, user_id: &UserId) -> Result<Ruleset, Error> {
+    let default = Ruleset::server_default(user_id);
+    let Some(global) = stored.and_then(|content| content.get("global")) else {
+        return Ok(default);
+    };
+    let mut rules: Ruleset = serde_json::from_value(global.clone())
+        .map_err(|error| Error::Damaged(format!("push rules: {error}")))?;
+    rules.update_with_server_default(default);
+    Ok(rules)
+}
+
+fn no_such_rule() -> Error {
+    Error::NotFound("no such push rule".into())
+}

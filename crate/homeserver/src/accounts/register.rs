@@ -1,0 +1,82 @@
+//! Making accounts. Spec: Client-Server API, section 'Account registration'.
+
+use hearth_storage::{Table, WriteBatch};
+use ruma_common::{OwnedUserId, UserId};
+
+use super::{
+    LoggedIn, NewDevice,
+    user::{User, user_key},
+};
+use crate::{Error, Homeserver, stored::to_vec};
+
+/// Bytes of randomness in a user name that the server chooses.
+const NAME_BYTES: usize = 6;
+
+/// A wish for an account.
+#[derive(Clone, Debug, Default)]
+pub struct Registration {
+    /// The local part of the user id, or `None` to be given one.
+    pub username: Option<String>,
+    /// The password, or `None` for an account that cannot log in again.
+    pub password: Option<String>,
+    /// The device to log in, or `None` for no login.
+    pub device: Option<NewDevice>,
+}
+
+impl Homeserver {
+    /// Whether a user name is free and well-formed; the user id that it would be.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUsername`], [`Error::UserInUse`].
+    pub async fn available_user_id(&self, username: &str) -> Result<OwnedUserId, Error> {
+        let user_id = self.local_user_id(username)?;
+        if self.user_exists(&user_id).await? {
+            Err(Error::UserInUse)
+        } else {
+            Ok(user_id)
+        }
+    }
+
+    /// Makes an account, and logs it in if asked to. Whether registration is open is for the caller to check.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUsername`], [`Error::UserInUse`], [`Error::InvalidParam`].
+    pub async fn register(&self, wish: Registration) -> Result<(OwnedUserId, Option<LoggedIn>), Error> {
+        let username = wish.username.unwrap_or_else(|| self.random_id(NAME_BYTES));
+        let user_id = self.local_user_id(&username)?;
+        let password = match &wish.password {
+            Some(password) => Some(self.hash_password(password).await?),
+            None => None,
+        };
+        let login = self.store_user(&user_id, password, wish.device).await?;
+        Ok((user_id, login))
+    }
+
+    async fn store_user(
+        &self,
+        user_id: &UserId,
+        password: Option<String>,
+        device: Option<NewDevice>,
+    ) -> Result<Option<LoggedIn>, Error> {
+        let _lock = self.accounts.lock(user_id).await;
+        if self.user_exists(user_id).await? {
+            return Err(Error::UserInUse);
+        }
+        let user = User {
+            created: self.now(),
+            password,
+            deactivated: false,
+        };
+        let mut batch = WriteBatch::new();
+        batch
+            .put(Table::Accounts, user_key(user_id), to_vec(&user)?)
+            .strict();
+        match device {
+            Some(device) => self.commit_login(batch, user_id, device).await.map(Some),
+            None => {
+                self.seams.store.commit(batch).await?;
+                Ok(None)
+            }
+        }
+    }
+}

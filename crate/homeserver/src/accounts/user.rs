@@ -1,0 +1,109 @@
+//! Users of this homeserver: which there are, and how they may be named.
+
+use hearth_storage::Table;
+use ruma_common::{OwnedUserId, UserId};
+use serde::{Deserialize, Serialize};
+
+use super::key;
+use crate::{
+    Error, Homeserver,
+    stored::{from_slice, scan_all},
+};
+
+/// Rows `u\0user`.
+const USER: u8 = b'u';
+/// The most bytes of a user id. Spec: Appendices, section 'User Identifiers'.
+const MAX_USER_ID: usize = 255;
+
+/// A user as stored.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct User {
+    /// When the account was made, in milliseconds since the Unix epoch.
+    #[serde(rename = "c")]
+    pub(crate) created: u64,
+    /// The hash of the password as a PHC string; `None` for an account without one.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) password: Option<String>,
+    /// Whether the account was closed for good.
+    #[serde(rename = "x", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) deactivated: bool,
+}
+
+impl Homeserver {
+    /// Whether there is or was an account `user_id` here.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub async fn user_exists(&self, user_id: &UserId) -> Result<bool, Error> {
+        Ok(self.user(user_id).await?.is_some())
+    }
+
+    /// Whether `user_id` has a password.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub async fn has_password(&self, user_id: &UserId) -> Result<bool, Error> {
+        Ok(self
+            .user(user_id)
+            .await?
+            .is_some_and(|user| user.password.is_some()))
+    }
+
+    pub(crate) async fn user(&self, user_id: &UserId) -> Result<Option<User>, Error> {
+        let row = self.seams.store.get(Table::Accounts, &user_key(user_id)).await?;
+        row.map(|row| from_slice(&row)).transpose()
+    }
+
+    /// Every account that is open.
+    pub(crate) async fn users(&self) -> Result<Vec<OwnedUserId>, Error> {
+        let rows = scan_all(&*self.seams.store, Table::Accounts, &[USER, 0]).await?;
+        let open = |(key, row): (Vec<u8>, Vec<u8>)| match from_slice::<User>(&row) {
+            Ok(user) if user.deactivated => None,
+            Ok(_) => Some(user_of_key(&key)),
+            Err(error) => Some(Err(error)),
+        };
+        rows.into_iter().filter_map(open).collect()
+    }
+
+    /// The user id for `name`, a local part or a whole id of this server.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUsername`] if it breaks the grammar or is another server's.
+    pub fn local_user_id(&self, name: &str) -> Result<OwnedUserId, Error> {
+        let suffix = format!(":{}", self.server_name());
+        let local = match name.strip_prefix('@') {
+            None => name,
+            Some(rest) => rest
+                .strip_suffix(&suffix)
+                .ok_or_else(|| invalid("The user is not of this server"))?,
+        };
+        let local = local.to_ascii_lowercase();
+        if local.is_empty() || !local.bytes().all(is_allowed) {
+            return Err(invalid("A user name has only the characters a-z, 0-9 and ._=-/+"));
+        }
+        let user_id = format!("@{local}{suffix}");
+        if user_id.len() > MAX_USER_ID {
+            return Err(invalid("The user name is too long"));
+        }
+        UserId::parse(user_id).map_err(|error| invalid(&error.to_string()))
+    }
+}
+
+/// The key of a user's row.
+pub(super) fn user_key(user_id: &UserId) -> Vec<u8> {
+    key(USER, &[user_id.as_str()])
+}
+
+fn user_of_key(key: &[u8]) -> Result<OwnedUserId, Error> {
+    let user_id = key.get(2..).and_then(|user_id| str::from_utf8(user_id).ok());
+    let user_id = user_id.and_then(|user_id| UserId::parse(user_id).ok());
+    user_id.ok_or_else(|| Error::Damaged("user key".into()))
+}
+
+fn is_allowed(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._=-/+".contains(&byte)
+}
+
+fn invalid(reason: &str) -> Error {
+    Error::InvalidUsername(reason.to_owned())
+}
