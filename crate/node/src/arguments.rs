@@ -1,0 +1,77 @@
+//! What the command line may say.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use ruma_common::RoomVersionId;
+
+/// The native Hearth node
+#[derive(Parser)]
+#[command(version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Serve the app's files and relay between browsers
+    Serve(Serve),
+    /// Run a homeserver that clients reach over HTTP
+    Homeserver(Homeserver),
+}
+
+#[derive(Args)]
+pub(crate) struct Serve {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8008")]
+    pub(crate) listen: SocketAddr,
+    /// Folder of the built app; without it only the relay is served
+    #[arg(long = "static", value_name = "DIR")]
+    pub(crate) app: Option<PathBuf>,
+    /// Folder for the relay's key; without it every start has a new one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Multiaddr by which browsers reach this relay, such as /dns4/example.org/tcp/443/tls/ws; else it is
+    /// the address by which they loaded the app
+    #[arg(long, value_name = "MULTIADDR")]
+    pub(crate) public_address: Vec<libp2p::Multiaddr>,
+    /// Certificate chain (PEM), for https and wss
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of the certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Further relay that the app is told of, as a multiaddr with /p2p/<id>
+    #[arg(long = "relay", value_name = "MULTIADDR", value_parser = relay)]
+    pub(crate) relays: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Homeserver {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8009")]
+    pub(crate) listen: SocketAddr,
+    /// Folder for the database; without it nothing outlives the process
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Name of the server; without it the name is its key, and only so it can federate
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server_name: Option<String>,
+    /// Let anybody register
+    #[arg(long)]
+    pub(crate) open_registration: bool,
+    /// Version of rooms that are made without one
+    #[arg(long, value_name = "VERSION", default_value = "12")]
+    pub(crate) default_room_version: RoomVersionId,
+    /// Do not limit how many requests a user makes
+    #[arg(long)]
+    pub(crate) no_rate_limits: bool,
+    /// Relay to federate through, as a multiaddr with /p2p/<id>
+    #[arg(long = "relay", value_name = "MULTIADDR", value_parser = relay)]
+    pub(crate) relays: Vec<String>,
+}
+
+fn relay(text: &str) -> Result<String, hearth_p2p::InvalidRelay> {
+    hearth_p2p::RelayAddress::parse(text).map(|address| address.to_string())
+}

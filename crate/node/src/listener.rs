@@ -1,0 +1,136 @@
+//! The listening socket: bound before anything is printed, with or without TLS, stopped by signals.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use axum_server::{
+    Handle,
+    accept::NoDelayAcceptor,
+    tls_rustls::{RustlsAcceptor, RustlsConfig},
+};
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+use tokio::signal;
+
+/// How long requests that are under way may take to end after a signal.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A bound socket.
+pub(crate) struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Listener {
+    /// Binds `address` for plain HTTP.
+    pub(crate) fn bind(address: SocketAddr) -> Result<Self> {
+        let socket = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        Ok(Self {
+            socket,
+            address,
+            tls: None,
+        })
+    }
+
+    /// Speaks TLS with the PEM files `certificates` and `key`.
+    pub(crate) fn with_tls(mut self, certificates: &Path, key: &Path) -> Result<Self> {
+        let chain = CertificateDer::pem_file_iter(certificates)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .with_context(|| format!("cannot read certificates from {}", certificates.display()))?;
+        let key = PrivateKeyDer::from_pem_file(key)
+            .with_context(|| format!("cannot read a private key from {}", key.display()))?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .context("the certificate and the key do not fit")?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        self.tls = Some(Arc::new(config));
+        Ok(self)
+    }
+
+    /// The address it is bound to, with the real port.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether it speaks TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The URL of its root, without a slash at the end. A wildcard address is written as the loopback one.
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.is_secure() { "https" } else { "http" };
+        format!("{scheme}://{}", loopback_if_unspecified(self.address))
+    }
+
+    /// Serves `router` until the process is told to end.
+    pub(crate) async fn serve(self, router: Router) -> Result<()> {
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let handle = Handle::new();
+        tokio::spawn(stop_on_signal(handle.clone()));
+        let server = axum_server::from_tcp(self.socket)?.handle(handle);
+        match self.tls {
+            None => server.acceptor(NoDelayAcceptor::new()).serve(service).await?,
+            Some(config) => {
+                let config = RustlsConfig::from_config(config);
+                let acceptor = RustlsAcceptor::new(config).acceptor(NoDelayAcceptor::new());
+                server.acceptor(acceptor).serve(service).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `address`, or if it stands for all of this machine's addresses, the loopback one of its family.
+pub(crate) fn loopback_if_unspecified(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
+            SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), v4.port())
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), v6.port())
+        }
+        address => address,
+    }
+}
+
+async fn stop_on_signal(handle: Handle<SocketAddr>) {
+    tokio::select! {
+        _ = signal::ctrl_c() => {}
+        () = terminated() => {}
+    }
+    tracing::info!("stopping");
+    handle.graceful_shutdown(Some(GRACE));
+}
+
+#[cfg(unix)]
+async fn terminated() {
+    match signal::unix::signal(signal::unix::SignalKind::terminate()) {
+        Ok(mut signals) => {
+            signals.recv().await;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot wait for SIGTERM");
+            std::future::pending().await
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending().await
+}

@@ -1,0 +1,125 @@
+//! `hearth-node serve`: the app's files and the relay, on one port.
+//!
+//! A WebSocket upgrade at `/` becomes a libp2p connection to the relay. Everything else is HTTP:
+//! `/config.json` tells the app where the relay is, `/metrics` and `/healthz` tell operators how it is.
+
+mod app_config;
+mod app_files;
+mod metrics;
+mod relay;
+mod relay_key;
+mod ws_transport;
+
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use anyhow::Result;
+use axum::{
+    Router,
+    extract::{
+        ConnectInfo, Request, State,
+        ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+    },
+    http::header,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use libp2p::metrics::Registry;
+
+use self::{
+    app_config::AppConfig,
+    app_files::AppFiles,
+    metrics::Metrics,
+    relay::Relay,
+    ws_transport::{MAX_MESSAGE, Socket},
+};
+use crate::{arguments::Serve, listener::Listener};
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Shared {
+    config: Arc<AppConfig>,
+    files: AppFiles,
+    relay: Relay,
+    registry: Arc<Registry>,
+}
+
+/// Serves until the process is told to end.
+pub(crate) async fn run(options: Serve) -> Result<()> {
+    let mut listener = Listener::bind(options.listen)?;
+    if let (Some(certificates), Some(key)) = (&options.tls_cert, &options.tls_key) {
+        listener = listener.with_tls(certificates, key)?;
+    }
+    let key = relay_key::load_or_create(options.data.as_deref())?;
+    let config = AppConfig::new(&options, &listener, key.public().to_peer_id());
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    let relay = Relay::start(&key, config.own_addresses(), metrics, &mut registry)?;
+    let shared = Shared {
+        config: Arc::new(config),
+        files: AppFiles::new(options.app),
+        relay,
+        registry: Arc::new(registry),
+    };
+    writeln!(io::stdout(), "Serving Hearth at {}", listener.url())?;
+    listener.serve(router(shared)).await
+}
+
+fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/", get(root))
+        .route("/config.json", get(config))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/metrics", get(metrics))
+        .fallback(async |State(shared): State<Shared>, request: Request| shared.files.serve(request).await)
+        .with_state(shared)
+        .layer(app_files::compression())
+        .layer(axum::middleware::map_response(app_files::secure))
+}
+
+/// The app's page, or for a WebSocket the relay.
+async fn root(
+    State(shared): State<Shared>,
+    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    request: Request,
+) -> Response {
+    let Ok(upgrade) = upgrade else {
+        return shared.files.serve(request).await;
+    };
+    upgrade
+        .max_message_size(MAX_MESSAGE)
+        .max_frame_size(MAX_MESSAGE)
+        .write_buffer_size(0)
+        .max_write_buffer_size(2 * MAX_MESSAGE)
+        .on_upgrade(async move |socket| shared.relay.accept(Socket::new(socket), remote))
+}
+
+async fn config(State(shared): State<Shared>, request: Request) -> Response {
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let authority = request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str())
+        .or(host);
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, shared.config.json(authority).to_string()).into_response()
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    (
+        [(header::CONTENT_TYPE, content_type)],
+        metrics::text(&shared.registry),
+    )
+        .into_response()
+}

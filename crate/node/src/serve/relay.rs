@@ -1,0 +1,150 @@
+//! The circuit relay: lets two peers that can only dial out talk to each other. It sees encrypted bytes alone.
+
+use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+
+use anyhow::Result;
+use futures::{StreamExt as _, channel::mpsc};
+use hearth_p2p::transport::authenticated;
+use libp2p::{
+    Multiaddr, PeerId, Swarm, Transport as _,
+    connection_limits::{self, ConnectionLimits},
+    core::{muxing::StreamMuxerBox, transport::Boxed},
+    identify,
+    identity::Keypair,
+    metrics::{BandwidthTransport, Registry},
+    multiaddr::Protocol,
+    ping, relay,
+    swarm::{self, NetworkBehaviour},
+};
+
+use super::{
+    metrics::Metrics,
+    ws_transport::{Incoming, Socket, WsTransport},
+};
+
+/// Sockets that wait for the swarm; more are closed at once.
+const BACKLOG: usize = 64;
+/// The family of protocols, as identify tells it.
+const FAMILY: &str = "/hearth/1";
+const AGENT: &str = concat!("hearth-node/", env!("CARGO_PKG_VERSION"));
+
+const MAX_CONNECTIONS: u32 = 20_000;
+const MAX_CONNECTIONS_PER_PEER: u32 = 16;
+const MAX_RESERVATIONS: usize = 10_000;
+const MAX_RESERVATIONS_PER_PEER: usize = 8;
+const MAX_CIRCUITS: usize = 50_000;
+const MAX_CIRCUITS_PER_PEER: usize = 512;
+const MAX_CIRCUIT_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_CIRCUIT_BYTES: u64 = 1 << 40;
+
+/// What the relay speaks.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    limits: connection_limits::Behaviour,
+    relay: relay::Behaviour,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+}
+
+/// A running relay, fed with sockets.
+#[derive(Clone)]
+pub(super) struct Relay {
+    sockets: mpsc::Sender<Incoming>,
+    listen: Multiaddr,
+}
+
+impl Relay {
+    /// Starts the relay whose identity is `key` and that is reached by `addresses`.
+    pub(super) fn start(
+        key: &Keypair,
+        addresses: Vec<Multiaddr>,
+        metrics: Metrics,
+        registry: &mut Registry,
+    ) -> Result<Self> {
+        let (sockets, incoming) = mpsc::channel(BACKLOG);
+        let transport = transport(incoming, key, registry)?;
+        let peer = key.public().to_peer_id();
+        let config =
+            swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(60));
+        let mut swarm = Swarm::new(transport, Behaviour::new(key, peer), peer, config);
+        let listen = addresses.first().cloned().unwrap_or_else(Multiaddr::empty);
+        swarm.listen_on(listen.clone())?;
+        for address in addresses {
+            swarm.add_external_address(address);
+        }
+        tokio::spawn(run(swarm, metrics));
+        Ok(Self { sockets, listen })
+    }
+
+    /// Hands over a socket that `remote` opened. It is closed if too many wait already.
+    pub(super) fn accept(&self, socket: Socket, remote: SocketAddr) {
+        let remote = Multiaddr::from(remote.ip()).with(Protocol::Tcp(remote.port()));
+        let incoming = Incoming {
+            socket,
+            local: self.listen.clone(),
+            remote,
+        };
+        if self.sockets.clone().try_send(incoming).is_err() {
+            tracing::warn!("too many sockets wait for the relay");
+        }
+    }
+}
+
+impl Behaviour {
+    fn new(key: &Keypair, peer: PeerId) -> Self {
+        let identify = identify::Config::new(FAMILY.into(), key.public())
+            .with_agent_version(AGENT.into())
+            .with_cache_size(0);
+        Self {
+            limits: connection_limits::Behaviour::new(connection_limits()),
+            relay: relay::Behaviour::new(peer, relay_limits()),
+            identify: identify::Behaviour::new(identify),
+            ping: ping::Behaviour::new(ping::Config::new()),
+        }
+    }
+}
+
+fn connection_limits() -> ConnectionLimits {
+    ConnectionLimits::default()
+        .with_max_pending_incoming(Some(1024))
+        .with_max_established(Some(MAX_CONNECTIONS))
+        .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER))
+}
+
+/// Circuits are how browsers talk all day: they last, and only a peer that floods is slowed. There is no limit
+/// for an address: many browsers share one.
+fn relay_limits() -> relay::Config {
+    let limits = relay::Config {
+        max_reservations: MAX_RESERVATIONS,
+        max_reservations_per_peer: MAX_RESERVATIONS_PER_PEER,
+        reservation_duration: Duration::from_secs(60 * 60),
+        reservation_rate_limiters: Vec::new(),
+        max_circuits: MAX_CIRCUITS,
+        max_circuits_per_peer: MAX_CIRCUITS_PER_PEER,
+        max_circuit_duration: MAX_CIRCUIT_DURATION,
+        max_circuit_bytes: MAX_CIRCUIT_BYTES,
+        circuit_src_rate_limiters: Vec::new(),
+    };
+    limits
+        .reservation_rate_per_peer(NonZeroU32::MIN.saturating_add(59), Duration::from_secs(1))
+        .circuit_src_per_peer(NonZeroU32::MIN.saturating_add(599), Duration::from_millis(100))
+}
+
+fn transport(
+    incoming: mpsc::Receiver<Incoming>,
+    key: &Keypair,
+    registry: &mut Registry,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    let transport = authenticated(WsTransport::new(incoming), key)?;
+    let counted = BandwidthTransport::new(transport, registry);
+    Ok(counted
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .boxed())
+}
+
+async fn run(mut swarm: Swarm<Behaviour>, metrics: Metrics) {
+    while let Some(event) = swarm.next().await {
+        tracing::debug!(?event, "relay");
+        metrics.record(&event);
+    }
+}

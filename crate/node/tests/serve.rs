@@ -1,0 +1,119 @@
+//! What `hearth-node serve` answers over HTTP.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+
+use support::Node;
+use tempfile::TempDir;
+use ureq::{Agent, Body, http::Response};
+
+const PAGE: &str = "<!doctype html><title>Hearth</title>";
+
+fn serve() -> (Node, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let app = folder.path().join("app");
+    fs::create_dir_all(app.join("assets")).unwrap();
+    fs::write(app.join("index.html"), PAGE).unwrap();
+    fs::write(app.join("sw.js"), "addEventListener('fetch', () => {})").unwrap();
+    fs::write(app.join("app.webmanifest"), "{}").unwrap();
+    fs::write(app.join("assets/index-DkXaBcDe.js"), "let a = 1;").unwrap();
+    fs::write(app.join("hearth-0f3a9c21.wasm"), vec![0; 1 << 20]).unwrap();
+    fs::write(folder.path().join("secret"), "secret").unwrap();
+    let node = Node::serve(&folder.path().join("data"), &["--static", app.to_str().unwrap()]);
+    (node, folder)
+}
+
+fn get(node: &Node, path: &str) -> Response<Body> {
+    let agent: Agent = Agent::config_builder().http_status_as_error(false).build().into();
+    agent
+        .get(format!("{}{path}", node.url))
+        .header("accept-encoding", "br")
+        .call()
+        .unwrap()
+}
+
+fn header<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
+    response
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
+}
+
+#[test]
+fn files_have_their_type_and_are_kept_as_long_as_they_stay_the_same() {
+    let (node, _folder) = serve();
+    let forever = "public, max-age=31536000, immutable";
+    for (path, content_type, caching) in [
+        ("/", "text/html", "no-cache"),
+        ("/sw.js", "text/javascript", "no-cache"),
+        ("/app.webmanifest", "application/manifest+json", "no-cache"),
+        ("/assets/index-DkXaBcDe.js", "text/javascript", forever),
+        ("/hearth-0f3a9c21.wasm", "application/wasm", forever),
+    ] {
+        let response = get(&node, path);
+        assert_eq!(response.status(), 200, "{path}");
+        assert_eq!(header(&response, "content-type"), content_type, "{path}");
+        assert_eq!(header(&response, "cache-control"), caching, "{path}");
+        assert_eq!(header(&response, "x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(header(&response, "service-worker-allowed"), "/", "{path}");
+        assert!(
+            header(&response, "content-security-policy").contains("'wasm-unsafe-eval'"),
+            "{path}"
+        );
+    }
+    assert_eq!(
+        header(&get(&node, "/hearth-0f3a9c21.wasm"), "content-encoding"),
+        "br"
+    );
+}
+
+#[test]
+fn views_of_the_app_are_its_page_and_nothing_else_is() {
+    let (node, _folder) = serve();
+    assert_eq!(
+        get(&node, "/rooms/abc").body_mut().read_to_string().unwrap(),
+        PAGE
+    );
+    for path in [
+        "/missing.js",
+        "/assets/missing-DkXaBcDe.js",
+        "/_matrix/client/versions",
+        "/../secret",
+        "/%2e%2e/secret",
+    ] {
+        let mut response = get(&node, path);
+        assert_eq!(response.status(), 404, "{path}");
+        assert_ne!(response.body_mut().read_to_string().unwrap(), "secret");
+        assert_eq!(header(&response, "cache-control"), "no-cache", "{path}");
+    }
+}
+
+#[test]
+fn operators_see_health_and_metrics() {
+    let (node, _folder) = serve();
+    assert_eq!(
+        get(&node, "/healthz").body_mut().read_to_string().unwrap(),
+        "ok\n"
+    );
+    let metrics = get(&node, "/metrics").body_mut().read_to_string().unwrap();
+    for name in [
+        "hearth_relay_connections 0",
+        "hearth_relay_reservations 0",
+        "hearth_relay_circuits 0",
+    ] {
+        assert!(metrics.lines().any(|line| line == name), "{name}");
+    }
+    assert!(metrics.ends_with("# EOF\n"));
+}
+
+#[test]
+fn the_relay_keeps_its_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let relay = Node::serve(folder.path(), &[]);
+    let id = |address: String| address.rsplit('/').next().unwrap().to_owned();
+    let first = id(relay.relay());
+    assert!(relay.terminate());
+    assert_eq!(id(Node::serve(folder.path(), &[]).relay()), first);
+}
