@@ -23,6 +23,8 @@ use libp2p::{
 use native as platform;
 #[cfg(target_family = "wasm")]
 use web_socket as platform;
+#[cfg(target_family = "wasm")]
+pub use web_socket::close_sockets;
 
 use crate::StartError;
 

@@ -39,6 +39,24 @@ const MAX_UNSENT: u32 = 1 << 20;
 /// The first and the longest pause before looking again whether writing may go on.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(32));
 
+thread_local! {
+    /// Every socket that is open.
+    static SOCKETS: RefCell<Vec<WebSocket>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Closes every socket, for an instance that is about to be lost.
+///
+/// Nobody else could: the browser keeps open sockets, and a relay would go on sending to one that nobody reads.
+pub fn close_sockets() {
+    let sockets = SOCKETS.with(|sockets| {
+        sockets
+            .try_borrow()
+            .map(|sockets| sockets.clone())
+            .unwrap_or_default()
+    });
+    sockets.iter().for_each(end);
+}
+
 /// Dials `/…/tcp/…/ws|wss|tls/ws`.
 pub(super) fn transport() -> WebSocketTransport {
     WebSocketTransport
@@ -203,7 +221,7 @@ impl AsyncWrite for Connection {
 
     /// A browser sends what it was given before it closes.
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.close();
+        close(&self.socket.socket);
         Poll::Ready(Ok(()))
     }
 }
@@ -221,6 +239,7 @@ impl Socket {
         socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         socket.set_onerror(Some(on_error.as_ref().unchecked_ref()));
         socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
+        SOCKETS.with(|sockets| sockets.borrow_mut().push(socket.clone()));
         Ok(Self {
             socket,
             state,
@@ -230,21 +249,27 @@ impl Socket {
             _on_close: on_close,
         })
     }
-
-    /// Closing what is closed does nothing; only a status code or reason could be wrong, and none is given.
-    fn close(&self) {
-        drop(self.socket.close());
-    }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.socket.set_onopen(None);
-        self.socket.set_onmessage(None);
-        self.socket.set_onerror(None);
-        self.socket.set_onclose(None);
-        self.close();
+        end(&self.socket);
+        SOCKETS.with(|sockets| sockets.borrow_mut().retain(|socket| *socket != self.socket));
     }
+}
+
+/// Closes `socket` and hears nothing more of it.
+fn end(socket: &WebSocket) {
+    socket.set_onopen(None);
+    socket.set_onmessage(None);
+    socket.set_onerror(None);
+    socket.set_onclose(None);
+    close(socket);
+}
+
+/// Closing what is closed does nothing; only a status code or reason could be wrong, and none is given.
+fn close(socket: &WebSocket) {
+    drop(socket.close());
 }
 
 fn on_open(state: &Rc<RefCell<State>>) -> impl FnMut() + 'static {
@@ -258,7 +283,7 @@ fn on_message(state: &Rc<RefCell<State>>, socket: &WebSocket) -> impl FnMut(Mess
         let received = state.borrow_mut().receive(event.data());
         if let Err(why) = received {
             state.borrow_mut().enter(Phase::Failed(why));
-            drop(socket.close());
+            close(&socket);
         }
     }
 }
