@@ -32,6 +32,9 @@ pub enum Error {
     /// The alias is taken. `M_ROOM_IN_USE`, 400 (409 in the directory).
     #[error("the room alias is taken")]
     RoomInUse,
+    /// An alias of a canonical alias event does not mean the room. `M_BAD_ALIAS`, 400.
+    #[error("{0}")]
+    BadAlias(String),
     /// The initial state of a new room is not allowed. `M_INVALID_ROOM_STATE`, 400.
     #[error("{0}")]
     InvalidRoomState(String),

@@ -12,8 +12,14 @@ use hearth_storage::BoxFuture;
 use ruma_common::{OwnedServerName, ServerName, UserId};
 
 use crate::{
-    Config, Error, Identity, Seams, federation::sender::Outbox, log::Log, rooms::memberships::UserRooms,
-    rooms::room::RoomCache,
+    Config, Error, Identity, Seams,
+    accounts::Accounts,
+    federation::sender::Outbox,
+    log::Log,
+    push::unread::UnreadCache,
+    receipts::ReceiptCache,
+    rooms::{memberships::UserRooms, room::RoomCache, tree::NodeCache},
+    typing::Typing,
 };
 
 /// One Matrix homeserver.
@@ -26,9 +32,16 @@ pub struct Homeserver {
     pub config: Config,
     /// The stream that `/sync` follows.
     pub log: Log,
+    pub(crate) accounts: Accounts,
     pub(crate) rooms: RoomCache,
+    pub(crate) nodes: NodeCache,
     pub(crate) user_rooms: UserRooms,
     pub(crate) outbox: Outbox,
+    /// Held while an alias is given or taken away.
+    pub(crate) directory_lock: async_lock::Mutex<()>,
+    pub(crate) receipts: Arc<ReceiptCache>,
+    pub(crate) typing: Typing,
+    pub(crate) unread: UnreadCache,
     server_name: OwnedServerName,
     /// The newest timestamp given to an event.
     newest_timestamp: AtomicU64,
@@ -45,15 +58,23 @@ impl Homeserver {
         let server_name = ServerName::parse(identity.server_name())
             .map_err(|error| Error::Damaged(format!("server name: {error}")))?;
         let user_rooms = UserRooms::load(&*seams.store).await?;
+        let accounts = Accounts::load(&*seams.store).await?;
         let outbox = Outbox::load(&*seams.store).await?;
+        let typing = Typing::new(seams.clock.now());
         let homeserver = Arc::new_cyclic(|this| Self {
             seams,
             identity,
             config,
             log,
+            accounts,
             rooms: RoomCache::default(),
+            nodes: NodeCache::default(),
             user_rooms,
             outbox,
+            directory_lock: async_lock::Mutex::default(),
+            receipts: Arc::default(),
+            typing,
+            unread: UnreadCache::default(),
             server_name,
             newest_timestamp: AtomicU64::new(0),
             this: this.clone(),
@@ -93,6 +114,11 @@ impl Homeserver {
         let mut random = vec![0; bytes];
         self.seams.rng.fill(&mut random);
         hex::encode(random)
+    }
+
+    /// Itself, for what outlives the caller.
+    pub(crate) fn shared(&self) -> Option<Arc<Self>> {
+        self.this.upgrade()
     }
 
     /// Runs `task` beside the caller, with the homeserver, unless that is gone by then.

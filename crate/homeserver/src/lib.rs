@@ -3,17 +3,25 @@
 //! It is async over the seams of [`seams`]: a store, outbound federation, a clock, randomness and a way to
 //! spawn tasks. It does *not* know HTTP servers, libp2p, browsers or sockets; whoever embeds it brings those.
 
+pub mod accounts;
 pub mod config;
 pub mod error;
 pub mod federation;
 pub mod homeserver;
 pub mod identity;
 pub mod log;
+pub mod messages;
+pub mod push;
+pub mod receipts;
 pub mod rooms;
 pub mod seams;
+mod stored;
+pub mod sync;
+pub mod typing;
 
 pub use config::Config;
 pub use error::Error;
+pub use hearth_rooms::RoomVersion;
 pub use homeserver::Homeserver;
 pub use identity::Identity;
 pub use log::{Log, LogEntry};

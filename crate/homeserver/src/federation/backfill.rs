@@ -1,9 +1,31 @@
 //! Fetching history, both sides. Spec: Server-Server API, section 'Backfilling and retrieving missing events'.
 
-use ruma_common::{OwnedEventId, RoomId, ServerName};
-use serde_json::Value;
+use std::{
+    collections::{BTreeSet, BinaryHeap},
+    sync::Arc,
+};
 
-use crate::{Error, Homeserver};
+use hearth_rooms::{Pdu, auth_check::check_auth_events, dag::topological_order};
+use http::Method;
+use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName};
+use serde_json::{Value, json};
+
+use crate::{
+    Error, Homeserver,
+    federation::{
+        received::take_array,
+        uri::{escaped, path},
+    },
+    rooms::{
+        event::{Decision, StoredEvent},
+        room::Room,
+    },
+};
+
+/// The most events that are given or asked for at once.
+const MAX_EVENTS: usize = 100;
+/// The most servers that are asked for one page of history.
+const MAX_HELPERS: usize = 3;
 
 impl Homeserver {
     /// Answers `GET /backfill`: at most `limit` events, those of `from` and before them.
@@ -17,7 +39,50 @@ impl Homeserver {
         from: &[OwnedEventId],
         limit: usize,
     ) -> Result<Value, Error> {
-        todo!()
+        self.shared_room(origin, room_id).await?;
+        let from: Vec<_> = from.iter().take(MAX_EVENTS).cloned().collect();
+        let events = self.walk_back(room_id, &from, limit.min(MAX_EVENTS)).await?;
+        Ok(json!({
+            "origin": self.server_name(),
+            "origin_server_ts": self.now(),
+            "pdus": self.as_seen_by(origin, &events).await?,
+        }))
+    }
+
+    /// Those of `from` that are stored and what came before them, the deepest first.
+    async fn walk_back(
+        &self,
+        room_id: &RoomId,
+        from: &[OwnedEventId],
+        limit: usize,
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let mut seen: BTreeSet<_> = from.iter().cloned().collect();
+        let mut open = BinaryHeap::new();
+        let mut next = self.stored_events(from).await?;
+        let mut found = Vec::new();
+        loop {
+            for event in next
+                .drain(..)
+                .filter(|event| event.room_id() == room_id && !event.decision.rejected)
+            {
+                open.push((event.depth(), event.origin_server_ts(), event.event_id.clone()));
+            }
+            let Some((_, _, event_id)) = open.pop().filter(|_| found.len() < limit) else {
+                return Ok(found);
+            };
+            let Some(event) = self.stored_event(&event_id).await? else {
+                continue;
+            };
+            let prev: Vec<_> = event
+                .pdu
+                .prev_events()
+                .iter()
+                .filter(|id| seen.insert((*id).clone()))
+                .cloned()
+                .collect();
+            next = self.stored_events(&prev).await?;
+            found.push(event);
+        }
     }
 
     /// Fetches history before the oldest event held of a room, about `limit` events, and puts it into the
@@ -27,6 +92,150 @@ impl Homeserver {
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn fetch_history(&self, room_id: &RoomId, limit: usize) -> Result<usize, Error> {
-        todo!()
+        let Some(room) = self.resident_room(room_id).await? else {
+            return Ok(0);
+        };
+        let _inbound = room.inbound.lock().await;
+        let Some((_, oldest)) = self.timeline_after(room_id, i64::MIN, 1).await?.pop() else {
+            return Ok(0);
+        };
+        if oldest.pdu.prev_events().is_empty() {
+            return Ok(0);
+        }
+        for server in helpers(&room, self.server_name(), oldest.sender().server_name()) {
+            let pdus = match self
+                .ask_for_history(&server, &room, &oldest, limit.min(MAX_EVENTS))
+                .await
+            {
+                Ok(pdus) => pdus,
+                Err(error @ (Error::Store(_) | Error::Damaged(_))) => return Err(error),
+                Err(error) => {
+                    tracing::info!(%server, %error, "a server gave no history");
+                    continue;
+                }
+            };
+            let added = self.prepend(&server, &room, pdus).await?;
+            if added > 0 {
+                return Ok(added);
+            }
+        }
+        Ok(0)
     }
+
+    async fn ask_for_history(
+        &self,
+        server: &ServerName,
+        room: &Arc<Room>,
+        oldest: &StoredEvent,
+        limit: usize,
+    ) -> Result<Vec<Pdu>, Error> {
+        let from = oldest
+            .pdu
+            .prev_events()
+            .iter()
+            .map(|id| format!("v={}", escaped(id.as_str())));
+        let query = [from.collect::<Vec<_>>().join("&"), format!("limit={limit}")].join("&");
+        let uri = path("v1/backfill", &[room.room_id.as_str()], &query);
+        let mut answer = self.request(server, Method::GET, &uri, None).await?;
+        let values = take_array(&mut answer, "pdus", MAX_EVENTS);
+        let pdus = self
+            .verified_all(room.snapshot().version(), &room.room_id, values)
+            .await;
+        Ok(topological_order(pdus))
+    }
+
+    /// Puts `pdus`, oldest first, before the timeline. Returns how many were new to it.
+    async fn prepend(&self, server: &ServerName, room: &Arc<Room>, pdus: Vec<Pdu>) -> Result<usize, Error> {
+        let Some(first) = pdus.first() else { return Ok(0) };
+        let state = self.state_of_first(server, room, first).await;
+        let mut change = self.change(room).await;
+        let ids: Vec<_> = pdus.iter().map(|pdu| pdu.event_id().to_owned()).collect();
+        let known = change.known_events(&ids).await?;
+        let mut judged = Vec::new();
+        let mut root = state;
+        for pdu in pdus {
+            let stored = known.iter().find(|event| event.event_id == pdu.event_id());
+            let event = match stored {
+                Some(event) => StoredEvent::clone(event),
+                None => self.judge_old(&change, pdu).await?,
+            };
+            let before = event.decision.state_before.clone().or_else(|| root.clone());
+            root = match &before {
+                Some(before) if event.state_key().is_some() && !event.decision.rejected => {
+                    let entry = crate::rooms::tree::StateEntry::of(&event);
+                    Some(change.insert_state(before, vec![entry]).await?)
+                }
+                _ => before.clone(),
+            };
+            if event.decision.order.is_none() {
+                let decision = Decision {
+                    state_before: before,
+                    ..event.decision.clone()
+                };
+                judged.push(change.redacted_early(event.decided(decision)).await?);
+            }
+        }
+        let added = judged.len();
+        for mut event in judged.into_iter().rev() {
+            if event.decision.rejected {
+                change.keep(event);
+                continue;
+            }
+            change.snapshot.record.oldest -= 1;
+            event.decision.order = Some(change.snapshot.record.oldest);
+            change.keep(event);
+        }
+        change.commit().await?;
+        Ok(added)
+    }
+
+    /// The state before the oldest event of a page; `None` if it cannot be had: the page is shown all the same.
+    async fn state_of_first(&self, server: &ServerName, room: &Arc<Room>, first: &Pdu) -> Option<String> {
+        if first.prev_events().is_empty() {
+            return Some(crate::rooms::tree::empty_root());
+        }
+        match self.fetch_state(server, room, first.event_id()).await {
+            Ok(root) => Some(root),
+            Err(error) => {
+                tracing::info!(%server, %error, "the state of old events is not known");
+                None
+            }
+        }
+    }
+
+    /// An old event with the decision whether its own auth events allow it.
+    async fn judge_old(
+        &self,
+        change: &crate::rooms::append::Change<'_>,
+        pdu: Pdu,
+    ) -> Result<StoredEvent, Error> {
+        let needed = hearth_rooms::auth_check::needed_events(&pdu);
+        let known = change.known_events(&needed).await?;
+        let lookup = |id: &EventId| {
+            known
+                .iter()
+                .find(|event| event.event_id == id)
+                .map(|event| event.pdu.clone())
+        };
+        let rejected = check_auth_events(&pdu, lookup).is_err();
+        let decision = Decision {
+            rejected,
+            ..Decision::new(pdu.room_id())
+        };
+        Ok(StoredEvent::new(pdu, decision))
+    }
+}
+
+/// Whom to ask for history: first the server of `likely`, then others in the room.
+fn helpers(room: &Arc<Room>, own: &ServerName, likely: &ServerName) -> Vec<OwnedServerName> {
+    let snapshot = room.snapshot();
+    let mut servers: Vec<_> = snapshot
+        .state
+        .servers()
+        .filter(|server| *server != own)
+        .cloned()
+        .collect();
+    servers.sort_by_key(|server| server != likely);
+    servers.truncate(MAX_HELPERS);
+    servers
 }

@@ -1,9 +1,34 @@
 //! Transactions of other servers. Spec: Server-Server API, sections 'Transactions' and 'PDUs'.
 
-use ruma_common::ServerName;
-use serde_json::Value;
+use std::sync::Arc;
 
-use crate::{Error, Homeserver};
+use hearth_rooms::{Pdu, RoomVersion, pdu::event_id};
+use hearth_storage::{Table, WriteBatch};
+use ruma_common::{EventId, OwnedEventId, RoomId, ServerName};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    Error, Homeserver, JsonObject,
+    federation::{acl::is_denied, received::verified},
+    rooms::{admit::Outcome, room::Room},
+    stored::{from_slice, to_vec},
+};
+
+/// The most events in a transaction.
+const MAX_PDUS: usize = 50;
+/// The most EDUs in a transaction.
+const MAX_EDUS: usize = 100;
+
+/// The last transaction of a server, and what it was answered.
+#[derive(Serialize, Deserialize)]
+struct Received {
+    txn_id: String,
+    answer: Value,
+}
+
+/// Why an event of a transaction was not taken in.
+pub(crate) struct Refusal(pub(crate) String);
 
 impl Homeserver {
     /// Takes in a transaction (`PUT /send/{txnId}`), and answers `{"pdus": {event_id: {}|{"error"}}}`. The same
@@ -17,6 +42,182 @@ impl Homeserver {
         txn_id: &str,
         body: Value,
     ) -> Result<Value, Error> {
-        todo!()
+        self.peer_online(origin);
+        let (pdus, edus) = parts(body)?;
+        if let Some(answer) = self.answered_before(origin, txn_id).await? {
+            return Ok(answer);
+        }
+        let mut results = JsonObject::new();
+        for value in pdus {
+            if let Some((event_id, result)) = self.receive_pdu(origin, value).await? {
+                results.insert(event_id.to_string(), result);
+            }
+        }
+        for edu in edus {
+            self.receive_edu(origin, &edu).await?;
+        }
+        let answer = json!({ "pdus": results });
+        self.note_answer(origin, txn_id, &answer).await?;
+        Ok(answer)
     }
+
+    async fn answered_before(&self, origin: &ServerName, txn_id: &str) -> Result<Option<Value>, Error> {
+        let value = self
+            .seams
+            .store
+            .get(Table::Federation, &received_key(origin))
+            .await?;
+        let received: Option<Received> = value.map(|value| from_slice(&value)).transpose()?;
+        Ok(received
+            .filter(|received| received.txn_id == txn_id)
+            .map(|received| received.answer))
+    }
+
+    async fn note_answer(&self, origin: &ServerName, txn_id: &str, answer: &Value) -> Result<(), Error> {
+        let received = Received {
+            txn_id: txn_id.to_owned(),
+            answer: answer.clone(),
+        };
+        let mut batch = WriteBatch::new();
+        batch.put(Table::Federation, received_key(origin), to_vec(&received)?);
+        Ok(self.seams.store.commit(batch).await?)
+    }
+
+    /// Takes in one event. `None` if it is of no room that this server is in.
+    ///
+    /// # Errors
+    /// Those of the store: then the transaction has to be sent again.
+    async fn receive_pdu(
+        &self,
+        origin: &ServerName,
+        value: Value,
+    ) -> Result<Option<(OwnedEventId, Value)>, Error> {
+        let room_id = value
+            .get("room_id")
+            .and_then(Value::as_str)
+            .and_then(|id| RoomId::parse(id).ok());
+        let Some(room_id) = room_id else { return Ok(None) };
+        let Some(room) = self.resident_room(&room_id).await? else {
+            return Ok(None);
+        };
+        let version = room.snapshot().version();
+        let Some(event_id) = id_of(version, &value) else {
+            return Ok(None);
+        };
+        let outcome = match verified(version, value) {
+            Ok(_) if is_denied(origin, &room.snapshot().state) => {
+                Err(Refusal("the room's access list denies your server".into()))
+            }
+            Ok(pdu) => self.take_in(origin, &room, pdu).await?,
+            Err(reason) => Err(Refusal(reason)),
+        };
+        let result = match outcome {
+            Ok(()) => json!({}),
+            Err(Refusal(reason)) => {
+                tracing::warn!(%origin, %event_id, reason, "an event was refused");
+                json!({ "error": reason })
+            }
+        };
+        Ok(Some((event_id, result)))
+    }
+
+    /// Takes in a verified event, after what came before it.
+    async fn take_in(
+        &self,
+        origin: &ServerName,
+        room: &Arc<Room>,
+        pdu: Pdu,
+    ) -> Result<Result<(), Refusal>, Error> {
+        if self.is_settled(pdu.event_id()).await? {
+            return Ok(Ok(()));
+        }
+        let _inbound = room.inbound.lock().await;
+        match self.fill_past(origin, room, &pdu).await {
+            Ok(state_before) => self.admit_one(room, pdu, state_before).await,
+            Err(error @ (Error::Store(_) | Error::Damaged(_))) => Err(error),
+            Err(error) => Ok(Err(Refusal(error.to_string()))),
+        }
+    }
+
+    /// Whether an event is stored and was judged: outliers are not.
+    pub(crate) async fn is_settled(&self, event_id: &EventId) -> Result<bool, Error> {
+        let event = self.stored_event(event_id).await?;
+        Ok(event.is_some_and(|event| event.decision.state_before.is_some()))
+    }
+
+    /// Takes in one event whose past is known.
+    pub(crate) async fn admit_one(
+        &self,
+        room: &Arc<Room>,
+        pdu: Pdu,
+        state_before: Option<String>,
+    ) -> Result<Result<(), Refusal>, Error> {
+        let mut change = self.change(room).await;
+        if self.is_settled(pdu.event_id()).await? {
+            return Ok(Ok(()));
+        }
+        if !change
+            .snapshot
+            .state
+            .servers()
+            .any(|server| server == self.server_name())
+        {
+            return Ok(Err(Refusal("this server has left the room".into())));
+        }
+        let outcome = change
+            .admit(pdu, state_before, std::collections::BTreeSet::new())
+            .await?;
+        change.commit().await?;
+        Ok(match outcome {
+            // A soft-failed event is as good as received: its sender has done nothing wrong.
+            Outcome::Accepted | Outcome::SoftFailed(_) => Ok(()),
+            Outcome::Rejected(reason) => Err(Refusal(reason)),
+        })
+    }
+
+    /// Takes in one EDU. Malformed and unknown ones are passed over.
+    async fn receive_edu(&self, origin: &ServerName, edu: &Value) -> Result<(), Error> {
+        let Some(content) = edu.get("content").and_then(Value::as_object) else {
+            return Ok(());
+        };
+        let result = match edu.get("edu_type").and_then(Value::as_str) {
+            Some("m.typing") => self.receive_typing(origin, content).await,
+            Some("m.receipt") => self.receive_receipts(origin, content).await,
+            _ => Ok(()),
+        };
+        match result {
+            Err(error @ Error::Store(_)) => Err(error),
+            Err(error) => {
+                tracing::debug!(%origin, %error, "an EDU was passed over");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// The events and EDUs of a transaction.
+fn parts(body: Value) -> Result<(Vec<Value>, Vec<Value>), Error> {
+    let Value::Object(mut body) = body else {
+        return Err(Error::BadJson("not an object".into()));
+    };
+    let mut array = |field: &str, limit: usize| match body.remove(field) {
+        Some(Value::Array(values)) if values.len() > limit => Err(Error::InvalidParam(format!(
+            "`{field}` has more than {limit} entries"
+        ))),
+        Some(Value::Array(values)) => Ok(values),
+        None if field == "edus" => Ok(Vec::new()),
+        _ => Err(Error::BadJson(format!("`{field}` is not an array"))),
+    };
+    Ok((array("pdus", MAX_PDUS)?, array("edus", MAX_EDUS)?))
+}
+
+/// The id of an event that may be malformed in other ways.
+fn id_of(version: RoomVersion, value: &Value) -> Option<OwnedEventId> {
+    let object = serde_json::from_value(value.clone()).ok()?;
+    event_id(version, &object).ok()
+}
+
+fn received_key(origin: &ServerName) -> Vec<u8> {
+    [b"i\0", origin.as_bytes()].concat()
 }

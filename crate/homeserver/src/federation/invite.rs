@@ -1,9 +1,31 @@
 //! Invites between servers. Spec: Server-Server API, section 'Inviting to a room'.
 
-use ruma_common::{EventId, RoomId, ServerName};
-use serde_json::Value;
+use std::sync::Arc;
 
-use crate::{Error, Homeserver};
+use hearth_rooms::{Pdu, RoomVersion, client_event::stripped_state};
+use hearth_storage::{Table, WriteBatch};
+use http::Method;
+use ruma_common::{EventId, OwnedEventId, OwnedUserId, RoomId, ServerName, UserId};
+use serde_json::{Value, json};
+
+use crate::{
+    Error, Homeserver, JsonObject, LogEntry,
+    federation::{
+        received::{take_array, to_value, verified},
+        uri::path,
+    },
+    rooms::{
+        admit::Outcome,
+        append::{Draft, build_error},
+        event::{Decision, StoredEvent},
+        memberships::{UserMembership, invite_key, user_key},
+        room::Room,
+    },
+    stored::to_vec,
+};
+
+/// The most events of an invite's stripped state that are kept.
+const MAX_STRIPPED: usize = 50;
 
 impl Homeserver {
     /// Answers `PUT /v2/invite`: signs the invite of a local user and shows it to them. `body` has `event`,
@@ -19,6 +41,188 @@ impl Homeserver {
         event_id: &EventId,
         body: Value,
     ) -> Result<Value, Error> {
-        todo!()
+        let mut body = body;
+        let version = body
+            .get("room_version")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let version: RoomVersion = version
+            .parse()
+            .map_err(|_| Error::IncompatibleRoomVersion(version))?;
+        let event = body.get_mut("event").map(Value::take).unwrap_or_default();
+        let invite = verified(version, event).map_err(Error::BadJson)?;
+        let user_id = self.check_invite(origin, room_id, event_id, &invite).await?;
+        let invite = invite
+            .signed_by(self.server_name().as_str(), self.identity.key_pair())
+            .map_err(|error| Error::BadJson(error.to_string()))?;
+        if self.resident_room(room_id).await?.is_none() {
+            let mut stripped: Vec<_> = take_array(&mut body, "invite_room_state", MAX_STRIPPED)
+                .into_iter()
+                .filter_map(stripped_form)
+                .collect();
+            stripped.extend(stripped_form(stripped_state(&invite)));
+            self.show_invite(&user_id, &invite, stripped).await?;
+        }
+        Ok(json!({ "event": to_value(&invite)? }))
     }
+
+    /// Whether `invite` is what the request says; returns who is invited.
+    async fn check_invite(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        event_id: &EventId,
+        invite: &Pdu,
+    ) -> Result<OwnedUserId, Error> {
+        let is_it = invite.event_id() == event_id
+            && invite.room_id() == room_id
+            && invite.membership().as_deref() == Some("invite");
+        if !is_it {
+            return Err(Error::InvalidParam(
+                "the event is not the invite that the request speaks of".into(),
+            ));
+        }
+        if invite.sender().server_name() != origin {
+            return Err(Error::Forbidden("the sender is not one of your server".into()));
+        }
+        let user_id = invite.state_key().and_then(|user| UserId::parse(user).ok());
+        let user_id = user_id.filter(|user| self.is_local(user));
+        let user_id =
+            user_id.ok_or_else(|| Error::InvalidParam("the invited user is not of this server".into()))?;
+        match self.user_exists(&user_id).await? {
+            true => Ok(user_id),
+            false => Err(Error::NotFound("no such user".into())),
+        }
+    }
+
+    async fn show_invite(
+        &self,
+        user_id: &UserId,
+        invite: &Pdu,
+        stripped: Vec<JsonObject>,
+    ) -> Result<(), Error> {
+        let room_id = invite.room_id();
+        let event = StoredEvent::new(invite.clone(), Decision::new(room_id));
+        let mut batch = WriteBatch::new();
+        if self.stored_event(invite.event_id()).await?.is_none() {
+            batch.put(Table::Events, invite.event_id().as_bytes(), event.encode()?);
+        }
+        let before = self.user_membership(user_id, room_id);
+        let membership = UserMembership {
+            membership: "invite".into(),
+            event_id: event.event_id,
+            position: 0,
+            joined_at: before.and_then(|before| before.joined_at),
+        };
+        self.set_outside(user_id, room_id, membership, Some(stripped), batch)
+            .await
+    }
+
+    /// Sets the membership of a local user in a room that this server is not in, with the stripped state of an
+    /// invite, and tells `/sync`.
+    pub(crate) async fn set_outside(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+        mut membership: UserMembership,
+        stripped: Option<Vec<JsonObject>>,
+        mut batch: WriteBatch,
+    ) -> Result<(), Error> {
+        let reservation = self.log.reserve(1);
+        membership.position = reservation.first();
+        batch.put(
+            Table::Memberships,
+            user_key(user_id, room_id),
+            to_vec(&membership)?,
+        );
+        match stripped {
+            Some(stripped) => batch.put(
+                Table::Memberships,
+                invite_key(user_id, room_id),
+                to_vec(&stripped)?,
+            ),
+            None => batch.delete(Table::Memberships, invite_key(user_id, room_id)),
+        };
+        let (user_id, room_id) = (user_id.to_owned(), room_id.to_owned());
+        let entry = LogEntry::Invite {
+            user_id: user_id.clone(),
+            room_id: room_id.clone(),
+        };
+        let shared = self.shared();
+        let publish = move || {
+            if let Some(shared) = shared {
+                shared.user_rooms.publish(&user_id, &room_id, Some(membership));
+            }
+        };
+        reservation.commit(batch, vec![entry], publish).await.map(drop)
+    }
+
+    /// Invites a user of another server: their server signs the invite, then it becomes part of the room.
+    pub(crate) async fn invite_remote(
+        &self,
+        sender: &UserId,
+        room_id: &RoomId,
+        target: &UserId,
+        content: JsonObject,
+    ) -> Result<OwnedEventId, Error> {
+        let room = self.known_room(room_id).await?;
+        let (invite, stripped) = self.build_invite(&room, sender, target, content).await?;
+        let body = json!({
+            "room_version": invite.version().as_str(),
+            "event": to_value(&invite)?,
+            "invite_room_state": stripped,
+        });
+        let uri = path("v2/invite", &[room_id.as_str(), invite.event_id().as_str()], "");
+        let mut answer = self
+            .request(target.server_name(), Method::PUT, &uri, Some(body))
+            .await?;
+        let signed = answer.get_mut("event").map(Value::take).unwrap_or_default();
+        let signed = verified(invite.version(), signed).map_err(Error::Unreachable)?;
+        if signed.event_id() != invite.event_id() {
+            return Err(Error::Unreachable(
+                "the other server signed something else".into(),
+            ));
+        }
+        let mut change = self.change(&room).await;
+        let others = self.others(&change.snapshot, self.server_name());
+        match change.admit(signed, None, others).await? {
+            Outcome::Accepted => change.commit().await?,
+            Outcome::Rejected(reason) | Outcome::SoftFailed(reason) => return Err(Error::Forbidden(reason)),
+        };
+        Ok(invite.event_id().to_owned())
+    }
+
+    /// The invite, signed by this server alone, and what the invited user is shown of the room.
+    async fn build_invite(
+        &self,
+        room: &Arc<Room>,
+        sender: &UserId,
+        target: &UserId,
+        content: JsonObject,
+    ) -> Result<(Pdu, Vec<JsonObject>), Error> {
+        let change = self.change(room).await;
+        let builder = change.lay_out(Draft::member(sender, target, content))?;
+        let server_name = self.server_name().as_str();
+        let invite = builder.build(change.snapshot.version(), server_name, self.identity.key_pair());
+        let invite = invite.map_err(build_error)?;
+        change
+            .authorise(&invite)
+            .map_err(|rejection| Error::Forbidden(rejection.0))?;
+        let mut stripped = change.snapshot.state.stripped_for(target);
+        let inviter = change.snapshot.state.get("m.room.member", sender.as_str());
+        stripped.extend(inviter.map(|event| crate::rooms::client_event::stripped(event)));
+        Ok((invite, stripped))
+    }
+}
+
+/// The four fields of stripped state, if `value` has them.
+fn stripped_form(value: Value) -> Option<JsonObject> {
+    let Value::Object(mut event) = value else {
+        return None;
+    };
+    event.retain(|field, _| matches!(field.as_str(), "type" | "state_key" | "sender" | "content"));
+    let is_text = |field: &str| event.get(field).is_some_and(Value::is_string);
+    let complete = is_text("type") && is_text("state_key") && is_text("sender");
+    (complete && event.get("content").is_some_and(Value::is_object)).then_some(event)
 }

@@ -1,9 +1,16 @@
 //! Leaving through another server, both sides. Spec: Server-Server API, section 'Leaving Rooms'.
 
+use hearth_rooms::builder::sign_template;
+use hearth_storage::WriteBatch;
+use http::Method;
 use ruma_common::{EventId, RoomId, ServerName, UserId};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{Error, Homeserver};
+use crate::{
+    Error, Homeserver, JsonObject,
+    federation::{member_event::Template, received::to_value, uri::path},
+    rooms::{membership::membership_content, memberships::UserMembership},
+};
 
 impl Homeserver {
     /// Answers `GET /make_leave`.
@@ -16,7 +23,9 @@ impl Homeserver {
         room_id: &RoomId,
         user_id: &UserId,
     ) -> Result<Value, Error> {
-        todo!()
+        let room = self.room_for_member(origin, room_id, user_id).await?;
+        self.lay_out_member(&room, user_id, membership_content("leave", None))
+            .await
     }
 
     /// Answers `PUT /v2/send_leave`.
@@ -30,6 +39,66 @@ impl Homeserver {
         event_id: &EventId,
         event: Value,
     ) -> Result<Value, Error> {
-        todo!()
+        self.accept_member(origin, room_id, event_id, event, "leave")
+            .await?;
+        Ok(json!({}))
+    }
+
+    /// Leaves a room that this server is not in: rejects an invite, in any case here, and with the inviting
+    /// server if it can be reached.
+    pub(crate) async fn reject_invite(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+        content: JsonObject,
+    ) -> Result<(), Error> {
+        let entry = self.user_membership(user_id, room_id);
+        let entry = entry.ok_or_else(|| Error::Forbidden("you are not in this room".into()))?;
+        match entry.membership.as_str() {
+            "invite" | "knock" => (),
+            "leave" => return Ok(()),
+            _ => return Err(Error::Forbidden("you are not in this room".into())),
+        }
+        for server in self.inviting_servers(user_id, room_id).await? {
+            if let Err(error) = self
+                .leave_through(&server, user_id, room_id, content.clone())
+                .await
+            {
+                tracing::info!(%server, %room_id, %error, "a server was not told that an invite is rejected");
+            }
+        }
+        let leave = UserMembership {
+            membership: "leave".into(),
+            ..entry
+        };
+        self.set_outside(user_id, room_id, leave, None, WriteBatch::new())
+            .await
+    }
+
+    async fn leave_through(
+        &self,
+        server: &ServerName,
+        user_id: &UserId,
+        room_id: &RoomId,
+        content: JsonObject,
+    ) -> Result<(), Error> {
+        let uri = path("v1/make_leave", &[room_id.as_str(), user_id.as_str()], "");
+        let answer = self.request(server, Method::GET, &uri, None).await?;
+        let Template { version, event } = Template::read(answer, room_id, user_id, content)?;
+        let leave = sign_template(
+            version,
+            event,
+            self.server_name().as_str(),
+            self.identity.key_pair(),
+        )
+        .map_err(|error| Error::Unreachable(error.to_string()))?;
+        let uri = path(
+            "v2/send_leave",
+            &[room_id.as_str(), leave.event_id().as_str()],
+            "",
+        );
+        self.request(server, Method::PUT, &uri, Some(to_value(&leave)?))
+            .await?;
+        Ok(())
     }
 }

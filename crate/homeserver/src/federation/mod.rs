@@ -3,6 +3,8 @@
 //! Functions that answer another server take its name as `origin`, which [`request`] has proven. Their
 //! arguments and answers are JSON as the spec has it. Everything that comes in is bounded here.
 
+mod acl;
+mod auth_chain;
 pub mod backfill;
 pub mod event;
 pub mod inbound;
@@ -10,8 +12,12 @@ pub mod invite;
 pub mod join;
 pub mod keys;
 pub mod leave;
+mod member_event;
 pub mod missing_events;
+mod past;
 pub mod query;
+mod received;
 pub mod request;
 pub mod sender;
 pub mod state;
+mod uri;

@@ -1,34 +1,138 @@
 //! What is to be sent to each server: queues, transactions and back-off.
+//!
+//! Events are queued in `Table::Federation` (`o\0server\0position` → event id) in the batch that stores them,
+//! so they survive a restart. EDUs wait in memory. Each server with mail has one task, which sends one
+//! transaction after another and ends when there is no more.
 
-use std::{collections::BTreeSet, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use hearth_storage::Store;
-use ruma_common::{OwnedServerName, RoomId, ServerName};
+use event_listener::Event;
+use futures::future::{Either, select};
+use hearth_storage::{Store, Table, WriteBatch};
+use http::Method;
+use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName};
+use serde_json::{Value, json};
 
-use crate::{Error, Homeserver, JsonObject};
+use crate::{
+    Error, Homeserver, JsonObject, federation::request::RequestError, rooms::event::StoredEvent,
+    stored::scan_all,
+};
+
+/// The most events in a transaction. Spec: Server-Server API, section 'Transactions'.
+const MAX_PDUS: usize = 50;
+/// The most EDUs in a transaction, and the most that wait for one server.
+const MAX_EDUS: usize = 100;
+/// The first pause after a failure; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// EDUs by kind and key.
+type Edus = BTreeMap<(String, String), JsonObject>;
 
 /// The queues of all destinations.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    destinations: Mutex<()>,
+    queues: Mutex<HashMap<OwnedServerName, Queue>>,
+}
+
+/// What waits for one server.
+#[derive(Default)]
+struct Queue {
+    events: VecDeque<Mail>,
+    edus: Edus,
+    /// Whether a task sends it.
+    active: bool,
+    /// Wakes that task from its pause.
+    online: Arc<Event>,
+}
+
+/// An event that waits.
+#[derive(Clone)]
+pub(crate) struct Mail {
+    position: u64,
+    event_id: OwnedEventId,
+    /// The event itself, while it is among the next to be sent.
+    event: Option<Arc<StoredEvent>>,
+}
+
+/// A transaction: what it takes from the queue, and its content.
+struct Transaction {
+    positions: Vec<u64>,
+    edus: Edus,
+    body: Value,
 }
 
 impl Outbox {
     /// Reads what is still queued.
     pub(crate) async fn load(store: &dyn Store) -> Result<Self, Error> {
-        todo!()
+        let mut queues = HashMap::<_, Queue>::new();
+        for (key, value) in scan_all(store, Table::Federation, b"o\0").await? {
+            let (server, mail) = parse_row(&key, &value).ok_or_else(|| Error::Damaged("outbox".into()))?;
+            queues.entry(server).or_default().events.push_back(mail);
+        }
+        Ok(Self {
+            queues: Mutex::new(queues),
+        })
+    }
+
+    fn queues(&self) -> MutexGuard<'_, HashMap<OwnedServerName, Queue>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts the event of log position `position` into `batch` for each of `servers`.
+    pub(crate) fn store(
+        batch: &mut WriteBatch,
+        servers: &BTreeSet<OwnedServerName>,
+        position: u64,
+        event_id: &EventId,
+    ) {
+        for server in servers {
+            batch.put(
+                Table::Federation,
+                outbox_key(server, position),
+                event_id.as_bytes(),
+            );
+        }
     }
 }
 
 impl Homeserver {
     /// Starts sending what is queued.
     pub(crate) fn start_senders(&self) {
-        todo!()
+        let servers: Vec<_> = self.outbox.queues().keys().cloned().collect();
+        for server in servers {
+            self.start_sender(&server);
+        }
+    }
+
+    /// Queues an event that was stored with [`Outbox::store`], once that is committed.
+    pub(crate) fn post(&self, servers: &BTreeSet<OwnedServerName>, position: u64, event: &Arc<StoredEvent>) {
+        for server in servers {
+            {
+                let mut queues = self.outbox.queues();
+                let queue = queues.entry(server.clone()).or_default();
+                let near = queue.events.len() < MAX_PDUS;
+                let event_id = event.event_id.clone();
+                queue.events.push_back(Mail {
+                    position,
+                    event_id,
+                    event: near.then(|| event.clone()),
+                });
+            }
+            self.start_sender(server);
+        }
     }
 
     /// `server` can be reached (again): forgets its back-off and sends it what is queued.
     pub fn peer_online(&self, server: &ServerName) {
-        todo!()
+        if let Some(queue) = self.outbox.queues().get(server) {
+            queue.online.notify(usize::MAX);
+        }
     }
 
     /// The other servers that share a room with a local user.
@@ -36,7 +140,14 @@ impl Homeserver {
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn known_servers(&self) -> Result<BTreeSet<OwnedServerName>, Error> {
-        todo!()
+        let mut servers = BTreeSet::new();
+        for room_id in self.user_rooms.all_joined() {
+            if let Some(room) = self.room(&room_id).await? {
+                servers.extend(room.snapshot().state.servers().cloned());
+            }
+        }
+        servers.remove(self.server_name());
+        Ok(servers)
     }
 
     /// Sends an EDU to every other server that has a joined member in the room. An EDU that waits with the same
@@ -51,6 +162,202 @@ impl Homeserver {
         key: &str,
         content: JsonObject,
     ) -> Result<(), Error> {
-        todo!()
+        let Some(room) = self.room(room_id).await? else {
+            return Ok(());
+        };
+        let snapshot = room.snapshot();
+        for server in snapshot
+            .state
+            .servers()
+            .filter(|server| *server != self.server_name())
+        {
+            self.queue_edu(server, kind, key, &content);
+            self.start_sender(server);
+        }
+        Ok(())
     }
+
+    fn queue_edu(&self, server: &ServerName, kind: &str, key: &str, content: &JsonObject) {
+        let mut queues = self.outbox.queues();
+        let edus = &mut queues.entry(server.to_owned()).or_default().edus;
+        let id = (kind.to_owned(), key.to_owned());
+        if edus.len() < MAX_EDUS || edus.contains_key(&id) {
+            edus.insert(id, content.clone());
+        }
+    }
+
+    /// Starts the task of `server`, unless it has one or nothing waits.
+    fn start_sender(&self, server: &ServerName) {
+        if let Some(queue) = self.outbox.queues().get_mut(server) {
+            if queue.active || (queue.events.is_empty() && queue.edus.is_empty()) {
+                return;
+            }
+            queue.active = true;
+        }
+        let server = server.to_owned();
+        self.spawn(|homeserver| async move { homeserver.send_all(&server).await });
+    }
+
+    /// Sends transactions to `server` until its queue is empty, pausing after each failure.
+    async fn send_all(&self, server: &ServerName) {
+        let mut pause = FIRST_PAUSE;
+        while let Some(transaction) = self.next_transaction(server).await {
+            if self.deliver(server, &transaction).await {
+                self.take_off(server, &transaction.positions).await;
+                pause = FIRST_PAUSE;
+            } else {
+                self.put_back(server, transaction.edus);
+                let online = self.pause(server, pause).await;
+                pause = if online {
+                    FIRST_PAUSE
+                } else {
+                    (pause * 2).min(LONGEST_PAUSE)
+                };
+            }
+        }
+    }
+
+    /// Tries once. `true` if `server` has answered, be it that it will never take the transaction.
+    async fn deliver(&self, server: &ServerName, transaction: &Transaction) -> bool {
+        let uri = format!("/_matrix/federation/v1/send/{}", self.random_id(12));
+        match self
+            .request(server, Method::PUT, &uri, Some(transaction.body.clone()))
+            .await
+        {
+            Ok(answer) => note_refusals(server, &answer),
+            Err(RequestError::Refused {
+                status: status @ (400 | 413),
+                error,
+                ..
+            }) => {
+                tracing::warn!(%server, status, error, "a transaction was refused and is dropped");
+            }
+            Err(error) => {
+                tracing::debug!(%server, %error, "a transaction was not delivered");
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Returns undelivered EDUs to the queue, unless newer ones have come. Who typed then is of no interest.
+    fn put_back(&self, server: &ServerName, edus: Edus) {
+        if let Some(queue) = self.outbox.queues().get_mut(server) {
+            for (id, content) in edus.into_iter().filter(|((kind, _), _)| kind != "m.typing") {
+                queue.edus.entry(id).or_insert(content);
+            }
+        }
+    }
+
+    /// Waits for `pause`, or until the server is online: then `true`.
+    async fn pause(&self, server: &ServerName, pause: Duration) -> bool {
+        let online = self
+            .outbox
+            .queues()
+            .get(server)
+            .map(|queue| queue.online.listen());
+        let sleep = self.seams.clock.sleep(pause);
+        match online {
+            Some(online) => matches!(select(online, sleep).await, Either::Left(_)),
+            None => {
+                sleep.await;
+                false
+            }
+        }
+    }
+
+    /// What to send next; `None` ends the task.
+    async fn next_transaction(&self, server: &ServerName) -> Option<Transaction> {
+        let (mail, edus) = self.take_next(server)?;
+        let missing: Vec<_> = mail
+            .iter()
+            .filter(|mail| mail.event.is_none())
+            .map(|mail| mail.event_id.clone())
+            .collect();
+        let loaded = if missing.is_empty() {
+            Vec::new()
+        } else {
+            self.stored_events(&missing).await.unwrap_or_else(|error| {
+                tracing::error!(%error, "queued events cannot be read");
+                Vec::new()
+            })
+        };
+        let kept = mail.iter().filter_map(|mail| mail.event.clone());
+        let mut events: Vec<_> = kept.chain(loaded).collect();
+        events.sort_by_key(|event| event.decision.order);
+        let pdus: Vec<_> = events.iter().map(|event| event.pdu.raw_json()).collect();
+        let contents: Vec<_> = edus
+            .iter()
+            .map(|((kind, _), content)| json!({ "edu_type": kind, "content": content }))
+            .collect();
+        let body = json!({
+            "origin": self.server_name(),
+            "origin_server_ts": self.now(),
+            "pdus": pdus,
+            "edus": contents,
+        });
+        Some(Transaction {
+            positions: mail.iter().map(|mail| mail.position).collect(),
+            edus,
+            body,
+        })
+    }
+
+    /// Copies the next events and takes the EDUs; marks the queue idle if there are none.
+    fn take_next(&self, server: &ServerName) -> Option<(Vec<Mail>, Edus)> {
+        let mut queues = self.outbox.queues();
+        let queue = queues.get_mut(server)?;
+        let mail: Vec<_> = queue.events.iter().take(MAX_PDUS).cloned().collect();
+        let edus = std::mem::take(&mut queue.edus);
+        if mail.is_empty() && edus.is_empty() {
+            queue.active = false;
+            return None;
+        }
+        Some((mail, edus))
+    }
+
+    /// Forgets what was delivered, in memory and in the store.
+    async fn take_off(&self, server: &ServerName, positions: &[u64]) {
+        let mut batch = WriteBatch::new();
+        for position in positions {
+            batch.delete(Table::Federation, outbox_key(server, *position));
+        }
+        if let Some(queue) = self.outbox.queues().get_mut(server) {
+            queue.events.retain(|mail| !positions.contains(&mail.position));
+        }
+        if batch.is_empty() {
+            return;
+        }
+        // What stays in the store is sent again after a restart, which other servers take for what it is.
+        if let Err(error) = self.seams.store.commit(batch).await {
+            tracing::error!(%server, %error, "delivered events stay queued");
+        }
+    }
+}
+
+fn note_refusals(server: &ServerName, answer: &Value) {
+    let pdus = answer.get("pdus").and_then(Value::as_object);
+    for (event_id, result) in pdus.into_iter().flatten() {
+        if let Some(error) = result.get("error") {
+            tracing::warn!(%server, event_id, %error, "an event was refused");
+        }
+    }
+}
+
+fn outbox_key(server: &ServerName, position: u64) -> Vec<u8> {
+    [b"o\0", server.as_bytes(), &[0], &position.to_be_bytes()].concat()
+}
+
+fn parse_row(key: &[u8], value: &[u8]) -> Option<(OwnedServerName, Mail)> {
+    let (rest, position) = key.strip_prefix(b"o\0")?.split_last_chunk::<8>()?;
+    let server = ServerName::parse(str::from_utf8(rest.strip_suffix(&[0])?).ok()?).ok()?;
+    let event_id = EventId::parse(str::from_utf8(value).ok()?).ok()?;
+    Some((
+        server,
+        Mail {
+            position: u64::from_be_bytes(*position),
+            event_id,
+            event: None,
+        },
+    ))
 }

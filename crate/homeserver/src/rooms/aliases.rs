@@ -1,8 +1,21 @@
 //! Room aliases. Spec: Client-Server API, section 'Room aliases'.
 
-use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedServerName, RoomAliasId, RoomId, UserId};
+use hearth_storage::{Table, WriteBatch};
+use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomAliasId, RoomId, UserId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::{Error, Homeserver};
+use crate::{
+    Error, Homeserver, JsonObject,
+    stored::{from_slice, scan_all, to_vec},
+};
+
+/// The most servers that are named as being in a room.
+const MAX_SERVERS: usize = 50;
+/// The most aliases of one canonical alias event that are looked at.
+const MAX_NAMED: usize = 100;
 
 impl Homeserver {
     /// Makes `alias` (of this server) mean `room_id`.
@@ -16,7 +29,18 @@ impl Homeserver {
         alias: &RoomAliasId,
         room_id: &RoomId,
     ) -> Result<(), Error> {
-        todo!()
+        self.check_own(alias)?;
+        let room = self.known_room(room_id).await?;
+        if room.snapshot().state.membership(user_id) != "join" {
+            return Err(Error::Forbidden("you are not in this room".into()));
+        }
+        let _directory = self.directory_lock.lock().await;
+        if self.alias_entry(alias).await?.is_some() {
+            return Err(Error::RoomInUse);
+        }
+        let mut batch = WriteBatch::new();
+        batch.put(Table::Directory, alias_key(alias), alias_row(room_id, user_id)?);
+        Ok(self.seams.store.commit(batch).await?)
     }
 
     /// Removes `alias`. Its creator and whoever may set the room's canonical alias may do so.
@@ -24,7 +48,21 @@ impl Homeserver {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Forbidden`].
     pub async fn remove_alias(&self, user_id: &UserId, alias: &RoomAliasId) -> Result<(), Error> {
-        todo!()
+        let _directory = self.directory_lock.lock().await;
+        let entry = self.alias_entry(alias).await?;
+        let entry = entry.ok_or_else(|| Error::NotFound("no such room alias".into()))?;
+        let room = self.room(&entry.room_id).await?;
+        let may = room.is_some_and(|room| {
+            room.snapshot()
+                .state
+                .may_send(user_id, "m.room.canonical_alias", true)
+        });
+        if entry.creator != user_id && !may {
+            return Err(Error::Forbidden("you may not remove this alias".into()));
+        }
+        let mut batch = WriteBatch::new();
+        batch.delete(Table::Directory, alias_key(alias));
+        Ok(self.seams.store.commit(batch).await?)
     }
 
     /// What `alias` means, asking its server if that is another one: the room and servers that are in it.
@@ -35,7 +73,20 @@ impl Homeserver {
         &self,
         alias: &RoomAliasId,
     ) -> Result<(OwnedRoomId, Vec<OwnedServerName>), Error> {
-        todo!()
+        if alias.server_name() == self.server_name() {
+            return self.local_alias(alias).await;
+        }
+        let alias_text = utf8_percent_encode(alias.as_str(), NON_ALPHANUMERIC);
+        let uri = format!("/_matrix/federation/v1/query/directory?room_alias={alias_text}");
+        let answer = self.request(alias.server_name(), Method::GET, &uri, None).await;
+        let answer =
+            answer.map_err(|error| Error::NotFound(format!("the alias cannot be looked up: {error}")))?;
+        let answer: Answer = serde_json::from_value(answer)
+            .map_err(|_| Error::NotFound("the alias's server gave a malformed answer".into()))?;
+        Ok((
+            answer.room_id,
+            answer.servers.into_iter().take(MAX_SERVERS).collect(),
+        ))
     }
 
     /// What an alias of this server means.
@@ -46,7 +97,18 @@ impl Homeserver {
         &self,
         alias: &RoomAliasId,
     ) -> Result<(OwnedRoomId, Vec<OwnedServerName>), Error> {
-        todo!()
+        let entry = self.alias_entry(alias).await?;
+        let entry = entry.ok_or_else(|| Error::NotFound("no such room alias".into()))?;
+        let mut servers = vec![self.server_name().to_owned()];
+        if let Some(room) = self.room(&entry.room_id).await? {
+            let snapshot = room.snapshot();
+            let others = snapshot
+                .state
+                .servers()
+                .filter(|server| *server != self.server_name());
+            servers.extend(others.take(MAX_SERVERS).cloned());
+        }
+        Ok((entry.room_id, servers))
     }
 
     /// This server's aliases of a room.
@@ -58,6 +120,129 @@ impl Homeserver {
         user_id: &UserId,
         room_id: &RoomId,
     ) -> Result<Vec<OwnedRoomAliasId>, Error> {
-        todo!()
+        let room = self.room(room_id).await?;
+        let state = room.map(|room| room.snapshot().state.clone()).unwrap_or_default();
+        let visibility = state.get("m.room.history_visibility", "");
+        let anyone =
+            visibility.and_then(|event| event.content_text("history_visibility")) == Some("world_readable");
+        if !anyone && state.membership(user_id) != "join" {
+            return Err(Error::Forbidden("you are not in this room".into()));
+        }
+        let mut aliases = Vec::new();
+        for (key, value) in scan_all(&*self.seams.store, Table::Directory, b"a\0").await? {
+            let entry: AliasEntry = from_slice(&value)?;
+            let alias = key.get(2..).and_then(|alias| str::from_utf8(alias).ok());
+            let alias = alias.and_then(|alias| RoomAliasId::parse(alias).ok());
+            aliases.extend(alias.filter(|_| entry.room_id == room_id));
+        }
+        Ok(aliases)
     }
+
+    /// The alias that a new room is to get, if it is free.
+    pub(crate) async fn free_alias(
+        &self,
+        local_part: Option<&str>,
+    ) -> Result<Option<OwnedRoomAliasId>, Error> {
+        let Some(local_part) = local_part else {
+            return Ok(None);
+        };
+        let alias = RoomAliasId::parse(format!("#{local_part}:{}", self.server_name()))
+            .map_err(|_| Error::InvalidParam("the alias is malformed".into()))?;
+        if local_part.contains([':', '\0']) {
+            return Err(Error::InvalidParam("the alias is malformed".into()));
+        }
+        match self.alias_entry(&alias).await? {
+            Some(_) => Err(Error::RoomInUse),
+            None => Ok(Some(alias)),
+        }
+    }
+
+    /// Whether every alias that `content` names and the room does not have yet means the room.
+    /// Spec: Client-Server API, `m.room.canonical_alias`.
+    pub(crate) async fn check_canonical_alias(
+        &self,
+        room_id: &RoomId,
+        content: &JsonObject,
+    ) -> Result<(), Error> {
+        let room = self.known_room(room_id).await?;
+        let present = room.snapshot().state.get("m.room.canonical_alias", "").cloned();
+        let present = present
+            .map(|event| named_aliases(event.content()))
+            .transpose()?
+            .unwrap_or_default();
+        for alias in named_aliases(content)?
+            .into_iter()
+            .filter(|alias| !present.contains(alias))
+        {
+            match self.resolve_alias(&alias).await {
+                Ok((found, _)) if found == room_id => (),
+                _ => return Err(Error::BadAlias(format!("{alias} does not mean this room"))),
+            }
+        }
+        Ok(())
+    }
+
+    async fn alias_entry(&self, alias: &RoomAliasId) -> Result<Option<AliasEntry>, Error> {
+        let value = self.seams.store.get(Table::Directory, &alias_key(alias)).await?;
+        value.map(|value| from_slice(&value)).transpose()
+    }
+
+    fn check_own(&self, alias: &RoomAliasId) -> Result<(), Error> {
+        match alias.server_name() == self.server_name() {
+            true => Ok(()),
+            false => Err(Error::InvalidParam("the alias belongs to another server".into())),
+        }
+    }
+}
+
+/// What an alias of this server means, and who made it.
+#[derive(Serialize, Deserialize)]
+struct AliasEntry {
+    #[serde(rename = "r")]
+    room_id: OwnedRoomId,
+    #[serde(rename = "c")]
+    creator: OwnedUserId,
+}
+
+/// Another server's answer about an alias.
+#[derive(Deserialize)]
+struct Answer {
+    room_id: OwnedRoomId,
+    #[serde(default)]
+    servers: Vec<OwnedServerName>,
+}
+
+fn named_aliases(content: &JsonObject) -> Result<Vec<OwnedRoomAliasId>, Error> {
+    let alternatives = content
+        .get("alt_aliases")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let named = content
+        .get("alias")
+        .into_iter()
+        .filter(|alias| !alias.is_null())
+        .chain(alternatives);
+    let parse = |alias: &Value| {
+        let alias = alias.as_str().and_then(|alias| RoomAliasId::parse(alias).ok());
+        alias.ok_or_else(|| Error::InvalidParam("an alias is malformed".into()))
+    };
+    named
+        .filter(|alias| alias.as_str() != Some(""))
+        .take(MAX_NAMED)
+        .map(parse)
+        .collect()
+}
+
+/// The key of an alias in `Table::Directory`.
+pub(crate) fn alias_key(alias: &RoomAliasId) -> Vec<u8> {
+    [b"a\0", alias.as_bytes()].concat()
+}
+
+/// The row of an alias.
+pub(crate) fn alias_row(room_id: &RoomId, creator: &UserId) -> Result<Vec<u8>, Error> {
+    to_vec(&AliasEntry {
+        room_id: room_id.to_owned(),
+        creator: creator.to_owned(),
+    })
 }

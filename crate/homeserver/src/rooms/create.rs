@@ -1,9 +1,26 @@
 //! Making rooms. Spec: Client-Server API, section 'Creation'.
 
-use ruma_common::{OwnedRoomId, OwnedUserId, UserId};
-use serde::Deserialize;
+use std::collections::BTreeSet;
 
-use crate::{Error, Homeserver, JsonObject};
+use hearth_rooms::{EventBuilder, Pdu, RoomVersion, UnsupportedVersion, auth_check::check_auth_events};
+use hearth_storage::Table;
+use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma_events::TimelineEventType;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    Error, Homeserver, JsonObject,
+    rooms::{
+        aliases::{alias_key, alias_row},
+        append::{Draft, build_error},
+        directory::published_key,
+        room::Room,
+    },
+};
+
+/// The most users that are invited to a new room at once.
+const MAX_INVITES: usize = 100;
 
 /// The body of `POST /createRoom`, field by field as the spec has it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -53,6 +70,285 @@ impl Homeserver {
     /// [`Error::UnsupportedRoomVersion`], [`Error::RoomInUse`] if the alias is taken,
     /// [`Error::InvalidRoomState`] if the initial state is not allowed, [`Error::InvalidParam`].
     pub async fn create_room(&self, creator: &UserId, request: CreateRoom) -> Result<OwnedRoomId, Error> {
-        todo!()
+        let plan = Plan::new(self, creator, request)?;
+        let _directory = self.directory_lock.lock().await;
+        let alias = self.free_alias(plan.request.room_alias_name.as_deref()).await?;
+        let create = self.build_create(&plan)?;
+        let room = Room::new(create.room_id().to_owned(), plan.version);
+        let mut change = self.change(&room).await;
+        change.append(create, None, &BTreeSet::new()).await?;
+        for draft in self.first_events(&plan, alias.as_ref()).await? {
+            change.send(draft).await.map_err(invalid_state)?;
+        }
+        if let Some(alias) = &alias {
+            change.batch.put(
+                Table::Directory,
+                alias_key(alias),
+                alias_row(&room.room_id, creator)?,
+            );
+        }
+        if plan.request.visibility.as_deref() == Some("public") {
+            change
+                .batch
+                .put(Table::Directory, published_key(&room.room_id), []);
+        }
+        change.commit().await?;
+        self.invite_others(&plan, &room.room_id).await;
+        Ok(room.room_id.clone())
+    }
+
+    fn build_create(&self, plan: &Plan) -> Result<Pdu, Error> {
+        let room_id = match plan.version.room_id_is_create_hash() {
+            true => None,
+            false => Some(self.new_room_id()?),
+        };
+        let builder = EventBuilder {
+            room_id,
+            sender: plan.creator.clone(),
+            event_type: TimelineEventType::RoomCreate,
+            state_key: Some(String::new()),
+            content: plan.create_content(),
+            redacts: None,
+            prev_events: Vec::new(),
+            auth_events: Vec::new(),
+            depth: 1,
+            origin_server_ts: self.event_timestamp(),
+        };
+        let create = builder.build(
+            plan.version,
+            self.identity.server_name(),
+            self.identity.key_pair(),
+        );
+        let create = create.map_err(build_error)?;
+        check_auth_events(&create, |_| None).map_err(|rejection| Error::InvalidRoomState(rejection.0))?;
+        Ok(create)
+    }
+
+    fn new_room_id(&self) -> Result<OwnedRoomId, Error> {
+        RoomId::parse(format!("!{}:{}", self.random_id(12), self.server_name()))
+            .map_err(|error| Error::Damaged(error.to_string()))
+    }
+
+    /// The events that follow the create event, in the order that the spec lays down.
+    async fn first_events(&self, plan: &Plan, alias: Option<&OwnedRoomAliasId>) -> Result<Vec<Draft>, Error> {
+        let creator = &plan.creator;
+        let state = |kind: &str, content: Value| Draft::state(creator, kind, "", object(content));
+        let join = self.member_content(creator, "join", None).await?;
+        let mut drafts = vec![Draft::member(creator, creator, join)];
+        drafts.push(Draft::state(
+            creator,
+            "m.room.power_levels",
+            "",
+            plan.power_levels(),
+        ));
+        if let Some(alias) = alias {
+            drafts.push(state("m.room.canonical_alias", json!({ "alias": alias })));
+        }
+        let set_later = |kind: &str| {
+            plan.request
+                .initial_state
+                .iter()
+                .any(|s| s.kind == kind && s.state_key.is_empty())
+        };
+        for (kind, content) in plan.preset.state() {
+            if !set_later(kind) {
+                drafts.push(state(kind, content));
+            }
+        }
+        for initial in &plan.request.initial_state {
+            drafts.push(Draft::state(
+                creator,
+                &initial.kind,
+                &initial.state_key,
+                initial.content.clone(),
+            ));
+        }
+        drafts.extend(
+            plan.request
+                .name
+                .as_ref()
+                .map(|name| state("m.room.name", json!({ "name": name }))),
+        );
+        drafts.extend(
+            plan.request
+                .topic
+                .as_ref()
+                .map(|topic| state("m.room.topic", topic_content(topic))),
+        );
+        for invited in plan.request.invite.iter().filter(|user| self.is_local(user)) {
+            let mut content = self.member_content(invited, "invite", None).await?;
+            if plan.request.is_direct {
+                content.insert("is_direct".into(), true.into());
+            }
+            drafts.push(Draft::member(creator, invited, content));
+        }
+        Ok(drafts)
+    }
+
+    /// Invites users of other servers. The room exists by now: who cannot be reached can be invited again.
+    async fn invite_others(&self, plan: &Plan, room_id: &RoomId) {
+        for invited in plan.request.invite.iter().filter(|user| !self.is_local(user)) {
+            let mut content = object(json!({ "membership": "invite" }));
+            if plan.request.is_direct {
+                content.insert("is_direct".into(), true.into());
+            }
+            if let Err(error) = self.invite_remote(&plan.creator, room_id, invited, content).await {
+                tracing::warn!(%invited, %error, "an invite of a new room was not delivered");
+            }
+        }
+    }
+}
+
+/// A checked request.
+struct Plan {
+    creator: OwnedUserId,
+    version: RoomVersion,
+    preset: Preset,
+    request: CreateRoom,
+}
+
+impl Plan {
+    fn new(homeserver: &Homeserver, creator: &UserId, request: CreateRoom) -> Result<Self, Error> {
+        let default = homeserver.config.default_room_version.as_str();
+        let version = request.room_version.as_deref().unwrap_or(default);
+        let version = version
+            .parse()
+            .map_err(|UnsupportedVersion(name)| Error::UnsupportedRoomVersion(name))?;
+        let preset = Preset::of(&request)?;
+        if request.invite.len() > MAX_INVITES {
+            return Err(Error::InvalidParam(format!("more than {MAX_INVITES} invites")));
+        }
+        Ok(Self {
+            creator: creator.to_owned(),
+            version,
+            preset,
+            request,
+        })
+    }
+
+    /// Whether creators outrank everybody else, and are so not among the power levels.
+    fn ranks_creators(&self) -> bool {
+        self.version
+            .rules()
+            .authorization
+            .explicitly_privilege_room_creators
+    }
+
+    fn create_content(&self) -> JsonObject {
+        let mut content = self.request.creation_content.clone();
+        content.insert("room_version".into(), self.version.as_str().into());
+        if !self.version.rules().authorization.use_room_create_sender {
+            content.insert("creator".into(), self.creator.as_str().into());
+        }
+        if self.ranks_creators()
+            && self.preset == Preset::TrustedPrivateChat
+            && !self.request.invite.is_empty()
+        {
+            let named = content.remove("additional_creators");
+            let mut creators: Vec<Value> = named
+                .and_then(|named| Some(named.as_array()?.clone()))
+                .unwrap_or_default();
+            creators.extend(self.request.invite.iter().map(|user| user.as_str().into()));
+            content.insert("additional_creators".into(), creators.into());
+        }
+        content
+    }
+
+    fn power_levels(&self) -> JsonObject {
+        let mut users = JsonObject::new();
+        if !self.ranks_creators() {
+            users.insert(self.creator.to_string(), 100.into());
+            if self.preset == Preset::TrustedPrivateChat {
+                users.extend(
+                    self.request
+                        .invite
+                        .iter()
+                        .map(|user| (user.to_string(), 100.into())),
+                );
+            }
+        }
+        let tombstone = if self.ranks_creators() { 150 } else { 100 };
+        let mut levels = object(json!({
+            "users": users,
+            "users_default": 0,
+            "events": {
+                "m.room.avatar": 50,
+                "m.room.canonical_alias": 50,
+                "m.room.encryption": 100,
+                "m.room.history_visibility": 100,
+                "m.room.name": 50,
+                "m.room.power_levels": 100,
+                "m.room.server_acl": 100,
+                "m.room.tombstone": tombstone,
+            },
+            "events_default": 0,
+            "state_default": 50,
+            "ban": 50,
+            "kick": 50,
+            "redact": 50,
+            "invite": 0,
+        }));
+        levels.extend(self.request.power_level_content_override.clone());
+        levels
+    }
+}
+
+/// The presets of the spec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Preset {
+    PrivateChat,
+    TrustedPrivateChat,
+    PublicChat,
+}
+
+impl Preset {
+    fn of(request: &CreateRoom) -> Result<Self, Error> {
+        match (request.preset.as_deref(), request.visibility.as_deref()) {
+            (_, Some(other)) if !matches!(other, "public" | "private") => {
+                Err(Error::InvalidParam(format!("no visibility is called {other}")))
+            }
+            (Some("private_chat"), _) => Ok(Self::PrivateChat),
+            (Some("trusted_private_chat"), _) => Ok(Self::TrustedPrivateChat),
+            (Some("public_chat"), _) | (None, Some("public")) => Ok(Self::PublicChat),
+            (None, _) => Ok(Self::PrivateChat),
+            (Some(other), _) => Err(Error::InvalidParam(format!("no preset is called {other}"))),
+        }
+    }
+
+    fn state(self) -> [(&'static str, Value); 3] {
+        let public = self == Self::PublicChat;
+        let (join_rule, guests) = if public {
+            ("public", "forbidden")
+        } else {
+            ("invite", "can_join")
+        };
+        [
+            ("m.room.join_rules", json!({ "join_rule": join_rule })),
+            (
+                "m.room.history_visibility",
+                json!({ "history_visibility": "shared" }),
+            ),
+            ("m.room.guest_access", json!({ "guest_access": guests })),
+        ]
+    }
+}
+
+/// The topic, also in the form that newer clients read. Spec: Client-Server API, `m.room.topic`.
+fn topic_content(topic: &str) -> Value {
+    json!({ "topic": topic, "m.topic": { "m.text": [{ "body": topic }] } })
+}
+
+fn invalid_state(error: Error) -> Error {
+    match error {
+        Error::Forbidden(reason) | Error::BadJson(reason) => Error::InvalidRoomState(reason),
+        other => other,
+    }
+}
+
+/// `value`, which is an object.
+pub(crate) fn object(value: Value) -> JsonObject {
+    match value {
+        Value::Object(object) => object,
+        _ => JsonObject::new(),
     }
 }

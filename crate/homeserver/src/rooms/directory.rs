@@ -1,9 +1,21 @@
 //! The published directory of rooms. Spec: Client-Server API, section 'Listing rooms'.
 
-use ruma_common::{OwnedServerName, RoomId, UserId};
+use hearth_storage::{Table, WriteBatch};
+use http::Method;
+use ruma_common::{OwnedServerName, RoomId, ServerName, UserId};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::{Error, Homeserver, JsonObject};
+use crate::{
+    Error, Homeserver, JsonObject,
+    rooms::{create::object, room::CurrentState},
+    stored::scan_all,
+};
+
+/// The most rooms of one page.
+const MAX_PAGE: u64 = 100;
+/// What the keys of published rooms begin with.
+const PUBLISHED: &[u8] = b"p\0";
 
 /// Which part of the directory is asked for.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -42,7 +54,37 @@ impl Homeserver {
     /// # Errors
     /// [`Error::InvalidParam`] if `since` is malformed, [`Error::Unreachable`] if the other server is.
     pub async fn public_rooms(&self, query: DirectoryQuery) -> Result<DirectoryPage, Error> {
-        todo!()
+        if let Some(server) = query.server.clone().filter(|server| server != self.server_name()) {
+            return self.remote_directory(&server, query).await;
+        }
+        let mut rooms = self.published_rooms(&query).await?;
+        rooms.sort_by_key(|(members, _)| std::cmp::Reverse(*members));
+        let total = rooms.len();
+        let start = match &query.since {
+            Some(since) => since
+                .parse()
+                .map_err(|_| Error::InvalidParam("`since` is malformed".into()))?,
+            None => 0usize,
+        };
+        let limit = query
+            .limit
+            .unwrap_or(MAX_PAGE)
+            .min(MAX_PAGE)
+            .try_into()
+            .unwrap_or(usize::MAX);
+        let end = start.saturating_add(limit).min(total);
+        let chunk = rooms
+            .into_iter()
+            .skip(start)
+            .take(limit)
+            .map(|(_, room)| room)
+            .collect();
+        Ok(DirectoryPage {
+            chunk,
+            next_batch: (end < total).then(|| end.to_string()),
+            prev_batch: (start > 0).then(|| start.saturating_sub(limit).to_string()),
+            total_room_count_estimate: Some(total as u64),
+        })
     }
 
     /// Whether a room is in this server's directory.
@@ -50,7 +92,13 @@ impl Homeserver {
     /// # Errors
     /// [`Error::NotFound`] if the room is not known here.
     pub async fn is_published(&self, room_id: &RoomId) -> Result<bool, Error> {
-        todo!()
+        self.known_room(room_id).await?;
+        Ok(self
+            .seams
+            .store
+            .get(Table::Directory, &published_key(room_id))
+            .await?
+            .is_some())
     }
 
     /// Puts a room into this server's directory or takes it out.
@@ -64,6 +112,102 @@ impl Homeserver {
         room_id: &RoomId,
         published: bool,
     ) -> Result<(), Error> {
-        todo!()
+        let room = self.known_room(room_id).await?;
+        if !room
+            .snapshot()
+            .state
+            .may_send(user_id, "m.room.canonical_alias", true)
+        {
+            return Err(Error::Forbidden("you may not publish this room".into()));
+        }
+        let mut batch = WriteBatch::new();
+        match published {
+            true => batch.put(Table::Directory, published_key(room_id), []),
+            false => batch.delete(Table::Directory, published_key(room_id)),
+        };
+        Ok(self.seams.store.commit(batch).await?)
     }
+
+    /// The published rooms that match, with their number of members.
+    async fn published_rooms(&self, query: &DirectoryQuery) -> Result<Vec<(usize, JsonObject)>, Error> {
+        let term = query
+            .filter
+            .as_ref()
+            .and_then(|filter| filter.get("generic_search_term"));
+        let term = term.and_then(Value::as_str).unwrap_or_default().to_lowercase();
+        let types = query
+            .filter
+            .as_ref()
+            .and_then(|filter| filter.get("room_types"))
+            .and_then(Value::as_array);
+        let mut rooms = Vec::new();
+        for (key, _) in scan_all(&*self.seams.store, Table::Directory, PUBLISHED).await? {
+            let room_id = key.get(PUBLISHED.len()..).and_then(|id| str::from_utf8(id).ok());
+            let Some(room_id) = room_id.and_then(|id| RoomId::parse(id).ok()) else {
+                continue;
+            };
+            let Some(room) = self.room(&room_id).await? else {
+                continue;
+            };
+            let snapshot = room.snapshot();
+            let summary = summary(&room_id, &snapshot.state);
+            if matches(&summary, &term, types) {
+                rooms.push((snapshot.state.joined_count(), summary));
+            }
+        }
+        Ok(rooms)
+    }
+
+    async fn remote_directory(
+        &self,
+        server: &ServerName,
+        query: DirectoryQuery,
+    ) -> Result<DirectoryPage, Error> {
+        let body = json!({
+            "limit": query.limit.unwrap_or(MAX_PAGE).min(MAX_PAGE),
+            "since": query.since,
+            "filter": query.filter.unwrap_or_default(),
+        });
+        let mut body = object(body);
+        body.retain(|_, value| !value.is_null());
+        let uri = "/_matrix/federation/v1/publicRooms";
+        let answer = self.request(server, Method::POST, uri, Some(body.into())).await?;
+        serde_json::from_value(answer).map_err(|_| Error::Unreachable("the answer is malformed".into()))
+    }
+}
+
+/// A room as the directory lists it. Spec: Client-Server API, `PublicRoomsChunk`.
+pub(crate) fn summary(room_id: &RoomId, state: &CurrentState) -> JsonObject {
+    let text = |kind: &str, field: &str| state.get(kind, "").and_then(|event| event.content_text(field));
+    let visibility = text("m.room.history_visibility", "history_visibility");
+    let guests = text("m.room.guest_access", "guest_access");
+    let mut summary = object(json!({
+        "room_id": room_id,
+        "num_joined_members": state.joined_count(),
+        "world_readable": visibility == Some("world_readable"),
+        "guest_can_join": guests == Some("can_join"),
+        "name": text("m.room.name", "name"),
+        "topic": text("m.room.topic", "topic"),
+        "avatar_url": text("m.room.avatar", "url"),
+        "canonical_alias": text("m.room.canonical_alias", "alias"),
+        "join_rule": text("m.room.join_rules", "join_rule"),
+        "room_type": text("m.room.create", "type"),
+    }));
+    summary.retain(|_, value| !value.is_null());
+    summary
+}
+
+fn matches(summary: &JsonObject, term: &str, types: Option<&Vec<Value>>) -> bool {
+    let has_term = |field: &str| {
+        let text = summary.get(field).and_then(Value::as_str);
+        text.is_some_and(|text| text.to_lowercase().contains(term))
+    };
+    let found = term.is_empty() || ["name", "topic", "canonical_alias"].into_iter().any(has_term);
+    let kind = summary.get("room_type").unwrap_or(&Value::Null);
+    found && types.is_none_or(|types| types.contains(kind))
+}
+
+/// The key of a published room in `Table::Directory`.
+pub(crate) fn published_key(room_id: &RoomId) -> Vec<u8> {
+    [PUBLISHED, room_id.as_bytes()].concat()
 }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use ruma_common::{
-    CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedDeviceId, OwnedEventId, OwnedRoomId, RoomId,
-    UserId,
-};
+use hearth_rooms::{Pdu, UnsupportedVersion};
+use hearth_storage::Table;
+use ruma_common::{EventId, OwnedDeviceId, OwnedEventId, OwnedRoomId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use crate::{Error, Homeserver};
+use crate::{
+    Error, Homeserver, JsonObject,
+    stored::{from_slice, to_vec},
+};
 
 /// What was decided about an event when it was stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,18 +43,65 @@ pub struct Decision {
     pub transaction: Option<(OwnedDeviceId, String)>,
 }
 
-/// An event as stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl Decision {
+    /// Nothing is decided yet.
+    pub(crate) fn new(room_id: &RoomId) -> Self {
+        Self {
+            room_id: room_id.to_owned(),
+            order: None,
+            state_before: None,
+            replaces: None,
+            redacted_by: None,
+            rejected: false,
+            soft_failed: false,
+            transaction: None,
+        }
+    }
+}
+
+/// An event as stored. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct StoredEvent {
     /// Its id.
     pub event_id: OwnedEventId,
     /// The PDU, redacted if a redaction was applied.
-    pub pdu: CanonicalJsonObject,
+    pub pdu: Pdu,
     /// What was decided about it.
     pub decision: Decision,
+    kind: String,
+    content: JsonObject,
+}
+
+/// The row of an event in `Table::Events`.
+#[derive(Serialize, Deserialize)]
+struct Row<D, P> {
+    #[serde(rename = "d")]
+    decision: D,
+    #[serde(rename = "v")]
+    version: String,
+    #[serde(rename = "p")]
+    pdu: P,
 }
 
 impl StoredEvent {
+    /// An event to be stored with `decision`.
+    pub(crate) fn new(pdu: Pdu, decision: Decision) -> Self {
+        let pdu = pdu.with_rejected(decision.rejected);
+        let content = pdu.content_as().unwrap_or_default();
+        Self {
+            event_id: pdu.event_id().to_owned(),
+            kind: pdu.event_type().to_string(),
+            content,
+            pdu,
+            decision,
+        }
+    }
+
+    /// The same event with another decision.
+    pub(crate) fn decided(&self, decision: Decision) -> Self {
+        Self::new(self.pdu.clone(), decision)
+    }
+
     /// The room.
     pub fn room_id(&self) -> &RoomId {
         &self.decision.room_id
@@ -59,41 +109,37 @@ impl StoredEvent {
 
     /// The event type.
     pub fn kind(&self) -> &str {
-        self.text("type").unwrap_or_default()
+        &self.kind
     }
 
     /// The state key, if it is a state event.
     pub fn state_key(&self) -> Option<&str> {
-        self.text("state_key")
+        self.pdu.state_key()
     }
 
-    /// The sender, as it stands in the PDU.
-    pub fn sender(&self) -> &str {
-        self.text("sender").unwrap_or_default()
+    /// The sender.
+    pub fn sender(&self) -> &UserId {
+        self.pdu.sender()
     }
 
     /// Milliseconds since the Unix epoch, as the sender's server says.
     pub fn origin_server_ts(&self) -> u64 {
-        self.integer("origin_server_ts")
+        self.pdu.origin_server_ts()
     }
 
     /// The depth that the sender's server gave it.
     pub fn depth(&self) -> u64 {
-        self.integer("depth")
+        self.pdu.depth()
     }
 
     /// The content.
-    pub fn content(&self) -> &CanonicalJsonObject {
-        static EMPTY: CanonicalJsonObject = CanonicalJsonObject::new();
-        match self.pdu.get("content") {
-            Some(CanonicalJsonValue::Object(content)) => content,
-            _ => &EMPTY,
-        }
+    pub fn content(&self) -> &JsonObject {
+        &self.content
     }
 
     /// A string field of the content.
     pub fn content_text(&self, field: &str) -> Option<&str> {
-        self.content().get(field)?.as_str()
+        self.content.get(field)?.as_str()
     }
 
     /// Whether clients may be shown it at all.
@@ -101,15 +147,28 @@ impl StoredEvent {
         !self.decision.rejected && !self.decision.soft_failed
     }
 
-    fn text(&self, field: &str) -> Option<&str> {
-        self.pdu.get(field)?.as_str()
+    /// As it is stored in `Table::Events` under its id.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
+        let version = self.pdu.version().to_string();
+        to_vec(&Row {
+            decision: &self.decision,
+            version,
+            pdu: self.pdu.raw_json(),
+        })
     }
 
-    fn integer(&self, field: &str) -> u64 {
-        let value = self.pdu.get(field).and_then(CanonicalJsonValue::as_integer);
-        value
-            .and_then(|value| u64::try_from(i64::from(value)).ok())
-            .unwrap_or_default()
+    fn decode(value: &[u8]) -> Result<Self, Error> {
+        let damaged = |error: String| Error::Damaged(format!("stored event: {error}"));
+        let Row {
+            decision,
+            version,
+            pdu,
+        } = from_slice::<Row<Decision, Box<RawValue>>>(value)?;
+        let version = version
+            .parse()
+            .map_err(|error: UnsupportedVersion| damaged(error.to_string()))?;
+        let pdu = Pdu::parse(version, pdu.get()).map_err(|error| damaged(error.to_string()))?;
+        Ok(Self::new(pdu, decision))
     }
 }
 
@@ -119,7 +178,10 @@ impl Homeserver {
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn stored_event(&self, event_id: &EventId) -> Result<Option<Arc<StoredEvent>>, Error> {
-        todo!()
+        let value = self.seams.store.get(Table::Events, event_id.as_bytes()).await?;
+        value
+            .map(|value| StoredEvent::decode(&value).map(Arc::new))
+            .transpose()
     }
 
     /// The events `event_ids` that are stored, in the order asked for; those not stored are left out.
@@ -127,7 +189,15 @@ impl Homeserver {
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn stored_events(&self, event_ids: &[OwnedEventId]) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        todo!()
+        let keys: Vec<_> = event_ids
+            .iter()
+            .map(|event_id| event_id.as_bytes().to_vec())
+            .collect();
+        let values = self.seams.store.get_many(Table::Events, &keys).await?;
+        let stored = values.into_iter();
+        stored
+            .filter_map(|value| Some(StoredEvent::decode(&value?).map(Arc::new)))
+            .collect()
     }
 
     /// The event `event_id` of `room_id`, if `user_id` may see it.
@@ -140,6 +210,14 @@ impl Homeserver {
         room_id: &RoomId,
         event_id: &EventId,
     ) -> Result<Arc<StoredEvent>, Error> {
-        todo!()
+        let not_found = || Error::NotFound("no such event, or it is not shown to you".into());
+        let event = self.stored_event(event_id).await?.ok_or_else(not_found)?;
+        if event.room_id() != room_id || !event.is_shown() {
+            return Err(not_found());
+        }
+        self.visible_events(user_id, vec![event])
+            .await?
+            .pop()
+            .ok_or_else(not_found)
     }
 }

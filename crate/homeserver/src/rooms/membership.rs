@@ -1,8 +1,22 @@
 //! Joining, inviting, leaving, kicking, banning. Spec: Client-Server API, section 'Room membership'.
 
-use ruma_common::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId, UserId};
+use std::sync::Arc;
 
-use crate::{Error, Homeserver};
+use hearth_storage::{Table, WriteBatch};
+use ruma_common::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, RoomOrAliasId, UserId};
+use serde_json::Value;
+
+use crate::{
+    Error, Homeserver, JsonObject,
+    rooms::{
+        append::Draft,
+        memberships::{invite_key, user_key},
+        room::{CurrentState, Room},
+    },
+};
+
+/// The most rooms whose members a restricted room lets in that are looked at.
+const MAX_ALLOW_RULES: usize = 50;
 
 impl Homeserver {
     /// Joins `user_id` to a room, through `via` (servers to ask, best first) if it is not held here.
@@ -17,7 +31,23 @@ impl Homeserver {
         via: &[OwnedServerName],
         reason: Option<String>,
     ) -> Result<OwnedRoomId, Error> {
-        todo!()
+        let (room_id, mut servers) = match <&RoomId>::try_from(room) {
+            Ok(room_id) => (room_id.to_owned(), Vec::new()),
+            Err(alias) => self.resolve_alias(alias).await?,
+        };
+        let content = self.member_content(user_id, "join", reason).await?;
+        if let Some(room) = self.resident_room(&room_id).await? {
+            if room.snapshot().state.membership(user_id) != "join" {
+                self.join_resident(user_id, &room, content).await?;
+            }
+            return Ok(room_id);
+        }
+        let mut candidates = via.to_vec();
+        candidates.append(&mut servers);
+        candidates.extend(self.inviting_servers(user_id, &room_id).await?);
+        candidates.extend(room_id.server_name().map(ToOwned::to_owned));
+        self.join_remote(user_id, &room_id, candidates, content).await?;
+        Ok(room_id)
     }
 
     /// Invites `target`; a remote one through their server.
@@ -31,7 +61,14 @@ impl Homeserver {
         target: &UserId,
         reason: Option<String>,
     ) -> Result<(), Error> {
-        todo!()
+        let content = self.invite_content(target, reason).await?;
+        if self.is_local(target) {
+            self.send_draft(room_id, Draft::member(sender, target, content))
+                .await?;
+        } else {
+            self.invite_remote(sender, room_id, target, content).await?;
+        }
+        Ok(())
     }
 
     /// Leaves a room or rejects an invite. An invite is rejected here even if its server cannot be reached.
@@ -44,7 +81,19 @@ impl Homeserver {
         room_id: &RoomId,
         reason: Option<String>,
     ) -> Result<(), Error> {
-        todo!()
+        let content = membership_content("leave", reason);
+        if let Some(room) = self.resident_room(room_id).await? {
+            let state = room.snapshot().state.clone();
+            return match state.membership(user_id) {
+                "leave" if state.get("m.room.member", user_id.as_str()).is_some() => Ok(()),
+                "join" | "invite" | "knock" => self
+                    .send_draft(room_id, Draft::member(user_id, user_id, content))
+                    .await
+                    .map(drop),
+                _ => Err(Error::Forbidden("you are not in this room".into())),
+            };
+        }
+        self.reject_invite(user_id, room_id, content).await
     }
 
     /// Removes `target` from the room.
@@ -58,7 +107,15 @@ impl Homeserver {
         target: &UserId,
         reason: Option<String>,
     ) -> Result<(), Error> {
-        todo!()
+        self.require(
+            room_id,
+            target,
+            &["join", "invite", "knock"],
+            "is not in the room",
+        )
+        .await?;
+        self.remove(sender, room_id, target, membership_content("leave", reason))
+            .await
     }
 
     /// Bans `target`.
@@ -72,7 +129,8 @@ impl Homeserver {
         target: &UserId,
         reason: Option<String>,
     ) -> Result<(), Error> {
-        todo!()
+        self.remove(sender, room_id, target, membership_content("ban", reason))
+            .await
     }
 
     /// Lifts the ban of `target`.
@@ -86,7 +144,9 @@ impl Homeserver {
         target: &UserId,
         reason: Option<String>,
     ) -> Result<(), Error> {
-        todo!()
+        self.require(room_id, target, &["ban"], "is not banned").await?;
+        self.remove(sender, room_id, target, membership_content("leave", reason))
+            .await
     }
 
     /// Forgets a room that the user has left: it is no longer listed, and its history is no longer shown.
@@ -94,7 +154,18 @@ impl Homeserver {
     /// # Errors
     /// [`Error::Forbidden`] if the user is still in the room, [`Error::NotFound`] if they never were.
     pub async fn forget_room(&self, user_id: &UserId, room_id: &RoomId) -> Result<(), Error> {
-        todo!()
+        let Some(entry) = self.user_membership(user_id, room_id) else {
+            return Err(Error::NotFound("you never were in this room".into()));
+        };
+        if matches!(entry.membership.as_str(), "join" | "invite" | "knock") {
+            return Err(Error::Forbidden("you have not left this room".into()));
+        }
+        let mut batch = WriteBatch::new();
+        batch.delete(Table::Memberships, user_key(user_id, room_id));
+        batch.delete(Table::Memberships, invite_key(user_id, room_id));
+        self.seams.store.commit(batch).await?;
+        self.user_rooms.publish(user_id, room_id, None);
+        Ok(())
     }
 
     /// Puts the user's present profile into their membership of every room that they are in. Called when the
@@ -103,6 +174,154 @@ impl Homeserver {
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn publish_profile(&self, user_id: &UserId) -> Result<(), Error> {
-        todo!()
+        for room_id in self.joined_rooms(user_id) {
+            let content = self.member_content(user_id, "join", None).await?;
+            match self
+                .send_draft(&room_id, Draft::member(user_id, user_id, content))
+                .await
+            {
+                Ok(_) | Err(Error::Forbidden(_)) => (),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
+
+    /// The room, if a user of this server is joined to it: then its state is known here.
+    pub(crate) async fn resident_room(&self, room_id: &RoomId) -> Result<Option<Arc<Room>>, Error> {
+        let room = self.room(room_id).await?;
+        Ok(room.filter(|room| {
+            room.snapshot()
+                .state
+                .servers()
+                .any(|server| server == self.server_name())
+        }))
+    }
+
+    /// Joins a room that this server is in. A restricted room vouches for members of the rooms it names.
+    async fn join_resident(
+        &self,
+        user_id: &UserId,
+        room: &Arc<Room>,
+        mut content: JsonObject,
+    ) -> Result<(), Error> {
+        if let Some(voucher) = self.voucher(user_id, &room.snapshot().state).await? {
+            content.insert("join_authorised_via_users_server".into(), voucher.as_str().into());
+        }
+        self.send_draft(&room.room_id, Draft::member(user_id, user_id, content))
+            .await
+            .map(drop)
+    }
+
+    /// A local user who may let `user_id` into a restricted room; `None` if nobody can or none is needed.
+    /// Spec: Client-Server API, section 'Restricted rooms'.
+    pub(crate) async fn voucher(
+        &self,
+        user_id: &UserId,
+        state: &CurrentState,
+    ) -> Result<Option<OwnedUserId>, Error> {
+        let Some(rules) = state.get("m.room.join_rules", "") else {
+            return Ok(None);
+        };
+        let restricted = matches!(
+            rules.content_text("join_rule"),
+            Some("restricted" | "knock_restricted")
+        );
+        if !restricted || matches!(state.membership(user_id), "join" | "invite") {
+            return Ok(None);
+        }
+        let allow = rules
+            .content()
+            .get("allow")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        let rooms = allow.filter_map(|rule| RoomId::parse(rule.get("room_id")?.as_str()?).ok());
+        let mut allowed = false;
+        for room_id in rooms.take(MAX_ALLOW_RULES) {
+            let room = self.resident_room(&room_id).await?;
+            allowed |= room.is_some_and(|room| room.snapshot().state.membership(user_id) == "join");
+        }
+        let may_invite = |user: &UserId| {
+            self.is_local(user)
+                && state.membership(user) == "join"
+                && state.power_level(user) >= state.power_field("invite", 0)
+        };
+        let members = state
+            .members()
+            .filter_map(|event| UserId::parse(event.state_key()?).ok());
+        Ok(members.into_iter().find(|user| allowed && may_invite(user)))
+    }
+
+    /// The servers that know the room that a local user is invited to.
+    pub(crate) async fn inviting_servers(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+    ) -> Result<Vec<OwnedServerName>, Error> {
+        let invited = self
+            .user_membership(user_id, room_id)
+            .filter(|entry| entry.membership == "invite");
+        let Some(invited) = invited else {
+            return Ok(Vec::new());
+        };
+        let event = self.stored_event(&invited.event_id).await?;
+        Ok(event
+            .iter()
+            .map(|event| event.sender().server_name().to_owned())
+            .collect())
+    }
+
+    /// Removes or readmits `target`.
+    async fn remove(
+        &self,
+        sender: &UserId,
+        room_id: &RoomId,
+        target: &UserId,
+        content: JsonObject,
+    ) -> Result<(), Error> {
+        self.send_draft(room_id, Draft::member(sender, target, content))
+            .await
+            .map(drop)
+    }
+
+    async fn require(
+        &self,
+        room_id: &RoomId,
+        target: &UserId,
+        memberships: &[&str],
+        otherwise: &str,
+    ) -> Result<(), Error> {
+        let room = self.known_room(room_id).await?;
+        match memberships.contains(&room.snapshot().state.membership(target)) {
+            true => Ok(()),
+            false => Err(Error::Forbidden(format!("{target} {otherwise}"))),
+        }
+    }
+
+    /// The content of a membership event of a local user about themselves.
+    pub(crate) async fn member_content(
+        &self,
+        user_id: &UserId,
+        membership: &str,
+        reason: Option<String>,
+    ) -> Result<JsonObject, Error> {
+        let mut content = membership_content(membership, reason);
+        if self.is_local(user_id) {
+            content.extend(self.member_profile(user_id).await?);
+        }
+        Ok(content)
+    }
+
+    async fn invite_content(&self, target: &UserId, reason: Option<String>) -> Result<JsonObject, Error> {
+        self.member_content(target, "invite", reason).await
+    }
+}
+
+/// The content of a membership event, without a profile.
+pub(crate) fn membership_content(membership: &str, reason: Option<String>) -> JsonObject {
+    let mut content = JsonObject::new();
+    content.insert("membership".into(), membership.into());
+    content.extend(reason.map(|reason| ("reason".to_owned(), reason.into())));
+    content
 }

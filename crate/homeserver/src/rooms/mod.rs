@@ -4,17 +4,20 @@
 //! [`Snapshot`](room::Snapshot) and never wait. What a room's rules are is decided in `hearth-rooms`; this
 //! module loads what the rules need, asks them, and commits the outcome.
 
+pub(crate) mod admit;
 pub mod aliases;
-pub mod append;
+pub(crate) mod append;
 pub mod client_event;
 pub mod create;
 pub mod directory;
 pub mod event;
 pub mod membership;
 pub mod memberships;
+pub mod power;
 pub mod redact;
 pub mod room;
 pub mod send;
 pub mod state;
 pub mod timeline;
+pub(crate) mod tree;
 pub mod visibility;

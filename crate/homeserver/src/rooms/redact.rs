@@ -2,7 +2,7 @@
 
 use ruma_common::{DeviceId, EventId, OwnedEventId, RoomId, UserId};
 
-use crate::{Error, Homeserver};
+use crate::{Error, Homeserver, JsonObject};
 
 impl Homeserver {
     /// Redacts `target`. Transaction ids work as in [`Homeserver::send_message`].
@@ -18,6 +18,17 @@ impl Homeserver {
         txn_id: &str,
         reason: Option<String>,
     ) -> Result<OwnedEventId, Error> {
-        todo!()
+        let found = self
+            .stored_event(target)
+            .await?
+            .filter(|event| event.room_id() == room_id);
+        if found.is_none() {
+            return Err(Error::NotFound("no such event in this room".into()));
+        }
+        let mut content = JsonObject::new();
+        content.insert("redacts".into(), target.as_str().into());
+        content.extend(reason.map(|reason| ("reason".to_owned(), reason.into())));
+        self.send_message(sender, device_id, room_id, "m.room.redaction", txn_id, content)
+            .await
     }
 }

@@ -1,8 +1,19 @@
 //! Sending message and state events. Spec: Client-Server API, section 'Sending events to a room'.
 
-use ruma_common::{DeviceId, OwnedEventId, RoomId, UserId};
+use std::sync::Arc;
 
-use crate::{Error, Homeserver, JsonObject};
+use hearth_storage::Table;
+use ruma_common::{DeviceId, EventId, OwnedEventId, RoomId, UserId};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Error, Homeserver, JsonObject,
+    rooms::{
+        append::Draft,
+        room::{CurrentState, Room},
+    },
+};
 
 impl Homeserver {
     /// Sends a message event. The same `txn_id` from the same device to the same room and type gives the same
@@ -20,7 +31,19 @@ impl Homeserver {
         txn_id: &str,
         content: JsonObject,
     ) -> Result<OwnedEventId, Error> {
-        todo!()
+        let room = self.known_room(room_id).await?;
+        let key = transaction_key(sender, device_id, room_id, kind, txn_id);
+        let mut change = self.change(&room).await;
+        if let Some(event_id) = self.sent_before(&key).await? {
+            return Ok(event_id);
+        }
+        let mut draft = Draft::message(sender, kind, content);
+        draft.redacts = redacts(kind, &mut draft.content);
+        draft.transaction = Some((device_id.to_owned(), txn_id.to_owned()));
+        let event_id = change.send(draft).await?;
+        change.batch.put(Table::Accounts, key, event_id.as_bytes());
+        change.commit().await?;
+        Ok(event_id)
     }
 
     /// Sets the state `(kind, state_key)`. State that is set to what it already is stays as it is, and the id of
@@ -36,6 +59,98 @@ impl Homeserver {
         state_key: &str,
         content: JsonObject,
     ) -> Result<OwnedEventId, Error> {
-        todo!()
+        if kind == "m.room.member" {
+            return self.send_member(sender, room_id, state_key, content).await;
+        }
+        if kind == "m.room.canonical_alias" {
+            self.check_canonical_alias(room_id, &content).await?;
+        }
+        self.send_draft(room_id, Draft::state(sender, kind, state_key, content))
+            .await
     }
+
+    /// Sends one event. State that is already so stays as it is.
+    pub(crate) async fn send_draft(&self, room_id: &RoomId, draft: Draft) -> Result<OwnedEventId, Error> {
+        let room = self.known_room(room_id).await?;
+        let mut change = self.change(&room).await;
+        if let Some(event_id) = unchanged(&change.snapshot.state, &draft) {
+            return Ok(event_id);
+        }
+        let event_id = change.send(draft).await?;
+        change.commit().await?;
+        Ok(event_id)
+    }
+
+    /// A membership that is set as state: the same as through its own endpoint.
+    async fn send_member(
+        &self,
+        sender: &UserId,
+        room_id: &RoomId,
+        state_key: &str,
+        content: JsonObject,
+    ) -> Result<OwnedEventId, Error> {
+        let target = UserId::parse(state_key)
+            .map_err(|_| Error::InvalidParam("the state key of a membership is a user id".into()))?;
+        let membership = content.get("membership").and_then(Value::as_str);
+        if membership.is_none() {
+            return Err(Error::BadJson("a membership event has a `membership`".into()));
+        }
+        if membership == Some("invite") && !self.is_local(&target) {
+            return self.invite_remote(sender, room_id, &target, content).await;
+        }
+        self.send_draft(room_id, Draft::member(sender, &target, content))
+            .await
+    }
+
+    /// The room, if it is held here.
+    pub(crate) async fn known_room(&self, room_id: &RoomId) -> Result<Arc<Room>, Error> {
+        let room = self.room(room_id).await?;
+        room.ok_or_else(|| Error::NotFound(format!("the room {room_id} is not known here")))
+    }
+
+    async fn sent_before(&self, key: &[u8]) -> Result<Option<OwnedEventId>, Error> {
+        let Some(value) = self.seams.store.get(Table::Accounts, key).await? else {
+            return Ok(None);
+        };
+        let damaged = || Error::Damaged("transaction id".into());
+        let text = str::from_utf8(&value).map_err(|_| damaged())?;
+        EventId::parse(text).map(Some).map_err(|_| damaged())
+    }
+}
+
+/// The event that already says what `draft` would, from the same sender.
+fn unchanged(state: &CurrentState, draft: &Draft) -> Option<OwnedEventId> {
+    let event = state.get(&draft.kind, draft.state_key.as_deref()?)?;
+    let same = event.sender() == draft.sender && *event.content() == draft.content;
+    same.then(|| event.event_id.clone())
+}
+
+/// What a redaction redacts, taken out of its content: the room version says where it belongs.
+fn redacts(kind: &str, content: &mut JsonObject) -> Option<OwnedEventId> {
+    if kind != "m.room.redaction" {
+        return None;
+    }
+    EventId::parse(content.remove("redacts")?.as_str()?).ok()
+}
+
+/// The key of what a transaction id has sent: a hash, because the parts have no greatest length.
+pub(crate) fn transaction_key(
+    user_id: &UserId,
+    device_id: &DeviceId,
+    room_id: &RoomId,
+    path: &str,
+    txn_id: &str,
+) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    for part in [
+        user_id.as_str(),
+        device_id.as_str(),
+        room_id.as_str(),
+        path,
+        txn_id,
+    ] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    [b"txn\0".as_slice(), &hash.finalize()].concat()
 }

@@ -1,10 +1,13 @@
 //! Who may see which event. Spec: Client-Server API, section 'Room history visibility'.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use ruma_common::{ServerName, UserId};
+use ruma_common::{OwnedEventId, RoomId, ServerName, UserId};
 
-use crate::{Error, Homeserver, rooms::event::StoredEvent};
+use crate::{
+    Error, Homeserver,
+    rooms::{append::removed_server, event::StoredEvent, memberships::UserMembership, tree::Nodes},
+};
 
 impl Homeserver {
     /// Those of `events` (of one room) that `user_id` may see, in order.
@@ -16,7 +19,65 @@ impl Homeserver {
         user_id: &UserId,
         events: Vec<Arc<StoredEvent>>,
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        todo!()
+        let mut seen = HashMap::new();
+        let mut visible = Vec::with_capacity(events.len());
+        for event in events {
+            if event.is_shown() && self.may_see(user_id, &event, &mut seen).await? {
+                visible.push(event);
+            }
+        }
+        Ok(visible)
+    }
+
+    async fn may_see(&self, user_id: &UserId, event: &StoredEvent, seen: &mut Seen) -> Result<bool, Error> {
+        let moment = match &event.decision.state_before {
+            Some(root) => match seen.get(root) {
+                Some(moment) => moment.clone(),
+                None => {
+                    let moment = self.moment(root, user_id).await?;
+                    seen.insert(root.clone(), moment.clone());
+                    moment
+                }
+            },
+            None => self.present_moment(event.room_id(), user_id).await?,
+        };
+        let now = self.user_membership(user_id, event.room_id());
+        Ok(moment
+            .and_after(event, user_id)
+            .allows(event.decision.order, now.as_ref()))
+    }
+
+    /// What the state `root` says about who may see.
+    async fn moment(&self, root: &str, user_id: &UserId) -> Result<Moment, Error> {
+        let keys = [
+            ("m.room.history_visibility", ""),
+            ("m.room.member", user_id.as_str()),
+        ];
+        let mut moment = Moment::default();
+        let ids = self.tree_get(root, &keys, &Nodes::default()).await?;
+        for event in self
+            .stored_events(&ids.into_iter().flatten().collect::<Vec<_>>())
+            .await?
+        {
+            moment.note(&event);
+        }
+        Ok(moment)
+    }
+
+    async fn present_moment(&self, room_id: &RoomId, user_id: &UserId) -> Result<Moment, Error> {
+        let mut moment = Moment::default();
+        if let Some(room) = self.room(room_id).await? {
+            let state = &room.snapshot().state;
+            let member = state.get("m.room.member", user_id.as_str());
+            for event in state
+                .get("m.room.history_visibility", "")
+                .into_iter()
+                .chain(member)
+            {
+                moment.note(event);
+            }
+        }
+        Ok(moment)
     }
 
     /// Whether any user of `server` may see `event`. Spec: Server-Server API, section 'Backfilling'.
@@ -24,6 +85,99 @@ impl Homeserver {
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn server_may_see(&self, server: &ServerName, event: &StoredEvent) -> Result<bool, Error> {
-        todo!()
+        let Some(root) = &event.decision.state_before else {
+            return Ok(true);
+        };
+        let visibility = self
+            .tree_get(root, &[("m.room.history_visibility", "")], &Nodes::default())
+            .await?;
+        let visibility = self
+            .stored_events(&visibility.into_iter().flatten().collect::<Vec<_>>())
+            .await?;
+        let visibility = visibility
+            .first()
+            .and_then(|event| event.content_text("history_visibility"));
+        if !matches!(visibility, Some("invited" | "joined")) {
+            return Ok(true);
+        }
+        let members = self.tree_of_type(root, "m.room.member").await?;
+        let on_server = |(user, _): &(String, OwnedEventId)| {
+            UserId::parse(user.as_str()).is_ok_and(|user| user.server_name() == server)
+        };
+        let ids: Vec<_> = members
+            .into_iter()
+            .filter(on_server)
+            .map(|(_, event_id)| event_id)
+            .collect();
+        let members = self.stored_events(&ids).await?;
+        let allowed = |event: &Arc<StoredEvent>| match event.content_text("membership") {
+            Some("join") => true,
+            Some("invite") => visibility == Some("invited"),
+            _ => false,
+        };
+        Ok(members.iter().any(allowed) || removed_server(event).as_deref() == Some(server))
+    }
+}
+
+/// Moments by state root.
+type Seen = HashMap<String, Moment>;
+
+/// What a state of the room says about whether one user may see.
+#[derive(Clone, Debug, Default)]
+struct Moment {
+    visibility: Option<String>,
+    membership: Option<String>,
+}
+
+impl Moment {
+    fn note(&mut self, event: &StoredEvent) {
+        if event.kind() == "m.room.member" {
+            self.membership = event.content_text("membership").map(str::to_owned);
+        } else {
+            self.visibility = event.content_text("history_visibility").map(str::to_owned);
+        }
+    }
+
+    /// The moment of `event`: for an event that changes the matter, whichever of before and after shows more.
+    fn and_after(mut self, event: &StoredEvent, user_id: &UserId) -> Self {
+        if event.kind() == "m.room.history_visibility" && event.state_key() == Some("") {
+            let after = event.content_text("history_visibility");
+            if openness(after) > openness(self.visibility.as_deref()) {
+                self.visibility = after.map(str::to_owned);
+            }
+        }
+        if event.kind() == "m.room.member" && event.state_key() == Some(user_id.as_str()) {
+            let after = event.content_text("membership");
+            if self.membership.as_deref() != Some("join") && after != Some("leave") {
+                self.membership = after.map(str::to_owned);
+            }
+        }
+        self
+    }
+
+    fn allows(&self, order: Option<i64>, now: Option<&UserMembership>) -> bool {
+        let joined = self.membership.as_deref() == Some("join");
+        match self.visibility.as_deref() {
+            _ if joined => true,
+            Some("world_readable") => true,
+            Some("joined") => false,
+            Some("invited") => self.membership.as_deref() == Some("invite") && now.is_some(),
+            _ => now.is_some_and(|now| joined_after(order, now)),
+        }
+    }
+}
+
+/// Whether the user is joined, or was once after the event: then shared history is shown.
+fn joined_after(order: Option<i64>, now: &UserMembership) -> bool {
+    let last_joined = now.joined_at.map(u64::cast_signed);
+    now.membership == "join" || last_joined.is_some_and(|joined| order.is_none_or(|order| order <= joined))
+}
+
+fn openness(visibility: Option<&str>) -> u8 {
+    match visibility {
+        Some("world_readable") => 3,
+        Some("invited") => 1,
+        Some("joined") => 0,
+        _ => 2,
     }
 }

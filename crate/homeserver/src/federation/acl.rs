@@ -1,0 +1,77 @@
+//! Server access lists. Spec: Server-Server API, section 'Server Access Control Lists (ACLs)'.
+
+use ruma_common::ServerName;
+use serde_json::Value;
+
+use crate::rooms::room::CurrentState;
+
+/// The most entries of a list that are looked at.
+const MAX_ENTRIES: usize = 1000;
+
+/// Whether the room's access list denies `server`.
+pub(crate) fn is_denied(server: &ServerName, state: &CurrentState) -> bool {
+    let Some(list) = state.get("m.room.server_acl", "") else {
+        return false;
+    };
+    let content = list.content();
+    let literal_allowed = content
+        .get("allow_ip_literals")
+        .and_then(Value::as_bool)
+        .unwrap_or(true);
+    let matches = |field: &str| {
+        let patterns = content.get(field).and_then(Value::as_array).into_iter().flatten();
+        let mut patterns = patterns.filter_map(Value::as_str).take(MAX_ENTRIES);
+        patterns.any(|pattern| glob_matches(pattern, server.host()))
+    };
+    (server.is_ip_literal() && !literal_allowed) || matches("deny") || !matches("allow")
+}
+
+/// Whether `text` matches `pattern`, in which `*` stands for any characters and `?` for one.
+fn glob_matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.to_ascii_lowercase(), text.to_ascii_lowercase());
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut at, mut in_text) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while in_text < text.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, in_text));
+                at += 1;
+            }
+            Some(byte) if *byte == b'?' || Some(byte) == text.get(in_text) => {
+                at += 1;
+                in_text += 1;
+            }
+            _ => {
+                let Some((star_at, matched)) = star else {
+                    return false;
+                };
+                star = Some((star_at, matched + 1));
+                at = star_at + 1;
+                in_text = matched + 1;
+            }
+        }
+    }
+    pattern.iter().skip(at).all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_as_the_spec_says() {
+        for (pattern, text, expected) in [
+            ("*", "evil.example", true),
+            ("*.evil.example", "a.evil.example", true),
+            ("*.evil.example", "evil.example", false),
+            ("ev?l", "EVIL", true),
+            ("evil", "evils", false),
+            ("", "", true),
+            ("a*b*c", "axxbxxbc", true),
+            ("a*b*c", "axxbxxbd", false),
+        ] {
+            assert_eq!(glob_matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Filling in what came before an event. Spec: Server-Server API, section 'Backfilling and retrieving missing
+//! events'.
+
+use std::sync::Arc;
+
+use hearth_rooms::{Pdu, auth_check::needed_events, dag::topological_order};
+use http::Method;
+use ruma_common::{EventId, ServerName};
+use serde_json::{Value, json};
+
+use crate::{
+    Error, Homeserver,
+    federation::{
+        join::Arrived,
+        missing_events::MAX_EVENTS,
+        received::take_array,
+        uri::{escaped, path},
+    },
+    rooms::room::Room,
+};
+
+/// The most events of a fetched state that are looked at, in each of its two lists.
+const MAX_STATE: usize = 50_000;
+
+impl Homeserver {
+    /// Sees to it that `pdu` can be taken in: that its prev events are known with their state, and its auth
+    /// events. What is missing is asked of `origin`. If the gap is too wide to close, the state before the event
+    /// is fetched instead, and its root returned.
+    pub(crate) async fn fill_past(
+        &self,
+        origin: &ServerName,
+        room: &Arc<Room>,
+        pdu: &Pdu,
+    ) -> Result<Option<String>, Error> {
+        if self.past_is_known(pdu).await? {
+            return Ok(None);
+        }
+        for earlier in self.fetch_missing(origin, room, pdu).await? {
+            if self.is_settled(earlier.event_id()).await? {
+                continue;
+            }
+            let state_before = match self.past_is_known(&earlier).await? {
+                true => None,
+                false => Some(self.fetch_state(origin, room, earlier.event_id()).await?),
+            };
+            // What the rules refuse is stored as refused; that is all that its successors need.
+            let _ = self.admit_one(room, earlier, state_before).await?;
+        }
+        match self.past_is_known(pdu).await? {
+            true => Ok(None),
+            false => self.fetch_state(origin, room, pdu.event_id()).await.map(Some),
+        }
+    }
+
+    async fn past_is_known(&self, pdu: &Pdu) -> Result<bool, Error> {
+        let prev = self.stored_events(pdu.prev_events()).await?;
+        let with_state = prev
+            .iter()
+            .filter(|event| event.decision.state_before.is_some())
+            .count();
+        let needed = needed_events(pdu);
+        Ok(with_state == pdu.prev_events().len() && self.stored_events(&needed).await?.len() == needed.len())
+    }
+
+    /// The events between what is held here and `pdu`, oldest first.
+    async fn fetch_missing(
+        &self,
+        origin: &ServerName,
+        room: &Arc<Room>,
+        pdu: &Pdu,
+    ) -> Result<Vec<Pdu>, Error> {
+        let uri = path("v1/get_missing_events", &[room.room_id.as_str()], "");
+        let body = json!({
+            "latest_events": [pdu.event_id()],
+            "earliest_events": room.snapshot().record.extremities,
+            "limit": MAX_EVENTS,
+            "min_depth": 0,
+        });
+        let mut answer = match self.request(origin, Method::POST, &uri, Some(body)).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::info!(%origin, %error, "missing events were not given");
+                Value::Null
+            }
+        };
+        let values = take_array(&mut answer, "events", MAX_EVENTS);
+        let pdus = self.verified_all(pdu.version(), &room.room_id, values).await;
+        Ok(topological_order(pdus))
+    }
+
+    /// Fetches the state before an event of `origin`, and stores its events as outliers. Returns its root.
+    pub(crate) async fn fetch_state(
+        &self,
+        origin: &ServerName,
+        room: &Arc<Room>,
+        event_id: &EventId,
+    ) -> Result<String, Error> {
+        let query = format!("event_id={}", escaped(event_id.as_str()));
+        let uri = path("v1/state", &[room.room_id.as_str()], &query);
+        let mut answer = self.request(origin, Method::GET, &uri, None).await?;
+        let state = take_array(&mut answer, "pdus", MAX_STATE);
+        let chain = take_array(&mut answer, "auth_chain", MAX_STATE);
+        let version = room.snapshot().version();
+        let state = self.verified_all(version, &room.room_id, state).await;
+        let chain = self.verified_all(version, &room.room_id, chain).await;
+        let arrived = Arrived::check(state, chain);
+        if !arrived.has_create() {
+            return Err(Error::Unreachable(
+                "the state that came has no create event".into(),
+            ));
+        }
+        let mut change = self.change(room).await;
+        let root = change.keep_arrived(arrived).await?;
+        change.commit().await?;
+        Ok(root)
+    }
+}

@@ -1,0 +1,124 @@
+//! The first look at an event of another server: format, signatures, hash.
+//! Spec: Server-Server API, section 'Checks performed on receipt of a PDU', steps 1 to 3.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use hearth_rooms::{
+    Pdu, RoomVersion,
+    signatures::{Verification, verify},
+};
+use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName};
+use serde_json::Value;
+
+use crate::{
+    Error, Homeserver,
+    identity::{KEY_VERSION, public_key},
+    rooms::{event::StoredEvent, room::Snapshot},
+};
+
+/// How many events are verified before others get their turn.
+const SLICE: usize = 20;
+
+/// The event in `value`, if it is well-formed and signed by whom it must be. If its content is not what was
+/// signed, what remains is its redacted form.
+pub(crate) fn verified(version: RoomVersion, value: Value) -> Result<Pdu, String> {
+    let pdu = Pdu::from_value(version, value).map_err(|error| error.to_string())?;
+    match verify(&pdu, known_key) {
+        Verification::Valid => Ok(pdu),
+        Verification::HashMismatch(redacted) => Ok(redacted),
+        Verification::Invalid(reason) => Err(reason),
+    }
+}
+
+/// The key of a server is its name, and it has only one.
+fn known_key(server: &ServerName, key_id: &str) -> Option<[u8; 32]> {
+    let version = key_id.strip_prefix("ed25519:")?;
+    (version == KEY_VERSION).then(|| public_key(server.as_str()))?
+}
+
+impl Homeserver {
+    /// Those of `values` that are events of `room_id` in order and signed. Gives others their turn in between.
+    pub(crate) async fn verified_all(
+        &self,
+        version: RoomVersion,
+        room_id: &RoomId,
+        values: Vec<Value>,
+    ) -> Vec<Pdu> {
+        let mut pdus = Vec::with_capacity(values.len());
+        for (index, value) in values.into_iter().enumerate() {
+            if index % SLICE == SLICE - 1 {
+                self.seams.clock.sleep(Duration::ZERO).await;
+            }
+            match verified(version, value) {
+                Ok(pdu) if pdu.room_id() == room_id => pdus.push(pdu),
+                Ok(pdu) => tracing::warn!(event_id = %pdu.event_id(), "an event of another room was dropped"),
+                Err(reason) => tracing::warn!(reason, "an event was dropped"),
+            }
+        }
+        pdus
+    }
+
+    /// The present state of a room that both this server and `origin` are in.
+    pub(crate) async fn shared_room(&self, origin: &ServerName, room_id: &RoomId) -> Result<Snapshot, Error> {
+        let not_found = || Error::NotFound(format!("the room {room_id} is not known here"));
+        let room = self.resident_room(room_id).await?.ok_or_else(not_found)?;
+        let snapshot = room.snapshot();
+        match snapshot.state.servers().any(|server| server == origin) {
+            true => Ok(Snapshot::clone(&snapshot)),
+            false => Err(Error::Forbidden("your server is not in this room".into())),
+        }
+    }
+
+    /// The servers in a room but ourselves and `origin`.
+    pub(crate) fn others(&self, snapshot: &Snapshot, origin: &ServerName) -> BTreeSet<OwnedServerName> {
+        let servers = snapshot.state.servers();
+        servers
+            .filter(|server| *server != origin && *server != self.server_name())
+            .cloned()
+            .collect()
+    }
+
+    /// The events as another server may see them: whole, or redacted where it may not.
+    pub(crate) async fn as_seen_by(
+        &self,
+        origin: &ServerName,
+        events: &[std::sync::Arc<StoredEvent>],
+    ) -> Result<Vec<Value>, Error> {
+        let mut pdus = Vec::with_capacity(events.len());
+        for event in events {
+            if self.server_may_see(origin, event).await? {
+                pdus.push(to_value(&event.pdu)?);
+            } else {
+                let redacted = event
+                    .pdu
+                    .redacted()
+                    .map_err(|error| Error::Damaged(error.to_string()))?;
+                pdus.push(to_value(&redacted)?);
+            }
+        }
+        Ok(pdus)
+    }
+}
+
+/// A PDU as JSON.
+pub(crate) fn to_value(pdu: &Pdu) -> Result<Value, Error> {
+    serde_json::from_str(pdu.json()).map_err(|error| Error::Damaged(error.to_string()))
+}
+
+/// The array `field` of `body`, at most `limit` long.
+pub(crate) fn take_array(body: &mut Value, field: &str, limit: usize) -> Vec<Value> {
+    let Some(Value::Array(mut values)) = body.get_mut(field).map(Value::take) else {
+        return Vec::new();
+    };
+    values.truncate(limit);
+    values
+}
+
+/// The event ids in the array `field` of `body`, at most `limit`.
+pub(crate) fn event_ids(body: &Value, field: &str, limit: usize) -> Vec<OwnedEventId> {
+    let values = body.get(field).and_then(Value::as_array).into_iter().flatten();
+    values
+        .filter_map(|id| EventId::parse(id.as_str()?).ok())
+        .take(limit)
+        .collect()
+}

@@ -1,0 +1,203 @@
+//! Taking in events whose past is not simply the room as it is. Spec: Server-Server API, section 'Checks
+//! performed on receipt of a PDU', steps 4 to 6.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use hearth_rooms::{
+    Pdu, StateMap,
+    auth_check::{check_auth_events, check_state, needed_events},
+    auth_selection::auth_types_of,
+    resolution::{Progress, resolve},
+};
+use ruma_common::{OwnedEventId, OwnedServerName};
+use ruma_events::StateEventType;
+
+use crate::{
+    Error,
+    rooms::{
+        append::Change,
+        event::{Decision, StoredEvent},
+        tree::StateEntry,
+    },
+};
+
+/// What became of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is in the timeline.
+    Accepted,
+    /// The rules refuse it.
+    Rejected(String),
+    /// The room's present state refuses it.
+    SoftFailed(String),
+}
+
+impl Change<'_> {
+    /// Takes in `pdu`, whose signatures were verified and whose auth events are known, and sends it to
+    /// `servers` if it is accepted. `state_before` is the root of the state before it, if it was learned from
+    /// elsewhere; else all its prev events must be known, with their state.
+    pub(crate) async fn admit(
+        &mut self,
+        pdu: Pdu,
+        state_before: Option<String>,
+        servers: BTreeSet<OwnedServerName>,
+    ) -> Result<Outcome, Error> {
+        let root = match state_before {
+            Some(root) => root,
+            None => self.state_at_prev(&pdu).await?,
+        };
+        let outcome = self.judge(&pdu, &root).await?;
+        let decision = Decision {
+            state_before: Some(root.clone()),
+            rejected: matches!(outcome, Outcome::Rejected(_)),
+            soft_failed: matches!(outcome, Outcome::SoftFailed(_)),
+            ..Decision::new(pdu.room_id())
+        };
+        let event = StoredEvent::new(pdu, decision);
+        if outcome != Outcome::Accepted {
+            self.keep(event);
+            return Ok(outcome);
+        }
+        let extremities = &mut self.snapshot.record.extremities;
+        extremities.retain(|id| !event.pdu.prev_events().contains(id));
+        extremities.push(event.event_id.clone());
+        self.append_remote(event, servers).await?;
+        self.advance_state().await?;
+        Ok(outcome)
+    }
+
+    async fn judge(&self, pdu: &Pdu, root: &str) -> Result<Outcome, Error> {
+        let listed = self.known_events(&needed_events(pdu)).await?;
+        let listed: HashMap<_, _> = listed
+            .iter()
+            .map(|event| (event.event_id.clone(), event.pdu.clone()))
+            .collect();
+        if let Err(rejection) = check_auth_events(pdu, |event_id| listed.get(event_id).cloned()) {
+            return Ok(Outcome::Rejected(rejection.0));
+        }
+        let types = match auth_types_of(pdu) {
+            Ok(types) => types,
+            Err(rejection) => return Ok(Outcome::Rejected(rejection.0)),
+        };
+        let before = self.state_for_auth(root, &types).await?;
+        if let Err(rejection) = check_state(pdu, |kind, key| {
+            before.get(&(kind.clone(), key.to_owned())).cloned()
+        }) {
+            return Ok(Outcome::Rejected(rejection.0));
+        }
+        let now = &self.snapshot.state;
+        let allowed_now = check_state(pdu, |kind, key| {
+            Some(now.get(&kind.to_string(), key)?.pdu.clone())
+        });
+        Ok(allowed_now.map_or_else(
+            |rejection| Outcome::SoftFailed(rejection.0),
+            |()| Outcome::Accepted,
+        ))
+    }
+
+    /// The entries of the state `root` that authorise, create event included.
+    async fn state_for_auth(
+        &self,
+        root: &str,
+        types: &[(StateEventType, String)],
+    ) -> Result<HashMap<(StateEventType, String), Pdu>, Error> {
+        let create = (StateEventType::RoomCreate, String::new());
+        let types: Vec<_> = types.iter().chain([&create]).collect();
+        let names: Vec<_> = types
+            .iter()
+            .map(|(kind, key)| (kind.to_string(), key.as_str()))
+            .collect();
+        let keys: Vec<_> = names.iter().map(|(kind, key)| (kind.as_str(), *key)).collect();
+        let ids = self.homeserver().tree_get(root, &keys, self.nodes()).await?;
+        let ids: Vec<_> = ids.into_iter().flatten().collect();
+        let events = self.known_events(&ids).await?;
+        Ok(events
+            .iter()
+            .filter_map(|event| Some((event.pdu.state_entry()?, event.pdu.clone())))
+            .collect())
+    }
+
+    /// The root of the state before `pdu`, as its prev events leave it.
+    async fn state_at_prev(&mut self, pdu: &Pdu) -> Result<String, Error> {
+        let prev: BTreeSet<_> = pdu.prev_events().iter().collect();
+        if prev == self.snapshot.record.extremities.iter().collect() {
+            return Ok(self.snapshot.record.state.clone());
+        }
+        self.state_after_all(pdu.prev_events()).await
+    }
+
+    /// Makes the current state what the extremities together leave.
+    async fn advance_state(&mut self) -> Result<(), Error> {
+        let extremities = self.snapshot.record.extremities.clone();
+        let root = self.state_after_all(&extremities).await?;
+        self.set_root(root).await
+    }
+
+    /// The root of the state after all of `event_ids`, resolved if they disagree.
+    async fn state_after_all(&mut self, event_ids: &[OwnedEventId]) -> Result<String, Error> {
+        let mut roots = BTreeSet::new();
+        for event in self.known_events(event_ids).await? {
+            let Some(before) = event.decision.state_before.clone() else {
+                continue;
+            };
+            let changes = event.state_key().is_some() && !event.decision.rejected;
+            roots.insert(if changes {
+                self.insert_state(&before, vec![StateEntry::of(&event)]).await?
+            } else {
+                before
+            });
+        }
+        match roots.len() {
+            0 => Err(Error::Damaged("the state before an event is not known".into())),
+            1 => Ok(roots.into_iter().next().unwrap_or_default()),
+            _ => self.resolve(roots.into_iter().collect()).await,
+        }
+    }
+
+    /// The root of what the states `roots` resolve to.
+    async fn resolve(&mut self, roots: Vec<String>) -> Result<String, Error> {
+        let mut states = Vec::with_capacity(roots.len());
+        for root in &roots {
+            states.push(self.homeserver().tree_state(root, self.nodes()).await?);
+        }
+        let resolved = self.run_resolution(&states).await?;
+        let Some((root, state)) = roots.first().zip(states.first()) else {
+            return Ok(String::new());
+        };
+        let set = resolved.iter().filter(|(key, id)| state.get(*key) != Some(*id));
+        let set = set.map(|((kind, key), id)| (kind, key, Some(id.clone())));
+        let gone = state
+            .keys()
+            .filter(|key| !resolved.contains_key(*key))
+            .map(|(kind, key)| (kind, key, None));
+        let entries = set.chain(gone).map(|(kind, key, event_id)| StateEntry {
+            kind: kind.to_string(),
+            state_key: key.clone(),
+            event_id,
+        });
+        self.insert_state(root, entries.collect()).await
+    }
+
+    async fn run_resolution(&self, states: &[StateMap]) -> Result<StateMap, Error> {
+        let version = self.snapshot.version();
+        let mut events: HashMap<OwnedEventId, Option<Pdu>> = HashMap::new();
+        loop {
+            let progress =
+                resolve(version, states, &events).map_err(|error| Error::Damaged(error.to_string()))?;
+            let needed = match progress {
+                Progress::Done(state) => return Ok(state),
+                Progress::Need(needed) => needed,
+            };
+            let found: Vec<Arc<StoredEvent>> = self.known_events(&needed).await?;
+            events.extend(needed.into_iter().map(|event_id| (event_id, None)));
+            events.extend(
+                found
+                    .iter()
+                    .map(|event| (event.event_id.clone(), Some(event.pdu.clone()))),
+            );
+        }
+    }
+}

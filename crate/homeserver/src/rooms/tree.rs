@@ -1,0 +1,230 @@
+//! Loading and storing the nodes of state trees. What they mean is `hearth_rooms::state_tree`'s to know.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use hearth_rooms::{
+    StateMap,
+    state_tree::{self, Change as TreeChange, Difference, Node, NodeHash, NodeSource, TreeError},
+};
+use hearth_storage::{Table, WriteBatch};
+use ruma_common::OwnedEventId;
+
+use crate::{Error, Homeserver, rooms::event::StoredEvent};
+
+/// How many nodes are kept in memory.
+const CACHED: usize = 16_384;
+
+/// One entry of the state: type, state key and event.
+#[derive(Clone, Debug)]
+pub(crate) struct StateEntry {
+    /// The event type.
+    pub kind: String,
+    /// The state key.
+    pub state_key: String,
+    /// The event; `None` removes the entry.
+    pub event_id: Option<OwnedEventId>,
+}
+
+impl StateEntry {
+    /// The entry that `event` makes.
+    pub(crate) fn of(event: &StoredEvent) -> Self {
+        let state_key = event.state_key().unwrap_or_default().to_owned();
+        Self {
+            kind: event.kind().to_owned(),
+            state_key,
+            event_id: Some(event.event_id.clone()),
+        }
+    }
+}
+
+/// New nodes that are not stored yet.
+#[derive(Clone, Default)]
+pub(crate) struct Nodes {
+    nodes: HashMap<NodeHash, Arc<Node>>,
+}
+
+impl Nodes {
+    /// Keeps them in memory, once they are stored. Not before: a later change would take them for stored.
+    pub(crate) fn publish(self, cache: &NodeCache) {
+        for (hash, node) in self.nodes {
+            cache.keep(hash, node);
+        }
+    }
+
+    /// Puts them into `batch`.
+    pub(crate) fn write(&self, batch: &mut WriteBatch) {
+        for (hash, node) in &self.nodes {
+            batch.put(Table::State, hash.as_bytes().as_slice(), node.encode());
+        }
+    }
+}
+
+/// The nodes that were used last.
+#[derive(Default)]
+pub(crate) struct NodeCache {
+    nodes: Mutex<HashMap<NodeHash, Arc<Node>>>,
+}
+
+impl NodeCache {
+    fn get(&self, hash: &NodeHash) -> Option<Arc<Node>> {
+        self.nodes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(hash)
+            .cloned()
+    }
+
+    fn keep(&self, hash: NodeHash, node: Arc<Node>) {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if nodes.len() >= CACHED {
+            nodes.clear();
+        }
+        nodes.insert(hash, node);
+    }
+}
+
+/// Nodes that are new, loaded for this call, or kept from earlier ones.
+struct Loaded<'a> {
+    new: &'a Nodes,
+    cache: &'a NodeCache,
+    loaded: HashMap<NodeHash, Arc<Node>>,
+}
+
+impl NodeSource for Loaded<'_> {
+    fn node(&self, hash: &NodeHash) -> Option<Arc<Node>> {
+        let here = self
+            .new
+            .nodes
+            .get(hash)
+            .or_else(|| self.loaded.get(hash))
+            .cloned();
+        here.or_else(|| self.cache.get(hash))
+    }
+}
+
+impl Homeserver {
+    /// The root of the tree `root` with `entries` set; the nodes that this makes are added to `new`.
+    pub(crate) async fn tree_insert(
+        &self,
+        root: &str,
+        entries: Vec<StateEntry>,
+        new: &mut Nodes,
+    ) -> Result<String, Error> {
+        let root = parse_root(root)?;
+        let changes: Vec<_> = entries.into_iter().map(change_of).collect();
+        let changed = self
+            .with_nodes(new, |nodes| state_tree::apply(nodes, &root, changes.clone()))
+            .await?;
+        for (hash, node) in changed.nodes {
+            new.nodes.insert(hash, node);
+        }
+        Ok(hex::encode(changed.root.as_bytes()))
+    }
+
+    /// The whole state of the tree `root`.
+    pub(crate) async fn tree_state(&self, root: &str, new: &Nodes) -> Result<StateMap, Error> {
+        let root = parse_root(root)?;
+        let entries = self
+            .with_nodes(new, |nodes| state_tree::entries(nodes, &root))
+            .await?;
+        let pairs = entries
+            .into_iter()
+            .map(|entry| ((entry.event_type.into(), entry.state_key), entry.event_id));
+        Ok(pairs.collect())
+    }
+
+    /// The entries of one type in the tree `root`: state keys and events.
+    pub(crate) async fn tree_of_type(
+        &self,
+        root: &str,
+        kind: &str,
+    ) -> Result<Vec<(String, OwnedEventId)>, Error> {
+        let root = parse_root(root)?;
+        let read = |nodes: &Loaded<'_>| state_tree::entries_of_type(nodes, &root, kind);
+        let entries = self.with_nodes(&Nodes::default(), read).await?;
+        Ok(entries
+            .into_iter()
+            .map(|entry| (entry.state_key, entry.event_id))
+            .collect())
+    }
+
+    /// Single entries of the tree `root`, in the order of `keys`.
+    pub(crate) async fn tree_get(
+        &self,
+        root: &str,
+        keys: &[(&str, &str)],
+        new: &Nodes,
+    ) -> Result<Vec<Option<OwnedEventId>>, Error> {
+        let root = parse_root(root)?;
+        let keys = || keys.iter().copied();
+        self.with_nodes(new, |nodes| state_tree::get_many(nodes, &root, keys()))
+            .await
+    }
+
+    /// Where the trees `before` and `after` differ.
+    pub(crate) async fn tree_difference(
+        &self,
+        before: &str,
+        after: &str,
+        new: &Nodes,
+    ) -> Result<Vec<Difference>, Error> {
+        let (before, after) = (parse_root(before)?, parse_root(after)?);
+        self.with_nodes(new, |nodes| state_tree::diff(nodes, &before, &after))
+            .await
+    }
+
+    /// Calls `read` until it has every node that it needs.
+    async fn with_nodes<T>(
+        &self,
+        new: &Nodes,
+        read: impl Fn(&Loaded<'_>) -> Result<T, TreeError>,
+    ) -> Result<T, Error> {
+        let mut nodes = Loaded {
+            new,
+            cache: &self.nodes,
+            loaded: HashMap::new(),
+        };
+        loop {
+            match read(&nodes) {
+                Ok(value) => return Ok(value),
+                Err(TreeError::Missing(missing)) => self.load_nodes(&missing, &mut nodes).await?,
+                Err(error @ TreeError::Damaged) => return Err(Error::Damaged(error.to_string())),
+            }
+        }
+    }
+
+    async fn load_nodes(&self, missing: &[NodeHash], nodes: &mut Loaded<'_>) -> Result<(), Error> {
+        let keys: Vec<_> = missing.iter().map(|hash| hash.as_bytes().to_vec()).collect();
+        let values = self.seams.store.get_many(Table::State, &keys).await?;
+        for (hash, value) in missing.iter().zip(values) {
+            let value = value.ok_or_else(|| Error::Damaged("a node of the state is missing".into()))?;
+            let node = Node::decode(hash, &value).map_err(|error| Error::Damaged(error.to_string()))?;
+            let node = Arc::new(node);
+            nodes.cache.keep(*hash, node.clone());
+            nodes.loaded.insert(*hash, node);
+        }
+        Ok(())
+    }
+}
+
+fn change_of(entry: StateEntry) -> TreeChange {
+    TreeChange {
+        event_type: entry.kind,
+        state_key: entry.state_key,
+        event_id: entry.event_id,
+    }
+}
+
+/// The root of the empty state, as it is stored.
+pub(crate) fn empty_root() -> String {
+    hex::encode(NodeHash::EMPTY.as_bytes())
+}
+
+fn parse_root(root: &str) -> Result<NodeHash, Error> {
+    let damaged = || Error::Damaged("state root".into());
+    let bytes = hex::decode(root).map_err(|_| damaged())?;
+    Ok(NodeHash::from_bytes(bytes.try_into().map_err(|_| damaged())?))
+}
