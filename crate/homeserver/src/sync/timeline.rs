@@ -113,10 +113,12 @@ impl Homeserver {
             is_partial: true,
             events: Vec::new(),
         };
-        for _ in 0..MAX_PAGES {
-            let wanted = (limit + 1).saturating_sub(events.len()).clamp(1, PAGE);
+        for read in 0..MAX_PAGES {
+            let missing = (limit + 1).saturating_sub(events.len());
+            // Only the first page may be what is missing: later ones follow pages of which little passed.
+            let wanted = if read == 0 { missing.clamp(1, PAGE) } else { PAGE };
             let mut page = self.timeline_before(room_id, before, wanted).await?;
-            let read = page.len();
+            let is_short = page.len() < wanted;
             page.retain(|(order, _)| *order > span.after);
             let oldest = page
                 .last()
@@ -127,7 +129,7 @@ impl Homeserver {
             told.append(&mut events);
             events = told;
             let at_create = oldest.is_some_and(|(_, is_create)| is_create);
-            let ended = oldest.is_none() || read < wanted || at_create;
+            let ended = oldest.is_none() || is_short || at_create;
             if events.len() > limit || ended {
                 // Before what is held of a room there is more, unless it begins with its creation.
                 let complete = span.after > 0 || at_create;

@@ -1,0 +1,13 @@
+//! What clients are told: `/sync`, pages of history, receipts, typing and unread counts, on a homeserver with a
+//! store in memory, a clock that stands still until told, and no other servers.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod support;
+
+mod filters;
+mod history;
+mod incremental;
+mod initial;
+mod memberships;
+mod receipts;
+mod waiting;
