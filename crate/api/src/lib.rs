@@ -1,1 +1,24 @@
-//! x
+//! The HTTP face of a homeserver: one router for `/_matrix/**` and `/.well-known/matrix/**`.
+//!
+//! Each endpoint parses its request, calls one function of `hearth-homeserver` and serialises the answer.
+//! Errors become Matrix `errcode`s here ([`error`]) and nowhere else. It speaks the types of the `http` crate
+//! and knows no socket, no browser and no HTTP version; whoever embeds it brings those.
+
+mod answer;
+mod api;
+mod auth;
+pub mod body;
+mod call;
+mod client;
+mod cors;
+mod error;
+mod json;
+mod query;
+mod rate_limit;
+mod router;
+mod server;
+
+pub use api::{Api, ApiConfig, Source};
+pub use body::{Body, BodyError};
+pub use rate_limit::RateLimit;
+pub use router::routes;

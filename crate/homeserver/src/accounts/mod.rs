@@ -26,13 +26,13 @@ use async_lock::{Mutex, MutexGuard};
 use hearth_storage::Store;
 use ruma_common::{OwnedUserId, UserId, push::Ruleset};
 
+use self::session::Sessions;
 pub use self::{
     device::{Device, NewDevice},
-    login::{Login, LoggedIn},
+    login::{LoggedIn, Login},
     register::Registration,
     session::Session,
 };
-use self::session::Sessions;
 use crate::Error;
 
 /// How many locks the users share.
@@ -54,7 +54,12 @@ impl Accounts {
     pub(crate) async fn load(store: &dyn Store) -> Result<Self, Error> {
         let locks = std::iter::repeat_with(Mutex::default).take(LOCKS).collect();
         let sessions = Sessions::load(store).await?;
-        Ok(Self { sessions, locks, push_rules: StdMutex::default(), hashing: Mutex::default() })
+        Ok(Self {
+            sessions,
+            locks,
+            push_rules: StdMutex::default(),
+            hashing: Mutex::default(),
+        })
     }
 
     /// Waits until nobody else changes what `user_id` owns. `None` cannot happen: there are locks.

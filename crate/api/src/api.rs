@@ -1,0 +1,166 @@
+//! The one entrance: a request comes in, an answer goes out.
+
+use std::sync::Arc;
+
+use hearth_homeserver::Homeserver;
+use http::{Method, Request, Response, Uri, header::AUTHORIZATION, uri::PathAndQuery};
+
+use crate::{
+    Body,
+    answer::Outcome,
+    auth,
+    call::{Call, ServerCall},
+    cors,
+    error::ApiError,
+    query::Query,
+    rate_limit::{RateLimit, RateLimiter},
+    router::{self, Handler, Route},
+};
+
+/// The most bytes that the body of a request of another homeserver may have: 50 PDUs and 100 EDUs fit.
+const MAX_FEDERATION_BODY: usize = 8 * 1024 * 1024;
+
+/// Settings of the API.
+#[derive(Clone, Debug, Default)]
+pub struct ApiConfig {
+    /// The URL under which clients reach this API, without a slash at the end: for
+    /// `/.well-known/matrix/client`, which is 404 without it.
+    pub base_url: Option<String>,
+    /// The rate limit of sign-in and writes for each user; `None` for no limit.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// Where a request came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A client, or an HTTP connection of any kind.
+    Client,
+    /// A federation channel. Only what homeservers ask of each other is served to it.
+    Federation,
+}
+
+/// The Matrix API of one homeserver. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    homeserver: Arc<Homeserver>,
+    config: ApiConfig,
+    rate_limiter: RateLimiter,
+}
+
+impl Api {
+    /// The API of `homeserver`.
+    pub fn new(homeserver: Arc<Homeserver>, config: ApiConfig) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                homeserver,
+                config,
+                rate_limiter: RateLimiter::default(),
+            }),
+        }
+    }
+
+    /// Answers `request`. Whatever is wrong with it, the answer says so as the Matrix specification asks.
+    pub async fn handle(&self, request: Request<Body>, source: Source) -> Response<Body> {
+        let mut answer = match self.dispatch(request, source).await {
+            Ok(answer) => answer,
+            Err(error) => error.into_answer(),
+        };
+        cors::allow_all_origins(answer.headers_mut());
+        answer
+    }
+
+    pub(crate) fn homeserver(&self) -> &Arc<Homeserver> {
+        &self.shared.homeserver
+    }
+
+    pub(crate) fn config(&self) -> &ApiConfig {
+        &self.shared.config
+    }
+
+    async fn dispatch(&self, request: Request<Body>, source: Source) -> Outcome {
+        let (parts, body) = request.into_parts();
+        if source == Source::Federation && !is_for_servers(parts.uri.path()) {
+            return Err(ApiError::unrecognized());
+        }
+        if parts.method == Method::OPTIONS {
+            return Ok(cors::preflight());
+        }
+        let (route, params) = router::find(&parts.method, parts.uri.path())?;
+        let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+        let call = Call {
+            api: self.clone(),
+            requester: (),
+            params,
+            query,
+            headers: parts.headers,
+            body,
+        };
+        self.run(route, call, &parts.uri).await
+    }
+
+    async fn run(&self, route: &'static Route, call: Call<()>, uri: &Uri) -> Outcome {
+        match route.handler {
+            Handler::Public(endpoint) => {
+                self.limit(route, "")?;
+                endpoint(call).await
+            }
+            Handler::User(endpoint) => {
+                let session = auth::session(self.homeserver(), &call.headers, &call.query)?;
+                self.limit(route, session.user_id.as_str())?;
+                endpoint(call.made_by(session)).await
+            }
+            Handler::Server(endpoint) => endpoint(self.signed(&route.method, call, uri).await?).await,
+        }
+    }
+
+    /// Reads the body and checks the signature of another homeserver over the whole request.
+    async fn signed(&self, method: &Method, call: Call<()>, uri: &Uri) -> Result<ServerCall, ApiError> {
+        let authorization: Vec<&str> = call
+            .headers
+            .get_all(AUTHORIZATION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .collect();
+        let bytes = call.body.collect(MAX_FEDERATION_BODY).await?;
+        let uri = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let origin = self
+            .homeserver()
+            .authenticate(method, uri, &authorization, &bytes)?;
+        let Call {
+            api,
+            params,
+            query,
+            headers,
+            ..
+        } = call;
+        Ok(Call {
+            api,
+            requester: origin,
+            params,
+            query,
+            headers,
+            body: bytes.into(),
+        })
+    }
+
+    /// Counts a call of `key` to `route`.
+    fn limit(&self, route: &Route, key: &str) -> Result<(), ApiError> {
+        let Some(limit) = self.config().rate_limit.filter(|_| route.limited) else {
+            return Ok(());
+        };
+        let now = self.homeserver().now();
+        self.shared
+            .rate_limiter
+            .take(limit, key, now)
+            .map_err(ApiError::limit_exceeded)
+    }
+}
+
+/// Whether `path` is one that homeservers ask of each other.
+fn is_for_servers(path: &str) -> bool {
+    path.starts_with("/_matrix/federation/") || path.starts_with("/_matrix/key/")
+}

@@ -1,0 +1,30 @@
+//! Who is asking: access tokens of users. Spec: Client-Server API, section 'Client Authentication'.
+
+use hearth_homeserver::{Homeserver, accounts::Session};
+use http::{HeaderMap, header::AUTHORIZATION};
+
+use crate::{error::ApiError, query::Query};
+
+/// The session whose access token the request carries.
+///
+/// # Errors
+/// `M_MISSING_TOKEN` without a token, `M_UNKNOWN_TOKEN` if nobody has it.
+pub(crate) fn session(
+    homeserver: &Homeserver,
+    headers: &HeaderMap,
+    query: &Query,
+) -> Result<Session, ApiError> {
+    let token = bearer(headers)
+        .or_else(|| query.get("access_token"))
+        .ok_or_else(ApiError::missing_token)?;
+    Ok(homeserver.session(token)?)
+}
+
+/// The token in the `Authorization` header.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim())
+        .filter(|token| !token.is_empty())
+}

@@ -1,0 +1,55 @@
+//! What this server can do, and what it can do but does not offer. Spec: Client-Server API, sections
+//! 'Capabilities negotiation', 'Voice over IP', 'Content repository' and 'Third-party Networks'.
+
+use std::collections::BTreeMap;
+
+use hearth_homeserver::RoomVersion;
+use serde_json::json;
+
+use crate::{
+    answer::{self, Outcome},
+    call::UserCall,
+    error::ApiError,
+    router::{Route, user},
+};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/_matrix/client/v3/capabilities", user!(capabilities)),
+        Route::get("/_matrix/client/v3/voip/turnServer", user!(turn_server)),
+        Route::get("/_matrix/client/v3/thirdparty/protocols", user!(protocols)),
+        Route::get("/_matrix/client/v3/pushers", user!(pushers)),
+    ]
+}
+
+async fn capabilities(call: UserCall) -> Outcome {
+    let default = call.homeserver().config.default_room_version.as_str().to_owned();
+    let available: BTreeMap<&str, &str> = RoomVersion::ALL
+        .iter()
+        .map(|version| (version.as_str(), "stable"))
+        .collect();
+    answer::json(&json!({"capabilities": {
+        "m.change_password": {"enabled": true},
+        "m.room_versions": {"default": default, "available": available},
+        "m.set_displayname": {"enabled": true},
+        "m.set_avatar_url": {"enabled": true},
+        "m.3pid_changes": {"enabled": false},
+        "m.get_login_token": {"enabled": false},
+        "m.profile_fields": {"enabled": true},
+    }}))
+}
+
+/// There is no TURN server.
+async fn turn_server(_: UserCall) -> Outcome {
+    Err(ApiError::not_found("No TURN server is configured"))
+}
+
+/// There are no bridges.
+async fn protocols(_: UserCall) -> Outcome {
+    answer::empty()
+}
+
+/// Nothing is pushed to gateways: the browser that would be woken is the server.
+async fn pushers(_: UserCall) -> Outcome {
+    answer::json(&json!({"pushers": []}))
+}

@@ -1,0 +1,87 @@
+//! History. Spec: Client-Server API, section 'Getting events for a room'.
+
+use hearth_homeserver::{
+    messages::{MessagesRequest, PageDirection},
+    sync::EventFilter,
+};
+use serde_json::Value;
+
+use crate::{
+    answer::{self, Outcome},
+    call::UserCall,
+    error::ApiError,
+    router::{Route, user},
+};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/_matrix/client/v3/rooms/{roomId}/messages", user!(messages)),
+        Route::get("/_matrix/client/v3/rooms/{roomId}/event/{eventId}", user!(event)),
+        Route::get(
+            "/_matrix/client/v3/rooms/{roomId}/context/{eventId}",
+            user!(context),
+        ),
+    ]
+}
+
+async fn messages(call: UserCall) -> Outcome {
+    let direction = call.query.parsed("dir", direction)?;
+    let request = MessagesRequest {
+        from: call.query.get("from").map(str::parse).transpose()?,
+        to: call.query.get("to").map(str::parse).transpose()?,
+        direction: direction.ok_or_else(|| ApiError::missing_param("Missing query parameter dir"))?,
+        limit: limit(&call)?,
+        filter: filter(&call)?,
+    };
+    answer::json(
+        &call
+            .homeserver()
+            .messages(call.viewer(), &call.room_id()?, request)
+            .await?,
+    )
+}
+
+async fn event(call: UserCall) -> Outcome {
+    let user_id = &call.requester.user_id;
+    let event = call
+        .homeserver()
+        .event_for(user_id, &call.room_id()?, &call.event_id()?)
+        .await?;
+    let mut events = call.homeserver().client_events(&[event], call.viewer()).await?;
+    answer::json(&events.pop().map(Value::Object))
+}
+
+async fn context(call: UserCall) -> Outcome {
+    let (room_id, event_id) = (call.room_id()?, call.event_id()?);
+    let (limit, filter) = (limit(&call)?, filter(&call)?);
+    answer::json(
+        &call
+            .homeserver()
+            .event_context(call.viewer(), &room_id, &event_id, limit, &filter)
+            .await?,
+    )
+}
+
+fn direction(name: &str) -> Option<PageDirection> {
+    match name {
+        "b" => Some(PageDirection::Backward),
+        "f" => Some(PageDirection::Forward),
+        _ => None,
+    }
+}
+
+fn limit(call: &UserCall) -> Result<Option<usize>, ApiError> {
+    Ok(call
+        .query
+        .number("limit")?
+        .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)))
+}
+
+fn filter(call: &UserCall) -> Result<EventFilter, ApiError> {
+    Ok(call
+        .query
+        .get("filter")
+        .map(EventFilter::parse)
+        .transpose()?
+        .unwrap_or_default())
+}

@@ -1,0 +1,54 @@
+//! The Client-Server API.
+
+mod account;
+mod account_data;
+mod capabilities;
+mod devices;
+mod directory;
+mod discovery;
+mod filter;
+mod interactive;
+mod login;
+mod members;
+mod membership;
+mod messages;
+mod profile;
+mod push_rules;
+mod receipts;
+mod register;
+mod rooms;
+mod send;
+mod state;
+mod sync;
+mod typing;
+mod user_directory;
+
+use crate::router::Route;
+
+/// Every route of the Client-Server API.
+pub(crate) fn routes() -> impl Iterator<Item = Route> {
+    let areas = [
+        discovery::routes(),
+        capabilities::routes(),
+        register::routes(),
+        login::routes(),
+        account::routes(),
+        devices::routes(),
+        profile::routes(),
+        user_directory::routes(),
+        filter::routes(),
+        account_data::routes(),
+        push_rules::routes(),
+        sync::routes(),
+        rooms::routes(),
+        directory::routes(),
+        membership::routes(),
+        members::routes(),
+        state::routes(),
+        send::routes(),
+        messages::routes(),
+        receipts::routes(),
+        typing::routes(),
+    ];
+    areas.into_iter().flatten()
+}

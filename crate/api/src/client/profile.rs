@@ -1,0 +1,60 @@
+//! Profiles. Spec: Client-Server API, section 'Profiles'.
+
+use serde_json::{Value, json};
+
+use crate::{
+    answer::{self, Outcome},
+    call::{PublicCall, UserCall},
+    error::ApiError,
+    router::{Route, public, user},
+};
+
+const FIELD: &str = "/_matrix/client/v3/profile/{userId}/{keyName}";
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/_matrix/client/v3/profile/{userId}", public!(all)),
+        Route::get(FIELD, public!(get)),
+        Route::put(FIELD, user!(put)).limited(),
+        Route::delete(FIELD, user!(delete)).limited(),
+    ]
+}
+
+async fn all(call: PublicCall) -> Outcome {
+    answer::json(&call.homeserver().profile(&call.user_id()?).await?)
+}
+
+async fn get(call: PublicCall) -> Outcome {
+    let field = call.param("keyName");
+    let profile = call.homeserver().profile(&call.user_id()?).await?;
+    match profile.get(field) {
+        Some(value) => answer::json(&json!({ field: value })),
+        // A user without a name has an empty profile field, which older clients expect.
+        None if matches!(field, "displayname" | "avatar_url") => answer::empty(),
+        None => Err(ApiError::not_found("The profile has no such field")),
+    }
+}
+
+async fn put(mut call: UserCall) -> Outcome {
+    let user_id = call.own_user_id()?;
+    let mut body = call.object().await?;
+    let field = call.param("keyName");
+    let value = match body.remove(field) {
+        Some(value) => Some(value).filter(|value| !value.is_null()),
+        None => return Err(ApiError::missing_param(format!("Missing {field}"))),
+    };
+    // An empty name is no name.
+    let value = value.filter(|value| field != "displayname" || *value != Value::from(""));
+    call.homeserver()
+        .set_profile_field(&user_id, field, value)
+        .await?;
+    answer::empty()
+}
+
+async fn delete(call: UserCall) -> Outcome {
+    let user_id = call.own_user_id()?;
+    call.homeserver()
+        .set_profile_field(&user_id, call.param("keyName"), None)
+        .await?;
+    answer::empty()
+}

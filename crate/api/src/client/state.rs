@@ -1,0 +1,63 @@
+//! State events, read and set. Spec: Client-Server API, sections 'Getting events for a room' and 'Sending events'.
+
+use serde_json::{Value, json};
+
+use crate::{
+    answer::{self, Outcome},
+    call::UserCall,
+    error::ApiError,
+    router::{Route, user},
+};
+
+const STATE: &str = "/_matrix/client/v3/rooms/{roomId}/state";
+const WITHOUT_KEY: &str = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}";
+const EMPTY_KEY: &str = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/";
+const WITH_KEY: &str = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}";
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get(STATE, user!(all)),
+        Route::get(WITHOUT_KEY, user!(get)),
+        Route::get(EMPTY_KEY, user!(get)),
+        Route::get(WITH_KEY, user!(get)),
+        Route::put(WITHOUT_KEY, user!(put)).limited(),
+        Route::put(EMPTY_KEY, user!(put)).limited(),
+        Route::put(WITH_KEY, user!(put)).limited(),
+    ]
+}
+
+async fn all(call: UserCall) -> Outcome {
+    let state = call
+        .homeserver()
+        .room_state(&call.requester.user_id, &call.room_id()?)
+        .await?;
+    answer::json(&call.homeserver().client_events(&state, call.viewer()).await?)
+}
+
+async fn get(call: UserCall) -> Outcome {
+    let (kind, state_key) = (call.param("eventType"), call.param("stateKey"));
+    let user_id = &call.requester.user_id;
+    let event = call
+        .homeserver()
+        .state_event(user_id, &call.room_id()?, kind, state_key)
+        .await?;
+    match call.query.get("format") {
+        None | Some("content") => answer::json(event.content()),
+        Some("event") => {
+            let mut events = call.homeserver().client_events(&[event], call.viewer()).await?;
+            answer::json(&events.pop().map(Value::Object))
+        }
+        Some(_) => Err(ApiError::invalid_param("format is neither content nor event")),
+    }
+}
+
+async fn put(mut call: UserCall) -> Outcome {
+    let content = call.object().await?;
+    let (kind, state_key) = (call.param("eventType"), call.param("stateKey"));
+    let user_id = &call.requester.user_id;
+    let event_id = call
+        .homeserver()
+        .send_state(user_id, &call.room_id()?, kind, state_key, content)
+        .await?;
+    answer::json(&json!({"event_id": event_id}))
+}

@@ -1,0 +1,65 @@
+//! `/sync`. Spec: Client-Server API, section 'Syncing'.
+
+use std::time::Duration;
+
+use hearth_homeserver::{
+    Homeserver,
+    sync::{Filter, SyncRequest},
+};
+use ruma_common::UserId;
+
+use crate::{
+    answer::{self, Outcome},
+    call::UserCall,
+    error::ApiError,
+    router::{Route, user},
+};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![Route::get("/_matrix/client/v3/sync", user!(sync))]
+}
+
+async fn sync(call: UserCall) -> Outcome {
+    let request = SyncRequest {
+        since: call.query.get("since").map(str::parse).transpose()?,
+        filter: filter(
+            call.homeserver(),
+            &call.requester.user_id,
+            call.query.get("filter"),
+        )
+        .await?,
+        full_state: call.query.boolean("full_state")?.unwrap_or_default(),
+        timeout: Duration::from_millis(call.query.number("timeout")?.unwrap_or_default()),
+        use_state_after: call.query.boolean("use_state_after")?.unwrap_or_default(),
+    };
+    check_presence(&call)?;
+    let session = &call.requester;
+    answer::json(
+        &call
+            .homeserver()
+            .sync(&session.user_id, &session.device_id, request)
+            .await?,
+    )
+}
+
+/// The filter in the query: JSON, or the id of a stored one.
+async fn filter(homeserver: &Homeserver, user_id: &UserId, filter: Option<&str>) -> Result<Filter, ApiError> {
+    let Some(filter) = filter else {
+        return Ok(Filter::default());
+    };
+    if filter.starts_with('{') {
+        return Ok(Filter::parse(filter)?);
+    }
+    let stored = homeserver.stored_filter(user_id, filter).await?;
+    Ok(Filter::parse(&serde_json::Value::Object(stored).to_string())?)
+}
+
+/// Presence is not served; a wrong value is refused all the same.
+fn check_presence(call: &UserCall) -> Result<(), ApiError> {
+    match call.query.get("set_presence") {
+        None | Some("online" | "offline" | "unavailable") => Ok(()),
+        Some(_) => Err(ApiError::invalid_param(
+            "set_presence is none of online, offline and unavailable",
+        )),
+    }
+}

@@ -1,0 +1,111 @@
+//! Events, history and state. Spec: Server-Server API, sections 'Retrieving events' and 'Backfilling and
+//! retrieving missing events'.
+
+use ruma_common::{EventId, OwnedEventId};
+
+use crate::{
+    answer::{self, Outcome},
+    call::ServerCall,
+    error::ApiError,
+    router::{Route, server},
+};
+
+/// The most event ids that one request may begin at.
+const MAX_FROM: usize = 50;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/_matrix/federation/v1/event/{eventId}", server!(event)),
+        Route::get(
+            "/_matrix/federation/v1/event_auth/{roomId}/{eventId}",
+            server!(event_auth),
+        ),
+        Route::get("/_matrix/federation/v1/state/{roomId}", server!(state)),
+        Route::get("/_matrix/federation/v1/state_ids/{roomId}", server!(state_ids)),
+        Route::get("/_matrix/federation/v1/backfill/{roomId}", server!(backfill)),
+        Route::post(
+            "/_matrix/federation/v1/get_missing_events/{roomId}",
+            server!(missing_events),
+        ),
+    ]
+}
+
+async fn event(call: ServerCall) -> Outcome {
+    answer::json(
+        &call
+            .homeserver()
+            .federation_event(&call.requester, &call.event_id()?)
+            .await?,
+    )
+}
+
+async fn event_auth(call: ServerCall) -> Outcome {
+    let (room_id, event_id) = (call.room_id()?, call.event_id()?);
+    answer::json(
+        &call
+            .homeserver()
+            .federation_event_auth(&call.requester, &room_id, &event_id)
+            .await?,
+    )
+}
+
+async fn state(call: ServerCall) -> Outcome {
+    let (room_id, event_id) = (call.room_id()?, at(&call)?);
+    answer::json(
+        &call
+            .homeserver()
+            .federation_state(&call.requester, &room_id, &event_id)
+            .await?,
+    )
+}
+
+async fn state_ids(call: ServerCall) -> Outcome {
+    let (room_id, event_id) = (call.room_id()?, at(&call)?);
+    answer::json(
+        &call
+            .homeserver()
+            .federation_state_ids(&call.requester, &room_id, &event_id)
+            .await?,
+    )
+}
+
+async fn backfill(call: ServerCall) -> Outcome {
+    let limit = call.query.required("limit")?;
+    let limit = limit
+        .parse()
+        .map_err(|_| ApiError::invalid_param("limit is no number"))?;
+    let from: Vec<OwnedEventId> = call
+        .query
+        .all("v")
+        .take(MAX_FROM)
+        .map(parse)
+        .collect::<Result<_, _>>()?;
+    if from.is_empty() {
+        return Err(ApiError::missing_param("Missing query parameter v"));
+    }
+    answer::json(
+        &call
+            .homeserver()
+            .backfill(&call.requester, &call.room_id()?, &from, limit)
+            .await?,
+    )
+}
+
+async fn missing_events(mut call: ServerCall) -> Outcome {
+    let body = call.object().await?.into();
+    answer::json(
+        &call
+            .homeserver()
+            .missing_events(&call.requester, &call.room_id()?, body)
+            .await?,
+    )
+}
+
+/// The query parameter `event_id`.
+fn at(call: &ServerCall) -> Result<OwnedEventId, ApiError> {
+    parse(call.query.required("event_id")?)
+}
+
+fn parse(id: &str) -> Result<OwnedEventId, ApiError> {
+    EventId::parse(id).map_err(|_| ApiError::invalid_param(format!("{id:?} is no event id")))
+}
