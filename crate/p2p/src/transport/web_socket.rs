@@ -36,6 +36,8 @@ use super::web_socket_url::web_socket_url;
 const MAX_UNREAD: usize = 32 << 20;
 /// Bytes that the browser may have left to send before writing is held back.
 const MAX_UNSENT: u32 = 1 << 20;
+/// The longest message, in bytes: receivers bound what they take.
+const MAX_MESSAGE: usize = 128 << 10;
 /// The first and the longest pause before looking again whether writing may go on.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(32));
 
@@ -207,11 +209,10 @@ impl AsyncWrite for Connection {
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
         futures::ready!(self.poll_writable(context))?;
-        self.socket
-            .socket
-            .send_with_u8_array(buffer)
-            .map_err(|error| script_error(&error))?;
-        Poll::Ready(Ok(buffer.len()))
+        let message = buffer.get(..MAX_MESSAGE).unwrap_or(buffer);
+        let sent = self.socket.socket.send_with_u8_array(message);
+        sent.map_err(|error| script_error(&error))?;
+        Poll::Ready(Ok(message.len()))
     }
 
     /// A browser sends what it was given without being asked.
