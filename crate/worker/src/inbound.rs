@@ -1,0 +1,75 @@
+//! Requests of other servers, and what the network tells the homeserver.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hearth_api::{Api, Body, Source};
+use hearth_homeserver::Homeserver;
+use hearth_p2p::{Handler, Network};
+use hearth_storage::BoxFuture;
+use http::{Request, Response, StatusCode};
+use ruma_common::ServerName;
+
+use crate::addresses::Addresses;
+
+/// The greatest answer to another server, in bytes. The network has the same bound.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// Answers other servers.
+pub(crate) struct Inbound {
+    pub(crate) api: Api,
+    pub(crate) homeserver: Arc<Homeserver>,
+    pub(crate) network: Network,
+    pub(crate) addresses: Addresses,
+}
+
+impl Handler for Inbound {
+    fn handle(&self, _from: String, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>> {
+        Box::pin(async move {
+            let (parts, body) = self
+                .api
+                .handle(request.map(Body::from), Source::Federation)
+                .await
+                .into_parts();
+            match body.collect(MAX_ANSWER).await {
+                Ok(body) => Response::from_parts(parts, body),
+                Err(error) => broken(&error.to_string()),
+            }
+        })
+    }
+
+    fn peer_online(&self, server: &str) {
+        if let Ok(server) = <&ServerName>::try_from(server) {
+            self.homeserver.peer_online(server);
+        }
+    }
+
+    fn peers_of_interest(&self) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(async move {
+            let servers = self.homeserver.known_servers().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "cannot tell whom we share rooms with");
+                Default::default()
+            });
+            servers.into_iter().map(Into::into).collect()
+        })
+    }
+
+    fn route_learned(&self, server: &str, relays: &[String]) {
+        let (addresses, server, relays) = (self.addresses.clone(), server.to_owned(), relays.to_vec());
+        self.network.add_route(&server, relays.clone());
+        wasm_bindgen_futures::spawn_local(async move {
+            if let Err(error) = addresses.keep_route(&server, &relays).await {
+                tracing::warn!(%error, server, "a route could not be kept");
+            }
+        });
+    }
+}
+
+fn broken(cause: &str) -> Response<Bytes> {
+    tracing::warn!(cause, "an answer to another server broke off");
+    let mut response = Response::new(Bytes::from_static(
+        br#"{"errcode":"M_UNKNOWN","error":"the answer broke off"}"#,
+    ));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
