@@ -1,0 +1,207 @@
+//! The network between the servers: links that take time, and that can be cut.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::channel::oneshot;
+use hearth_api::{Api, Body, Source};
+use hearth_homeserver::{Clock, Federation, FederationError};
+use hearth_storage::BoxFuture;
+use http::{Request, Response};
+
+use crate::{
+    clock::VirtualClock,
+    executor::{Executor, Owner},
+    random::Random,
+};
+
+/// The longest answer that is taken, in bytes.
+const MAX_ANSWER: usize = 32 * 1024 * 1024;
+/// How long a caller waits for an answer.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One request that crossed the network, for assertions on what servers say to each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Who asked.
+    pub from: String,
+    /// Who was asked.
+    pub to: String,
+    /// The method and the path with its query.
+    pub request: String,
+    /// The status of the answer; `None` if none came back.
+    pub status: Option<u16>,
+}
+
+/// The network. Clones are the same network.
+#[derive(Clone)]
+pub(crate) struct Network {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: VirtualClock,
+    random: Random,
+    executor: Executor,
+    links: Mutex<Links>,
+}
+
+#[derive(Default)]
+struct Links {
+    servers: HashMap<String, (Owner, Api)>,
+    cut: BTreeSet<(String, String)>,
+    delay: (Duration, Duration),
+    traffic: Vec<Traffic>,
+}
+
+impl Network {
+    pub(crate) fn new(clock: VirtualClock, random: Random, executor: Executor) -> Self {
+        let delay = (Duration::from_millis(1), Duration::from_millis(20));
+        let links = Mutex::new(Links {
+            delay,
+            ..Links::default()
+        });
+        Self {
+            shared: Arc::new(Shared {
+                clock,
+                random,
+                executor,
+                links,
+            }),
+        }
+    }
+
+    /// The network as `server` uses it.
+    pub(crate) fn of(&self, server: &str) -> Arc<dyn Federation> {
+        Arc::new(Uplink {
+            server: server.to_owned(),
+            network: self.clone(),
+        })
+    }
+
+    /// From now on requests to `server` are answered by `api`, in tasks of `owner`.
+    pub(crate) fn attach(&self, server: &str, owner: Owner, api: Api) {
+        self.links().servers.insert(server.to_owned(), (owner, api));
+    }
+
+    /// From now on nobody answers for `server`.
+    pub(crate) fn detach(&self, server: &str) {
+        self.links().servers.remove(server);
+    }
+
+    /// Cuts or heals the link between two servers.
+    pub(crate) fn set_cut(&self, a: &str, b: &str, cut: bool) {
+        let link = link(a, b);
+        let mut links = self.links();
+        if cut {
+            links.cut.insert(link);
+        } else {
+            links.cut.remove(&link);
+        }
+    }
+
+    /// Whether the link between two servers is cut.
+    pub(crate) fn is_cut(&self, a: &str, b: &str) -> bool {
+        self.links().cut.contains(&link(a, b))
+    }
+
+    /// How long a message may take, one way.
+    pub(crate) fn set_delay(&self, shortest: Duration, longest: Duration) {
+        self.links().delay = (shortest, longest.max(shortest));
+    }
+
+    /// Everything that was asked so far.
+    pub(crate) fn traffic(&self) -> Vec<Traffic> {
+        self.links().traffic.clone()
+    }
+
+    async fn exchange(
+        &self,
+        from: &str,
+        to: &str,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, FederationError> {
+        self.travel(from, to).await?;
+        let (owner, api) = self
+            .links()
+            .servers
+            .get(to)
+            .cloned()
+            .ok_or(FederationError::Unreachable)?;
+        let (done, answer) = oneshot::channel();
+        let serve = async move {
+            // Nobody waits for the answer any more if the caller crashed.
+            let _ = done.send(answer_of(&api, request).await);
+        };
+        self.shared.executor.spawn(owner, Box::pin(serve));
+        let answer = answer.await.map_err(|_| FederationError::Unreachable)??;
+        self.travel(to, from).await?;
+        Ok(answer)
+    }
+
+    /// Takes the time of the way; fails if the link is cut then.
+    async fn travel(&self, from: &str, to: &str) -> Result<(), FederationError> {
+        let (shortest, longest) = self.links().delay;
+        let span = u64::try_from((longest - shortest).as_micros()).unwrap_or(u64::MAX);
+        let delay = shortest + Duration::from_micros(self.shared.random.below(span.saturating_add(1)));
+        self.shared.clock.sleep(delay).await;
+        if self.is_cut(from, to) {
+            Err(FederationError::Unreachable)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.shared.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn answer_of(api: &Api, request: Request<Bytes>) -> Result<Response<Bytes>, FederationError> {
+    let answer = api.handle(request.map(Body::from), Source::Federation).await;
+    let (parts, body) = answer.into_parts();
+    let body = body
+        .collect(MAX_ANSWER)
+        .await
+        .map_err(|error| FederationError::Protocol(error.to_string()))?;
+    Ok(Response::from_parts(parts, body))
+}
+
+fn link(a: &str, b: &str) -> (String, String) {
+    (a.min(b).to_owned(), a.max(b).to_owned())
+}
+
+/// One server's way into the network.
+struct Uplink {
+    server: String,
+    network: Network,
+}
+
+impl Federation for Uplink {
+    fn send<'a>(
+        &'a self,
+        destination: &'a str,
+        request: Request<Bytes>,
+    ) -> BoxFuture<'a, Result<Response<Bytes>, FederationError>> {
+        Box::pin(async move {
+            let asked = format!("{} {}", request.method(), request.uri());
+            let exchange = Box::pin(self.network.exchange(&self.server, destination, request));
+            let timeout = self.network.shared.clock.sleep(TIMEOUT);
+            let answer = match futures::future::select(exchange, timeout).await {
+                futures::future::Either::Left((answer, _)) => answer,
+                futures::future::Either::Right(_) => Err(FederationError::Timeout),
+            };
+            self.network.links().traffic.push(Traffic {
+                from: self.server.clone(),
+                to: destination.to_owned(),
+                request: asked,
+                status: answer.as_ref().ok().map(|answer| answer.status().as_u16()),
+            });
+            answer
+        })
+    }
+}

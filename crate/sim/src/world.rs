@@ -1,0 +1,239 @@
+//! A world: servers, the network between them, and time.
+
+use std::{sync::Arc, time::Duration};
+
+use hearth_api::{Body, Source};
+use http::Request;
+
+use crate::{
+    client::{Answer, Client, credentials, read},
+    clock::VirtualClock,
+    executor::{Executor, Owner},
+    network::{Network, Traffic},
+    random::Random,
+    server::{Platform, Process, Server},
+};
+
+/// How long [`World::settle`] lets the servers talk: longer than the longest pause between attempts.
+const SETTLING: Duration = Duration::from_secs(400);
+
+/// Some homeservers on a virtual network. The same seed and the same calls repeat the same run.
+pub struct World {
+    seed: u64,
+    runs: u64,
+    random: Random,
+    platform: Platform,
+    servers: Vec<Server>,
+}
+
+impl World {
+    /// A world with `servers` homeservers, all linked.
+    ///
+    /// # Panics
+    /// If a homeserver does not start on an empty store.
+    #[must_use]
+    pub fn new(seed: u64, servers: usize) -> Self {
+        let clock = VirtualClock::default();
+        let executor = Executor::new(clock.clone(), Random::new(seed, "executor"));
+        let network = Network::new(clock.clone(), Random::new(seed, "network"), executor.clone());
+        let platform = Platform {
+            clock,
+            executor,
+            network,
+        };
+        let servers = (0..servers).map(|_| Server::new()).collect();
+        let mut world = Self {
+            seed,
+            runs: 0,
+            random: Random::new(seed, "world"),
+            platform,
+            servers,
+        };
+        for server in 0..world.servers.len() {
+            world.start(server);
+        }
+        world
+    }
+
+    /// Server number `server`.
+    ///
+    /// # Panics
+    /// If there are not that many.
+    #[must_use]
+    #[allow(
+        clippy::expect_used,
+        reason = "a wrong number is a mistake in the test that has it"
+    )]
+    pub fn server(&self, server: usize) -> &Server {
+        self.servers.get(server).expect("there is such a server")
+    }
+
+    /// Runs everything for `duration` of virtual time.
+    pub fn run_for(&self, duration: Duration) {
+        self.platform.executor.run_for(duration);
+    }
+
+    /// Lets all servers talk until everything that can be delivered is.
+    pub fn settle(&self) {
+        self.run_for(SETTLING);
+    }
+
+    /// Runs `future` to its end, and everything else meanwhile.
+    ///
+    /// # Panics
+    /// If it can never end, because nobody has anything left to do.
+    #[allow(clippy::expect_used, reason = "a deadlock is what a simulation is to find")]
+    pub fn block_on<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
+        self.platform
+            .executor
+            .block_on(future)
+            .expect("everybody waits for somebody")
+    }
+
+    /// A random number below `bound` that follows from the seed.
+    pub fn random(&self, bound: usize) -> usize {
+        usize::try_from(self.random.below(bound as u64)).unwrap_or_default()
+    }
+
+    /// Milliseconds that passed since the world began.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.platform.clock.elapsed()
+    }
+
+    /// Cuts the link between two servers: nothing gets through, not even the answer to what did.
+    pub fn cut(&self, a: usize, b: usize) {
+        self.platform
+            .network
+            .set_cut(self.server(a).name(), self.server(b).name(), true);
+    }
+
+    /// Heals the link between two servers, and tells both that the other is there, as the real network does.
+    pub fn heal(&self, a: usize, b: usize) {
+        let names = (self.server(a).name(), self.server(b).name());
+        self.platform.network.set_cut(names.0, names.1, false);
+        self.tell_online(a, b);
+        self.tell_online(b, a);
+    }
+
+    /// Whether the link between two servers is cut.
+    #[must_use]
+    pub fn is_cut(&self, a: usize, b: usize) -> bool {
+        self.platform
+            .network
+            .is_cut(self.server(a).name(), self.server(b).name())
+    }
+
+    /// Sets how long messages take, one way.
+    pub fn set_delay(&self, shortest: Duration, longest: Duration) {
+        self.platform.network.set_delay(shortest, longest);
+    }
+
+    /// Everything that the servers asked each other so far.
+    #[must_use]
+    pub fn traffic(&self) -> Vec<Traffic> {
+        self.platform.network.traffic()
+    }
+
+    /// Kills a server between two steps of whatever it was doing. Its store remains.
+    pub fn crash(&mut self, server: usize) {
+        let name = self.server(server).name().to_owned();
+        self.platform.network.detach(&name);
+        if let Some(process) = self
+            .servers
+            .get_mut(server)
+            .and_then(|server| server.process.take())
+        {
+            self.platform.executor.kill(process.owner);
+        }
+    }
+
+    /// Starts a server that is down, from its store, and tells the others that it is there.
+    ///
+    /// # Panics
+    /// If its store cannot be opened.
+    #[allow(
+        clippy::expect_used,
+        reason = "a store that cannot be opened again is a lost homeserver"
+    )]
+    pub fn start(&mut self, server: usize) {
+        self.runs += 1;
+        let rng = Arc::new(Random::new(self.seed, &format!("run {}", self.runs)));
+        let store = self.server(server).store().clone();
+        let process = Process::start(store, Owner(self.runs), rng, self.platform.clone());
+        let process = self.block_on(process).expect("the homeserver starts");
+        if let Some(server) = self.servers.get_mut(server) {
+            server.run(process);
+        }
+        for other in (0..self.servers.len()).filter(|other| *other != server) {
+            self.tell_online(other, server);
+        }
+    }
+
+    /// Crashes a server and starts it again.
+    pub fn restart(&mut self, server: usize) {
+        self.crash(server);
+        self.start(server);
+    }
+
+    /// Registers the account `name` on a server.
+    ///
+    /// # Panics
+    /// If the server refuses.
+    #[must_use]
+    pub fn register(&self, server: usize, name: &str) -> Client {
+        let body = credentials(name);
+        let answer = self.request(server, "POST", "/_matrix/client/v3/register", None, Some(&body));
+        let text = |key: &str| answer.expect(200)[key].as_str().unwrap_or_default().to_owned();
+        Client {
+            server,
+            user_id: text("user_id"),
+            token: text("access_token"),
+        }
+    }
+
+    /// Asks the client API of a server, with the access token `token`.
+    ///
+    /// # Panics
+    /// If the server is down, or the request cannot be made or the answer read.
+    #[allow(clippy::expect_used, reason = "a test that asks nonsense is to stop")]
+    pub fn request(
+        &self,
+        server: usize,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&serde_json::Value>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(token) = token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        let request = request.body(body).expect("the request is well-formed");
+        self.raw_request(server, request, Source::Client)
+    }
+
+    /// Asks a server whatever one likes.
+    ///
+    /// # Panics
+    /// If the server is down or its answer cannot be read.
+    #[allow(clippy::expect_used, reason = "a test that asks nonsense is to stop")]
+    pub fn raw_request(&self, server: usize, request: Request<Body>, source: Source) -> Answer {
+        let asked = format!("{} {}", request.method(), request.uri());
+        let api = self.server(server).api().expect("the server runs").clone();
+        let answer = self.block_on(async move { read(api.handle(request, source).await).await });
+        let (status, body) = answer.expect("the answer is JSON");
+        Answer { asked, status, body }
+    }
+
+    fn tell_online(&self, server: usize, other: usize) {
+        let (server, other) = (self.server(server), self.server(other));
+        let Some(homeserver) = server.homeserver() else {
+            return;
+        };
+        if let Ok(name) = other.name().try_into() {
+            homeserver.peer_online(name);
+        }
+    }
+}
