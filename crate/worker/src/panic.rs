@@ -34,6 +34,7 @@ fn report(info: &PanicHookInfo<'_>) {
     let stack = StackError::new("").stack().unwrap_or_default();
     let message = format!("{info}\n{stack}");
     log::write(Level::ERROR, "panic", message.clone());
+    hearth_p2p::transport::close_sockets();
     let lines = serde_json::to_string(&log::lines()).unwrap_or_default();
     let tell = TELL.with(|slot| slot.try_borrow().ok().and_then(|tell| tell.clone()));
     if let Some(tell) = tell {

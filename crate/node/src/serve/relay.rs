@@ -14,7 +14,7 @@ use libp2p::{
     metrics::{BandwidthTransport, Registry},
     multiaddr::Protocol,
     ping, relay,
-    swarm::{self, NetworkBehaviour},
+    swarm::{self, NetworkBehaviour, SwarmEvent},
 };
 
 use super::{
@@ -146,5 +146,14 @@ async fn run(mut swarm: Swarm<Behaviour>, metrics: Metrics) {
     while let Some(event) = swarm.next().await {
         tracing::debug!(?event, "relay");
         metrics.record(&event);
+        // A peer that is gone without a word would keep its reservation, and circuits to it would lead nowhere.
+        if let SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
+            connection,
+            result: Err(_),
+            ..
+        })) = event
+        {
+            swarm.close_connection(connection);
+        }
     }
 }
