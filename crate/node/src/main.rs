@@ -24,9 +24,12 @@ async fn main() -> Result<()> {
     }
 }
 
+/// What is logged unless `RUST_LOG` says otherwise. The authorisation rules explain every event they pass.
+const LOG: &str = "info,libp2p_swarm=warn,ruma_state_res=warn";
+
 /// Standard output is for the URL, which scripts read.
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
