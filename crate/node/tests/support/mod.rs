@@ -19,17 +19,17 @@ use ureq::{Agent, http::Request};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running `hearth-node`, killed when dropped.
-pub struct Node {
+pub(crate) struct Node {
     process: Child,
     /// What it printed once it was ready.
-    pub announcement: String,
+    pub(crate) announcement: String,
     /// The URL in it.
-    pub url: String,
+    pub(crate) url: String,
 }
 
 impl Node {
     /// Starts the binary and waits until it has printed its URL.
-    pub fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut process = command(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let mut announcement = String::new();
         BufReader::new(process.stdout.take().unwrap())
@@ -49,13 +49,13 @@ impl Node {
     }
 
     /// Serves files and a relay.
-    pub fn serve(data: &Path, more: &[&str]) -> Self {
+    pub(crate) fn serve(data: &Path, more: &[&str]) -> Self {
         let data = data.to_str().unwrap();
         Self::start(&[&["serve", "--listen", "127.0.0.1:0", "--data", data], more].concat())
     }
 
     /// Runs a homeserver that anybody may register at.
-    pub fn homeserver(data: &Path, more: &[&str]) -> Self {
+    pub(crate) fn homeserver(data: &Path, more: &[&str]) -> Self {
         let data = data.to_str().unwrap();
         let fixed = [
             "homeserver",
@@ -69,24 +69,24 @@ impl Node {
     }
 
     /// The name in the announcement of a homeserver.
-    pub fn server_name(&self) -> &str {
+    pub(crate) fn server_name(&self) -> &str {
         self.announcement.split_whitespace().nth(1).unwrap()
     }
 
     /// The address of the relay, as the app is told it.
-    pub fn relay(&self) -> String {
+    pub(crate) fn relay(&self) -> String {
         let config = call("GET", &format!("{}/config.json", self.url), None, None).1;
         config["relays"][0].as_str().unwrap().to_owned()
     }
 
     /// Ends it without warning.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
     /// Asks it to end; whether it did so as it should.
-    pub fn terminate(mut self) -> bool {
+    pub(crate) fn terminate(mut self) -> bool {
         let id = self.process.id().to_string();
         assert!(
             Command::new("kill")
@@ -108,23 +108,23 @@ impl Drop for Node {
 }
 
 /// The binary with `arguments`.
-pub fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hearth-node"));
     command.args(arguments).env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
 
 /// A user of one homeserver.
-pub struct Client {
+pub(crate) struct Client {
     url: String,
     token: String,
-    pub user_id: String,
+    pub(crate) user_id: String,
     transactions: Cell<u32>,
 }
 
 impl Client {
     /// Makes an account at `node`.
-    pub fn register(node: &Node, name: &str) -> Self {
+    pub(crate) fn register(node: &Node, name: &str) -> Self {
         let body = json!({"username": name, "password": "correct horse", "auth": {"type": "m.login.dummy"}});
         let (status, answer) = call(
             "POST",
@@ -143,12 +143,12 @@ impl Client {
     }
 
     /// The same device after its homeserver was restarted.
-    pub fn at(&mut self, node: &Node) {
+    pub(crate) fn at(&mut self, node: &Node) {
         self.url.clone_from(&node.url);
     }
 
     /// A call that must succeed. `path` starts below `/_matrix/client/v3/`.
-    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+    pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
         let url = format!("{}/_matrix/client/v3/{path}", self.url);
         let (status, answer) = call(method, &url, Some(&self.token), body);
         assert_eq!(status, 200, "{method} {path}: {answer}");
@@ -156,7 +156,7 @@ impl Client {
     }
 
     /// Makes a room that whoever knows its id may join.
-    pub fn create_room(&self, name: &str) -> String {
+    pub(crate) fn create_room(&self, name: &str) -> String {
         let room = self.call(
             "POST",
             "createRoom",
@@ -166,13 +166,13 @@ impl Client {
     }
 
     /// Joins through `server`.
-    pub fn join(&self, room: &str, server: &str) {
+    pub(crate) fn join(&self, room: &str, server: &str) {
         let path = format!("join/{}?via={server}&server_name={server}", encode(room));
         assert_eq!(self.call("POST", &path, Some(&json!({})))["room_id"], room);
     }
 
     /// Sends a text message; its event id.
-    pub fn send(&self, room: &str, text: &str) -> String {
+    pub(crate) fn send(&self, room: &str, text: &str) -> String {
         let transaction = self.transactions.get();
         self.transactions.set(transaction + 1);
         let path = format!("rooms/{}/send/m.room.message/test-{transaction}", encode(room));
@@ -181,7 +181,7 @@ impl Client {
     }
 
     /// The texts of all messages of `room`, oldest first, by paging back.
-    pub fn history(&self, room: &str) -> Vec<String> {
+    pub(crate) fn history(&self, room: &str) -> Vec<String> {
         let mut texts = Vec::new();
         let mut from = String::new();
         loop {
@@ -199,7 +199,7 @@ impl Client {
     }
 
     /// Follows `/sync` from its beginning until every one of `wanted` was seen in `room`.
-    pub fn wait_for(&self, room: &str, wanted: &[&str]) {
+    pub(crate) fn wait_for(&self, room: &str, wanted: &[&str]) {
         let deadline = Instant::now() + PATIENCE;
         let mut seen: Vec<String> = Vec::new();
         let mut since = String::new();
@@ -217,7 +217,7 @@ impl Client {
     }
 
     /// The user ids of the joined members of `room`.
-    pub fn members(&self, room: &str) -> Vec<String> {
+    pub(crate) fn members(&self, room: &str) -> Vec<String> {
         let members = self.call("GET", &format!("rooms/{}/joined_members", encode(room)), None);
         members["joined"].as_object().unwrap().keys().cloned().collect()
     }
@@ -233,7 +233,7 @@ fn encode(text: &str) -> String {
 }
 
 /// One HTTP request; status and JSON of the answer.
-pub fn call(method: &str, url: &str, token: Option<&str>, body: Option<&Value>) -> (u16, Value) {
+pub(crate) fn call(method: &str, url: &str, token: Option<&str>, body: Option<&Value>) -> (u16, Value) {
     let agent: Agent = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(PATIENCE))
