@@ -71,7 +71,7 @@ function isMultiaddr(text: string): boolean {
 /** Text for people: one line, bounded, without control or direction-changing characters. */
 function label(text: string): string {
   const clean = text.replace(/[\p{Cc}\p{Cf}\s]+/gu, " ").trim();
-  return [...clean].slice(0, MAX_LABEL).join("");
+  return Array.from(clean).slice(0, MAX_LABEL).join("");
 }
 
 function unique(list: readonly string[]): string[] {

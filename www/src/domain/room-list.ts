@@ -42,6 +42,9 @@ export function previewOf(event: TimelineEvent | undefined, me: string): string 
       return `${who} deleted a message`;
     case "unsupported":
       return `${who} sent something this app cannot show yet`;
+    case "membership":
+      if (event.content.target.userId === me && event.content.change === "joined") return "You joined";
+      return shorten(describe([event]));
     default:
       return shorten(describe([event]));
   }

@@ -46,7 +46,8 @@ const GROUP_MS = 5 * 60_000;
 const MAX_NAMES = 3;
 
 /** Arranges a room's events, oldest first, for the user `me`. */
-export function arrange(events: readonly TimelineEvent[], me: string): TimelineItem[] {
+export function arrange(all: readonly TimelineEvent[], me: string): TimelineItem[] {
+  const events = all.filter((event, index) => !isCreatorsJoin(event, all[index - 1]));
   const items: TimelineItem[] = [];
   let day: number | undefined;
   let index = 0;
@@ -61,6 +62,12 @@ export function arrange(events: readonly TimelineEvent[], me: string): TimelineI
     index += run.length;
   }
   return items;
+}
+
+/** Who creates a room joins it: that goes without saying. */
+function isCreatorsJoin({ content }: TimelineEvent, before: TimelineEvent | undefined): boolean {
+  if (before?.content.kind !== "state" || before.content.what !== "created") return false;
+  return content.kind === "membership" && content.change === "joined" && content.target.userId === before.sender.userId;
 }
 
 /** Whether the event is told in a line of its own rather than shown as a message. */

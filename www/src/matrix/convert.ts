@@ -1,5 +1,5 @@
 /** From the SDK's events and rooms to the domain's plain values. */
-import { EventStatus, EventType, type MatrixEvent, NotificationCountType, RelationType, type Room } from "matrix-js-sdk";
+import { EventStatus, EventTimeline, EventType, type MatrixEvent, NotificationCountType, RelationType, type Room, type RoomMember } from "matrix-js-sdk";
 import type { RoomSummary } from "../domain/room-list.ts";
 import { previewOf } from "../domain/room-list.ts";
 import type { Delivery, EventContent, MembershipChange, Person, TimelineEvent } from "../domain/timeline.ts";
@@ -29,13 +29,18 @@ export function summaryOf(room: Room, me: string): RoomSummary {
 }
 
 export function topicOf(room: Room): string {
-  const topic: unknown = room.currentState.getStateEvents(EventType.RoomTopic, "")?.getContent()["topic"];
+  const topic: unknown = room.getLiveTimeline().getState(EventTimeline.FORWARDS)?.getStateEvents(EventType.RoomTopic, "")?.getContent()["topic"];
   return typeof topic === "string" ? topic : "";
 }
 
 /** A person by the name that the room knows now. */
 export function personOf(userId: string, room: Room | null): Person {
-  return { userId, name: room?.getMember(userId)?.rawDisplayName ?? localpart(userId) };
+  return { userId, name: chosenName(room?.getMember(userId)) ?? localpart(userId) };
+}
+
+/** The name that a member chose: the SDK puts the user id where there is none. */
+function chosenName(member: RoomMember | null | undefined): string | undefined {
+  return member && member.rawDisplayName !== member.userId ? member.rawDisplayName : undefined;
 }
 
 /** A user id without its `@` and server. */
@@ -58,7 +63,7 @@ function toTimelineEvent(event: MatrixEvent, room: Room): TimelineEvent | undefi
   const userId = event.getSender();
   if (!content || !userId) return undefined;
   const eventId = event.getId() ?? "";
-  const name = event.sender?.rawDisplayName ?? personOf(userId, room).name;
+  const name = chosenName(event.sender) ?? personOf(userId, room).name;
   return { key: event.getTxnId() ?? eventId, eventId, sender: { userId, name }, ts: event.getTs(), content, delivery: deliveryOf(event) };
 }
 

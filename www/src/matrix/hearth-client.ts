@@ -5,6 +5,7 @@
 import {
   ClientEvent,
   EventStatus,
+  EventTimeline,
   HttpApiEvent,
   type MatrixClient,
   type MatrixEvent,
@@ -149,8 +150,9 @@ export class HearthClient {
   /** Topic `typing:<id>`: the names of others who write. */
   typing(roomId: string): readonly string[] {
     return this.#topics.read(`typing:${roomId}`, () => {
-      const members = this.#client.getRoom(roomId)?.getJoinedMembers() ?? [];
-      return members.filter((one) => one.typing && one.userId !== this.userId).map((one) => one.rawDisplayName);
+      const room = this.#client.getRoom(roomId);
+      const writing = room?.getJoinedMembers().filter((one) => one.typing && one.userId !== this.userId) ?? [];
+      return writing.map(({ userId }) => personOf(userId, room).name);
     });
   }
 
@@ -314,8 +316,9 @@ export class HearthClient {
 }
 
 function hasOlder(room: Room): boolean {
-  if (room.oldState.paginationToken === null) return false;
-  return room.getLiveTimeline().getEvents()[0]?.getType() !== "m.room.create";
+  const timeline = room.getLiveTimeline();
+  if (timeline.getPaginationToken(EventTimeline.BACKWARDS) === null) return false;
+  return timeline.getEvents()[0]?.getType() !== "m.room.create";
 }
 
 function pending(room: Room, key: string): MatrixEvent | undefined {

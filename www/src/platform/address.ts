@@ -5,11 +5,11 @@ let current = { fragment: location.hash, route: parseRoute(location.hash) };
 
 /** For `useSyncExternalStore`. */
 export const addressStore = {
-  get(): Route {
+  get: (): Route => {
     if (location.hash !== current.fragment) current = { fragment: location.hash, route: parseRoute(location.hash) };
     return current.route;
   },
-  subscribe(listener: () => void): () => void {
+  subscribe: (listener: () => void): (() => void) => {
     window.addEventListener("hashchange", listener);
     return () => window.removeEventListener("hashchange", listener);
   },

@@ -20,7 +20,7 @@ const listeners = new Set<() => void>();
 /** For `useSyncExternalStore`. */
 export const statusStore = {
   get: (): StatusSnapshot => snapshot,
-  subscribe(listener: () => void): () => void {
+  subscribe: (listener: () => void): (() => void) => {
     listeners.add(listener);
     if (listeners.size === 1) void poll();
     return () => {

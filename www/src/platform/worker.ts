@@ -1,5 +1,6 @@
 /** The service worker that is the homeserver: registered, awaited, kept awake. */
-const TICK_MS = 15_000;
+import { TICK_MS, type ToPage, type ToWorker } from "../../../service-worker/messages.ts";
+
 const UPDATE_CHECK_MS = 60 * 60_000;
 const CLAIM_MS = 4_000;
 const RELOADED = "hearth.reloaded-for-worker";
@@ -22,7 +23,9 @@ export async function startWorker(onUpdate: () => void): Promise<void> {
   const registration = await navigator.serviceWorker.register("/sw.js", { updateViaCache: "none" });
   await navigator.serviceWorker.ready;
   await controlled();
-  navigator.serviceWorker.addEventListener("controllerchange", onUpdate);
+  navigator.serviceWorker.addEventListener("message", (event: MessageEvent<ToPage>) => {
+    if (event.data.type === "updated") onUpdate();
+  });
   keepAwake();
   keepUpdated(registration);
 }
@@ -47,13 +50,15 @@ async function controlled(): Promise<void> {
 
 /** A browser stops a worker that hears nothing for half a minute; the server's connections would go with it. */
 function keepAwake(): void {
-  const tick = (): void => {
-    navigator.serviceWorker.controller?.postMessage({ type: "tick" });
-  };
-  tick();
-  setInterval(tick, TICK_MS);
-  document.addEventListener("visibilitychange", tick);
-  window.addEventListener("online", tick);
+  setInterval(() => say({ type: "tick" }), TICK_MS);
+  window.addEventListener("online", () => say({ type: "wake" }));
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) say({ type: "wake" });
+  });
+}
+
+function say(message: ToWorker): void {
+  navigator.serviceWorker.controller?.postMessage(message);
 }
 
 function keepUpdated(registration: ServiceWorkerRegistration): void {

@@ -41,13 +41,12 @@ function MemberRow({ member }: { member: Member }) {
       <div className={classes["words"]}>
         <Text size="sm" fw={550} truncate>
           {member.name}
-          {me && <span className={classes["dim"]}> (you)</span>}
         </Text>
         <CopyButton value={member.userId}>
           {({ copied, copy }) => (
             <Tooltip label={copied ? "Copied" : member.userId} multiline maw={300} style={{ overflowWrap: "anywhere" }}>
               <button type="button" className={classes["server"]} aria-label={`Copy the user id of ${member.name}`} onClick={copy}>
-                {copied ? "Copied" : shortServer(member.server)}
+                {copied ? "Copied" : `${me ? "you · " : ""}${shortServer(member.server)}`}
               </button>
             </Tooltip>
           )}

@@ -94,7 +94,7 @@ function RoomActions({ room, membersShown, onMembers, onInvite }: ActionProps) {
   const [leaving, confirm] = useDisclosure(false);
   return (
     <>
-      <Button className={classes["invite"] ?? ""} size="compact-md" h={32} leftSection={<IconUserPlus size={16} />} onClick={onInvite} aria-label="Invite">
+      <Button className={classes["invite"] ?? ""} size="xs" h={32} leftSection={<IconUserPlus size={16} />} onClick={onInvite} aria-label="Invite">
         <span className={classes["inviteLabel"]}>Invite</span>
       </Button>
       <Tooltip label="Members">

@@ -1,5 +1,5 @@
 import { Button, Group, Modal, Stack, TextInput } from "@mantine/core";
-import { type FormEvent, useState } from "react";
+import { type SubmitEvent, useState } from "react";
 import { inviteFromUrl } from "../../domain/invite-link.ts";
 import { goTo } from "../../platform/address.ts";
 
@@ -15,7 +15,7 @@ export function FollowLinkDialog({ opened, onClose }: { opened: boolean; onClose
 function FollowLinkForm({ onDone }: { onDone: () => void }) {
   const [link, setLink] = useState("");
   const invite = inviteFromUrl(link);
-  const submit = (event: FormEvent): void => {
+  const submit = (event: SubmitEvent): void => {
     event.preventDefault();
     if (!invite) return;
     onDone();

@@ -38,7 +38,7 @@ export function RoomList({ route }: { route: Route }) {
             <IconLink size={18} />
           </ActionIcon>
         </Tooltip>
-        <Button size="compact-md" variant="light" leftSection={<IconPlus size={16} />} onClick={dialog.open}>
+        <Button size="xs" px={10} variant="light" leftSection={<IconPlus size={16} />} onClick={dialog.open}>
           New room
         </Button>
       </div>

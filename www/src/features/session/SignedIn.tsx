@@ -14,28 +14,25 @@ interface Props {
 
 /** Runs the client of a session for as long as it is shown. */
 export function SignedIn({ session, onSession, onLoggedOut }: Props) {
-  const [client, setClient] = useState<HearthClient>();
+  const [client] = useState(() => {
+    const renew = (): void => void signInAgain(HOMESERVER, session).then(onSession, onLoggedOut);
+    return new HearthClient(HOMESERVER, session, renew);
+  });
 
   useEffect(() => {
-    const renew = (): void => void signInAgain(HOMESERVER, session).then(onSession, onLoggedOut);
-    const running = new HearthClient(HOMESERVER, session, renew);
     const wake = (): void => {
-      if (!document.hidden) running.wake();
+      if (!document.hidden) client.wake();
     };
-    void running.start();
-    setClient(running);
+    void client.start();
     document.addEventListener("visibilitychange", wake);
     window.addEventListener("online", wake);
     return () => {
       document.removeEventListener("visibilitychange", wake);
       window.removeEventListener("online", wake);
-      running.stop();
+      client.stop();
     };
-    // The callbacks only set state; a session begins once.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [session]);
+  }, [client]);
 
-  if (!client) return <Splash text="Opening your rooms…" />;
   return (
     <ClientContext value={client}>
       <WhenReady />

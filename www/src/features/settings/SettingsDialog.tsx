@@ -53,7 +53,7 @@ function AppearanceSetting() {
       <Text size="sm" fw={500} mb={4} id="appearance">
         Appearance
       </Text>
-      <SegmentedControl fullWidth aria-labelledby="appearance" value={colorScheme} data={[{ value: "auto", label: "As the system" }, { value: "light", label: "Light" }, { value: "dark", label: "Dark" }]} onChange={(value) => setColorScheme(value as "auto" | "light" | "dark")} />
+      <SegmentedControl fullWidth aria-labelledby="appearance" value={colorScheme} data={[{ value: "auto", label: "As the system" }, { value: "light", label: "Light" }, { value: "dark", label: "Dark" }]} onChange={(value) => setColorScheme(value)} />
     </div>
   );
 }

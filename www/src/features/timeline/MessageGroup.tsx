@@ -19,7 +19,7 @@ export function MessageGroup({ group, roomId }: { group: Group; roomId: string }
       {!own && <PersonAvatar id={sender.userId} name={sender.name} size={34} />}
       <div className={classes["stack"]}>
         {!own && (
-          <div className={classes["sender"]} title={`${sender.userId}`}>
+          <div className={classes["sender"]} title={sender.userId}>
             {sender.name} <span className={classes["server"]}>{shortServer(serverOf(sender.userId))}</span>
           </div>
         )}

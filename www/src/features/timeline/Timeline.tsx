@@ -16,7 +16,7 @@ export function Timeline({ roomId, onInvite }: { roomId: string; onInvite: () =>
   const { events, hasOlder } = useTopic(`timeline:${roomId}`, (one) => one.timeline(roomId));
   const items = useMemo(() => arrange(events, client.userId), [events, client.userId]);
   const { scroller, content, atBottom, toBottom } = useStickToBottom(items[0]?.key, lastOwnKey(items));
-  const older = useOlder(roomId, hasOlder, events.length, scroller);
+  const { sentinel, failed, load } = useOlder(roomId, hasOlder, events.length, scroller);
   useMarkRead(roomId, events.at(-1)?.eventId, atBottom);
   const alone = useTopic(`members:${roomId}`, (one) => one.members(roomId)).length === 1;
 
@@ -24,8 +24,8 @@ export function Timeline({ roomId, onInvite }: { roomId: string; onInvite: () =>
     <div className={classes["frame"]}>
       <div className={classes["scroller"]} ref={scroller} tabIndex={0} role="region" aria-label="Conversation">
         <div className={classes["content"]} ref={content}>
-          <div ref={older.sentinel} />
-          {hasOlder && <Older failed={older.failed} onRetry={older.load} />}
+          <div ref={sentinel} />
+          {hasOlder && <Older failed={failed} onRetry={load} />}
           <ol className={classes["items"]} aria-label="Messages" aria-live="polite" aria-relevant="additions">
             {items.map((item) => (
               <Item key={item.key} item={item} roomId={roomId} />

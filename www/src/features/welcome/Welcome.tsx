@@ -1,6 +1,6 @@
 import { Alert, Button, Paper, Stack, Text, TextInput, Title } from "@mantine/core";
 import { IconAlertCircle, IconLock } from "@tabler/icons-react";
-import { type FormEvent, useState, useSyncExternalStore } from "react";
+import { type SubmitEvent, useState, useSyncExternalStore } from "react";
 import { type Session, signUp } from "../../matrix/session.ts";
 import { addressStore } from "../../platform/address.ts";
 import { HOMESERVER } from "../../platform/server.ts";
@@ -18,7 +18,7 @@ export function Welcome({ forgotten, onSignedUp }: { forgotten: boolean; onSigne
   const [error, setError] = useState<string>();
   const invite = route.place === "join" ? route.invite : undefined;
 
-  const submit = (event: FormEvent): void => {
+  const submit = (event: SubmitEvent): void => {
     event.preventDefault();
     const displayName = name.trim();
     if (!displayName || busy) return;
