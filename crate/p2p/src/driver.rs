@@ -38,6 +38,8 @@ use crate::{
 
 /// How often the servers that we share rooms with are asked for anew, in milliseconds.
 const INTEREST_INTERVAL: u64 = 60_000;
+/// How often a peer that a request waits for is dialled while no relay of ours is connected, in milliseconds.
+const OFFLINE_RETRY: u64 = 1_000;
 /// Addresses of one identify message that are looked at.
 const MAX_ADDRESSES: usize = 16;
 
@@ -317,7 +319,7 @@ impl Driver {
 
     /// Dials `peer` through every relay that may lead to it; it already counts as being dialled.
     fn dial(&mut self, peer: PeerId, now: u64) {
-        let addresses = self.routes.candidates(peer, self.relays.connected());
+        let addresses = self.routes.candidates(peer, &self.relays);
         if addresses.is_empty() {
             self.peers.dial_void(&peer, now);
             return;
@@ -415,8 +417,8 @@ impl Driver {
         self.waiting.retain(|_, waiting| !waiting.is_empty());
         let wanted: Vec<_> = self.waiting.keys().copied().collect();
         for peer in wanted {
-            let possible = self.is_online() || self.routes.of(&peer).next().is_some();
-            if possible && self.peers.start_dial(peer) {
+            let possible = !self.routes.candidates(peer, &self.relays).is_empty();
+            if possible && self.peers.start_dial(peer, now) {
                 self.dial(peer, now);
             }
         }
@@ -465,8 +467,9 @@ impl Driver {
             None
         };
         let waiting = self.waiting.values().flatten().map(|waiting| waiting.until).min();
+        let retry = (waiting.is_some() && !self.is_online()).then(|| now.saturating_add(OFFLINE_RETRY));
         let interest = self.handler.is_some().then_some(self.interest_at);
-        let Some(next) = [self.relays.deadline(), peers, waiting, interest]
+        let Some(next) = [self.relays.deadline(), peers, waiting, retry, interest]
             .into_iter()
             .flatten()
             .min()

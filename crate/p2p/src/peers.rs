@@ -40,6 +40,8 @@ pub(crate) struct Peer {
     failures: u32,
     /// A peer of interest is dialled at this time, in milliseconds.
     dial_at: u64,
+    /// It is dialled for a request no sooner than at this time, in milliseconds.
+    not_before: u64,
     /// Requests fail at once until this time, in milliseconds.
     refused_until: u64,
     pub(crate) rtt: Option<Duration>,
@@ -106,19 +108,20 @@ impl Peers {
 
     /// A request wants this peer dialled now. Whether to do so: not if it is connected or being dialled, or
     /// if too many dials run.
-    pub(crate) fn start_dial(&mut self, id: PeerId) -> bool {
+    pub(crate) fn start_dial(&mut self, id: PeerId, now: u64) -> bool {
         let free = self.free_dials() > 0;
         let peer = self.peers.entry(id).or_default();
-        let start = free && !peer.dialling && peer.connections == 0;
+        let start = free && !peer.dialling && peer.connections == 0 && peer.not_before <= now;
         peer.dialling |= start;
         start
     }
 
-    /// A dial has ended without its having been tried: no relay was there.
+    /// A dial has failed while no relay of ours was there, which says nothing about the peer.
     pub(crate) fn dial_void(&mut self, id: &PeerId, now: u64) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.dialling = false;
             peer.dial_at = now.saturating_add(RECONNECT.delay(1, &mut self.jitter));
+            peer.not_before = peer.dial_at;
         }
     }
 
@@ -210,6 +213,7 @@ impl Peer {
     fn forgive(&mut self, now: u64) {
         self.failures = 0;
         self.refused_until = 0;
+        self.not_before = 0;
         self.dial_at = now;
     }
 
@@ -255,8 +259,8 @@ mod tests {
     fn a_peer_that_is_away_is_refused_for_a_while_until_it_connects() {
         let id = PeerId::random();
         let mut peers = peers([]);
-        assert!(peers.start_dial(id));
-        assert!(!peers.start_dial(id), "it is being dialled");
+        assert!(peers.start_dial(id, 0));
+        assert!(!peers.start_dial(id, 0), "it is being dialled");
         assert!(peers.dial_failed(&id, 0));
         assert!(peers.is_refused(&id, 3_000));
         assert!(!peers.is_refused(&id, MAX_REFUSAL));
@@ -274,6 +278,17 @@ mod tests {
         assert_eq!(peers.deadline(), None);
         peers.disconnected(&id, 10_000);
         assert!((10_750..=11_250).contains(&peers.deadline().unwrap()));
+    }
+
+    #[test]
+    fn a_dial_without_a_relay_is_tried_again_soon_but_not_at_once() {
+        let id = PeerId::random();
+        let mut peers = peers([]);
+        assert!(peers.start_dial(id, 0));
+        peers.dial_void(&id, 0);
+        assert!(!peers.is_refused(&id, 0));
+        assert!(!peers.start_dial(id, 700));
+        assert!(peers.start_dial(id, 1_250));
     }
 
     #[test]
@@ -296,7 +311,7 @@ mod tests {
         assert_eq!(peers.due(0).len(), MAX_DIALS);
         assert_eq!(peers.due(0).len(), 0);
         for id in many() {
-            peers.start_dial(id);
+            peers.start_dial(id, 0);
             peers.dial_failed(&id, 0);
         }
         assert!(peers.peers.len() <= MAX_REMEMBERED + 1);

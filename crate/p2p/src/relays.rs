@@ -133,6 +133,10 @@ impl Relays {
         self.relays.iter_mut().find(|relay| relay.peer() == Some(*peer))
     }
 
+    pub(crate) fn contains(&self, peer: &PeerId) -> bool {
+        self.relays.iter().any(|relay| relay.peer() == Some(*peer))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Relay> {
         self.relays.iter()
     }

@@ -1,10 +1,10 @@
 //! Through which relays a peer may be reached: ours, and those that links and the peer itself name.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use libp2p::{Multiaddr, PeerId};
 
-use crate::RelayAddress;
+use crate::{RelayAddress, relays::Relays};
 
 /// Relays remembered per peer; the newest are kept.
 const MAX_PER_PEER: usize = 4;
@@ -37,17 +37,11 @@ impl Routes {
         self.routes.get(peer).into_iter().flatten()
     }
 
-    /// Every address worth dialling to reach `peer`, given `ours`, the relays that we are connected to.
-    pub(crate) fn candidates<'a>(
-        &'a self,
-        peer: PeerId,
-        ours: impl Iterator<Item = &'a RelayAddress>,
-    ) -> Vec<Multiaddr> {
-        let ours: Vec<_> = ours.collect();
-        let connected: HashSet<_> = ours.iter().map(|relay| relay.peer()).collect();
-        let others = self.of(&peer).filter(|relay| !connected.contains(&relay.peer()));
-        ours.iter()
-            .copied()
+    /// Every address worth dialling to reach `peer`: through those of `ours` that are connected, and through
+    /// its other relays. A relay of ours that is not connected is dialled in its own time.
+    pub(crate) fn candidates(&self, peer: PeerId, ours: &Relays) -> Vec<Multiaddr> {
+        let others = self.of(&peer).filter(|relay| !ours.contains(&relay.peer()));
+        ours.connected()
             .chain(others)
             .map(|relay| relay.circuit_to(peer))
             .collect()
@@ -71,8 +65,8 @@ mod tests {
 
     use libp2p::{PeerId, identity::Keypair};
 
-    use super::{MAX_PEERS, MAX_PER_PEER, Routes};
-    use crate::RelayAddress;
+    use super::{MAX_PEERS, MAX_PER_PEER, Relays, Routes};
+    use crate::{RelayAddress, backoff::Jitter};
 
     fn peer(seed: u8) -> PeerId {
         Keypair::ed25519_from_bytes([seed; 32])
@@ -88,12 +82,17 @@ mod tests {
     #[test]
     fn tries_our_relays_and_the_others_once_each() {
         let mut routes = Routes::default();
-        let (ours, reported, theirs) = (relay(1, 1), relay(1, 9), relay(2, 2));
+        let (first, second, reported, theirs) = (relay(1, 1), relay(2, 2), relay(1, 9), relay(3, 3));
         assert!(routes.add(peer(7), reported));
         assert!(routes.add(peer(7), theirs.clone()));
         assert!(!routes.add(peer(7), theirs.clone()), "no news");
-        let candidates = routes.candidates(peer(7), [&ours].into_iter());
-        assert_eq!(candidates, [ours.circuit_to(peer(7)), theirs.circuit_to(peer(7))]);
+        let mut ours = Relays::new(Jitter::new(1));
+        ours.add(first.clone(), 0);
+        ours.add(second.clone(), 0);
+        assert_eq!(routes.candidates(peer(7), &ours), [theirs.circuit_to(peer(7))]);
+        ours.get_mut(&peer(1)).unwrap().connected(0);
+        let expected = [first.circuit_to(peer(7)), theirs.circuit_to(peer(7))];
+        assert_eq!(routes.candidates(peer(7), &ours), expected);
     }
 
     #[test]

@@ -213,3 +213,16 @@ async fn a_peer_that_goes_is_noticed() {
         FederationError::Unreachable
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_our_relay_a_peer_is_found_through_its_own() {
+    let (mut ours, theirs) = (Relay::start().await, Relay::start().await);
+    let a = Node::start(1, &[&ours], &[]);
+    let b = Node::start(2, &[&ours, &theirs], &[]);
+    a.reserved(1).await;
+    b.reserved(2).await;
+    assert_echo(&a, &b, vec![1]).await;
+    ours.stop().await;
+    a.network.add_route(&b.name, vec![theirs.address()]);
+    assert_echo(&a, &b, vec![2]).await;
+}
