@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hearth_homeserver::{
     Homeserver,
-    sync::{Filter, SyncRequest},
+    sync::{Filter, StateForm, SyncRequest},
 };
 use ruma_common::UserId;
 
@@ -30,7 +30,7 @@ async fn sync(call: UserCall) -> Outcome {
         .await?,
         full_state: call.query.boolean("full_state")?.unwrap_or_default(),
         timeout: Duration::from_millis(call.query.number("timeout")?.unwrap_or_default()),
-        use_state_after: call.query.boolean("use_state_after")?.unwrap_or_default(),
+        state_form: state_form(&call)?,
     };
     check_presence(&call)?;
     let session = &call.requester;
@@ -52,6 +52,32 @@ async fn filter(homeserver: &Homeserver, user_id: &UserId, filter: Option<&str>)
     }
     let stored = homeserver.stored_filter(user_id, filter).await?;
     Ok(Filter::parse(&serde_json::Value::Object(stored).to_string())?)
+}
+
+/// How state is asked for. matrix-js-sdk asks by the name of MSC4222, and reads the answer under that name.
+fn state_form(call: &UserCall) -> Result<StateForm, ApiError> {
+    let asks = |name: &str| Ok::<_, ApiError>(call.query.boolean(name)?.unwrap_or_default());
+    let (stable, unstable) = (
+        asks("use_state_after")?,
+        asks("org.matrix.msc4222.use_state_after")?,
+    );
+    Ok(match (stable, unstable) {
+        (true, _) => StateForm::After,
+        (false, true) => StateForm::AfterUnstable,
+        (false, false) => StateForm::Before,
+    })
+}
+
+/// Where the client wants the state, by the stable name of the parameter or that of MSC4222.
+fn state_form(call: &UserCall) -> Result<StateForm, ApiError> {
+    let asked = |name: &str| Ok::<_, ApiError>(call.query.boolean(name)?.unwrap_or_default());
+    Ok(if asked("use_state_after")? {
+        StateForm::After
+    } else if asked("org.matrix.msc4222.use_state_after")? {
+        StateForm::AfterUnstable
+    } else {
+        StateForm::Before
+    })
 }
 
 /// Presence is not served; a wrong value is refused all the same.

@@ -129,8 +129,10 @@ impl Homeserver {
         if floor >= upto {
             return Ok(Vec::new());
         }
+        // Each event has a place of its own, so there are no more events than places.
+        let places = usize::try_from(upto.saturating_sub(floor)).unwrap_or(MAX_EVENTS);
         let mut events = self
-            .timeline_before(room_id, upto.saturating_add(1), MAX_EVENTS)
+            .timeline_before(room_id, upto.saturating_add(1), places.min(MAX_EVENTS))
             .await?;
         events.retain(|(order, event)| *order > floor && event.is_shown());
         events.reverse();

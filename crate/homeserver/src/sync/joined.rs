@@ -10,7 +10,7 @@ use super::{
     changes::RoomChanges,
     event,
     members::{is_needless, needed_members, summary},
-    response::{Events, JoinedRoom, Summary},
+    response::{Events, JoinedRoom, State, Summary},
     state::Extent,
     timeline::{Span, Window},
 };
@@ -66,23 +66,19 @@ impl Homeserver {
         typing: Option<JsonObject>,
     ) -> Result<JoinedRoom, Error> {
         let context = telling.context;
-        let window = self
+        let mut window = self
             .window(context, telling.room_id, telling.span, telling.recent())
             .await?;
+        // The client may hold an older part of the timeline, from before the user left and came back.
+        window.limited |= telling.is_new && context.from.is_some();
         let members_changed = telling.state_changed() || window.limited || window.has_members();
         let summary = members_changed.then(|| summary(&snapshot.state, context.viewer.user_id));
         let state = self
             .told_state(telling, &snapshot.state, &window, summary.as_ref())
             .await?;
-        let (state, state_after) = if context.request.use_state_after {
-            (None, Some(state))
-        } else {
-            (Some(state), None)
-        };
         let mut room = JoinedRoom {
             summary,
-            state,
-            state_after,
+            state: State::new(context.request.state_form, state),
             timeline: self.timeline(context, &window, telling.span).await?,
             ephemeral: self.ephemeral(telling, typing).await?,
             account_data: self.room_account_data(telling).await?,
@@ -113,16 +109,10 @@ impl Homeserver {
         } else {
             Extent::Since(telling.span.after)
         };
-        let mut told = if context.request.use_state_after {
-            let none = Window {
-                is_partial: true,
-                ..Window::default()
-            };
-            self.state_beside(state, &none, telling.span.upto, extent).await?
-        } else {
-            self.state_beside(state, window, telling.span.upto, extent)
-                .await?
-        };
+        let beside = context.beside(window);
+        let mut told = self
+            .state_beside(state, beside, telling.span.upto, extent)
+            .await?;
         if filter.lazy_load_members {
             let is_new = extent == Extent::Whole;
             let needed = needed_members(&window.events, context.viewer.user_id, summary, is_new);
@@ -264,11 +254,9 @@ impl<'a> Telling<'a> {
 }
 
 fn has_news(room: &JoinedRoom) -> bool {
-    let some = |events: &Option<Events>| events.as_ref().is_some_and(|events| !events.is_empty());
     room.timeline.limited
         || !room.timeline.events.is_empty()
-        || some(&room.state)
-        || some(&room.state_after)
+        || !room.state.is_empty()
         || !room.ephemeral.is_empty()
         || !room.account_data.is_empty()
 }

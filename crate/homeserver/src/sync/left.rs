@@ -5,7 +5,7 @@ use ruma_common::RoomId;
 use super::{
     Context,
     joined::place,
-    response::{Events, LeftRoom, Timeline},
+    response::{Events, LeftRoom, State, Timeline},
     state::Extent,
     timeline::Span,
 };
@@ -39,15 +39,13 @@ impl Homeserver {
             Extent::Since(after)
         };
         let state = self
-            .state_beside(&room.snapshot().state, &window, span.upto, extent)
+            .state_beside(&room.snapshot().state, context.beside(&window), span.upto, extent)
             .await?;
-        let state = Some(Events::from(self.rendered(context, &state).await?));
-        let use_after = context.request.use_state_after;
-        let (state, state_after) = if use_after { (None, state) } else { (state, None) };
+        let state = Events::from(self.rendered(context, &state).await?);
+        let state = State::new(context.request.state_form, state);
         let timeline = self.timeline(context, &window, span).await?;
         Ok(LeftRoom {
             state,
-            state_after,
             timeline,
             account_data: Events::default(),
         })

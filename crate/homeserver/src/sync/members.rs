@@ -26,8 +26,8 @@ pub(super) fn summary(state: &CurrentState, user_id: &UserId) -> Summary {
     }
 }
 
-/// The members that a client needs which loads them lazily: those who sent `timeline`, and of a room that is new
-/// to it the user and the heroes.
+/// The members that a client needs which loads them lazily: those who sent `timeline` or whom it is about, and of
+/// a room that is new to it the user and the heroes.
 pub(super) fn needed_members(
     timeline: &[Arc<StoredEvent>],
     user_id: &UserId,
@@ -35,10 +35,13 @@ pub(super) fn needed_members(
     is_new: bool,
 ) -> BTreeSet<String> {
     let senders = timeline.iter().map(|event| event.sender().to_string());
+    let members = timeline.iter().filter(|event| event.kind() == "m.room.member");
+    let members = members.filter_map(|event| event.state_key().map(str::to_owned));
     let heroes = summary
         .and_then(|summary| summary.heroes.clone())
         .unwrap_or_default();
     senders
+        .chain(members)
         .chain(heroes)
         .chain(is_new.then(|| user_id.to_string()))
         .collect()

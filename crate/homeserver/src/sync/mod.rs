@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use self::{
     changes::{Changes, RoomChanges},
     response::{Events, InvitedRoom, KnockedRoom, Rooms},
+    timeline::Window,
 };
 pub use self::{
     filter::{EventFilter, Filter},
@@ -51,8 +52,20 @@ pub struct SyncRequest {
     pub full_state: bool,
     /// How long to wait if there is nothing to tell.
     pub timeout: Duration,
-    /// Whether state is told as of the end of the timeline, and not as of its start.
-    pub use_state_after: bool,
+    /// As of when state is told.
+    pub state_form: StateForm,
+}
+
+/// As of when an answer tells the state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StateForm {
+    /// As of the start of the timeline, in `state`.
+    #[default]
+    Before,
+    /// As of its end, in `state_after`.
+    After,
+    /// As of its end, in the field's name of MSC4222.
+    AfterUnstable,
 }
 
 /// What one attempt at an answer goes by.
@@ -212,6 +225,11 @@ impl<'a> Context<'a> {
             to,
             whole,
         }
+    }
+
+    /// The events beside which state is told: it is as of before them. `None` if it is as of after them.
+    fn beside<'w>(&self, window: &'w Window) -> Option<&'w Window> {
+        (self.request.state_form == StateForm::Before).then_some(window)
     }
 
     /// The log position that the client has been told of.

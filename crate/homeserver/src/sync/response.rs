@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ruma_common::OwnedRoomId;
 use serde::Serialize;
 
+use super::StateForm;
 use crate::{
     JsonObject,
     push::unread::{ThreadCounts, UnreadCounts},
@@ -65,12 +66,9 @@ pub struct JoinedRoom {
     /// What names and counts the members.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
-    /// State changes up to the start of the timeline, if `use_state_after` was not asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<Events>,
-    /// State changes up to the end of the timeline, if `use_state_after` was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state_after: Option<Events>,
+    /// State changes.
+    #[serde(flatten)]
+    pub state: State,
     /// New events.
     pub timeline: Timeline,
     /// Receipts and typing notices.
@@ -115,16 +113,59 @@ pub struct KnockedRoom {
 /// A room that the user has left.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct LeftRoom {
-    /// State changes up to the start of the timeline, if `use_state_after` was not asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<Events>,
-    /// State changes up to the end of the timeline, if `use_state_after` was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state_after: Option<Events>,
+    /// State changes.
+    #[serde(flatten)]
+    pub state: State,
     /// The events up to the user's leaving.
     pub timeline: Timeline,
     /// The user's account data for the room.
     pub account_data: Events,
+}
+
+/// State changes in a room, under the name that says as of when.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct State {
+    /// Up to the start of the timeline.
+    #[serde(rename = "state", skip_serializing_if = "Option::is_none")]
+    before: Option<Events>,
+    /// Up to the end of the timeline.
+    #[serde(rename = "state_after", skip_serializing_if = "Option::is_none")]
+    after: Option<Events>,
+    /// Up to the end of the timeline, for clients that know it by its name from before it was in the spec.
+    #[serde(
+        rename = "org.matrix.msc4222.state_after",
+        skip_serializing_if = "Option::is_none"
+    )]
+    after_unstable: Option<Events>,
+}
+
+impl State {
+    /// `events` under the name of `form`.
+    pub fn new(form: StateForm, events: Events) -> Self {
+        let state = Self::default();
+        match form {
+            StateForm::Before => Self {
+                before: Some(events),
+                ..state
+            },
+            StateForm::After => Self {
+                after: Some(events),
+                ..state
+            },
+            StateForm::AfterUnstable => Self {
+                after_unstable: Some(events),
+                ..state
+            },
+        }
+    }
+
+    /// Whether there are no changes.
+    pub fn is_empty(&self) -> bool {
+        let mut forms = [&self.before, &self.after, &self.after_unstable]
+            .into_iter()
+            .flatten();
+        forms.all(Events::is_empty)
+    }
 }
 
 impl SyncResponse {

@@ -26,14 +26,15 @@ pub(super) enum Extent {
 }
 
 impl Homeserver {
-    /// The state of `extent` as it was before the events of `window`, none of it from after `upto`.
+    /// The state of `extent` as it was before the events of `window` (`None`: with them), none of it from after
+    /// `upto`.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub(super) async fn state_beside(
         &self,
         state: &CurrentState,
-        window: &Window,
+        window: Option<&Window>,
         upto: i64,
         extent: Extent,
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
@@ -41,10 +42,10 @@ impl Homeserver {
             Extent::Whole => true,
             Extent::Since(place) => event.decision.order.is_some_and(|order| order > place),
         };
-        if extent != Extent::Whole && !window.is_partial {
+        if extent != Extent::Whole && window.is_some_and(|window| !window.is_partial) {
             return Ok(Vec::new());
         }
-        let ids = window.ids();
+        let ids = window.map(Window::ids).unwrap_or_default();
         let mut beside = Vec::new();
         let mut replaced = sort(
             state.iter().filter(|event| untold(event)).cloned(),

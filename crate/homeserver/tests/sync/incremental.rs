@@ -1,5 +1,6 @@
 //! Syncs that go on from a token.
 
+use hearth_homeserver::sync::StateForm;
 use serde_json::{Value, json};
 
 use crate::support::{Server, bodies, device, joined, kinds, members, object, request};
@@ -242,4 +243,39 @@ async fn redactions_are_told() {
         bodies(&joined(&answer, &room_id)["timeline"]["events"]),
         Vec::<&str>::new()
     );
+}
+
+#[tokio::test]
+async fn state_after_tells_the_state_of_the_timeline_too() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    let client = server.client(&alice).await;
+    server
+        .set(&alice, &room_id, "m.room.topic", json!({"topic": "first"}))
+        .await;
+    server
+        .set(&alice, &room_id, "m.room.topic", json!({"topic": "second"}))
+        .await;
+    server.join(&bob, &room_id).await;
+    let lazy = json!({"room": {"state": {"lazy_load_members": true}}});
+    let mut request = request(client.since.as_deref(), lazy);
+    request.state_form = StateForm::AfterUnstable;
+    let answer = server.sync_with(&alice, request).await;
+    let room = joined(&answer, &room_id);
+    assert_eq!((room.get("state"), room.get("state_after")), (None, None));
+    let state = &room["org.matrix.msc4222.state_after"]["events"];
+    assert_eq!(
+        members(state),
+        [bob.as_str(), alice.as_str()],
+        "the change, and the sender"
+    );
+    let topics: Vec<_> = state
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["type"] == "m.room.topic")
+        .collect();
+    assert_eq!(topics.len(), 1);
+    assert_eq!(topics[0]["content"]["topic"], "second");
 }

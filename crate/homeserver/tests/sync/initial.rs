@@ -1,6 +1,6 @@
 //! The first sync of a client.
 
-use hearth_homeserver::sync::SyncRequest;
+use hearth_homeserver::sync::{StateForm, SyncRequest};
 use serde_json::json;
 
 use crate::support::{Server, bodies, joined, kinds, members, object, request};
@@ -78,7 +78,7 @@ async fn state_after_is_as_of_the_end_of_the_timeline() {
         .set(&alice, &room_id, "m.room.name", json!({"name": "second"}))
         .await;
     let mut request = request(None, json!({"room": {"timeline": {"limit": 1}}}));
-    request.use_state_after = true;
+    request.state_form = StateForm::After;
     let answer = server.sync_with(&alice, request).await;
     let room = joined(&answer, &room_id);
     assert_eq!(room.get("state"), None);
