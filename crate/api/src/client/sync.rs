@@ -68,18 +68,6 @@ fn state_form(call: &UserCall) -> Result<StateForm, ApiError> {
     })
 }
 
-/// Where the client wants the state, by the stable name of the parameter or that of MSC4222.
-fn state_form(call: &UserCall) -> Result<StateForm, ApiError> {
-    let asked = |name: &str| Ok::<_, ApiError>(call.query.boolean(name)?.unwrap_or_default());
-    Ok(if asked("use_state_after")? {
-        StateForm::After
-    } else if asked("org.matrix.msc4222.use_state_after")? {
-        StateForm::AfterUnstable
-    } else {
-        StateForm::Before
-    })
-}
-
 /// Presence is not served; a wrong value is refused all the same.
 fn check_presence(call: &UserCall) -> Result<(), ApiError> {
     match call.query.get("set_presence") {
