@@ -19,7 +19,9 @@ use hearth_homeserver::{
     rooms::{client_event::Viewer, create::CreateRoom},
     sync::{Filter, PageToken, SyncRequest},
 };
-use hearth_storage::{BoxFuture, MemoryStore, Store};
+use hearth_storage::{
+    BoxFuture, Direction, Entry, KeyRange, MemoryStore, Store, StoreError, Table, WriteBatch,
+};
 use ruma_common::{DeviceId, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde_json::{Value, json};
 
@@ -100,11 +102,52 @@ impl Federation for Nobody {
     }
 }
 
+/// A store that counts how often it is read.
+pub struct CountingStore {
+    store: Arc<MemoryStore>,
+    reads: AtomicU64,
+}
+
+impl CountingStore {
+    fn count(&self) -> &MemoryStore {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        &self.store
+    }
+}
+
+impl Store for CountingStore {
+    fn get<'a>(&'a self, table: Table, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        self.count().get(table, key)
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        table: Table,
+        keys: &'a [Vec<u8>],
+    ) -> BoxFuture<'a, Result<Vec<Option<Vec<u8>>>, StoreError>> {
+        self.count().get_many(table, keys)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        range: KeyRange,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        self.count().scan(table, range, direction, limit)
+    }
+
+    fn commit(&self, batch: WriteBatch) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.commit(batch)
+    }
+}
+
 /// A homeserver and what it stands on.
 pub struct Server {
     pub homeserver: Arc<Homeserver>,
     pub clock: Arc<StandingClock>,
-    store: Arc<MemoryStore>,
+    store: Arc<CountingStore>,
     transactions: AtomicU64,
 }
 
@@ -118,6 +161,10 @@ impl Server {
     }
 
     async fn open(store: Arc<MemoryStore>, clock: Arc<StandingClock>) -> Self {
+        let store = Arc::new(CountingStore {
+            store,
+            reads: AtomicU64::new(0),
+        });
         let rng: Arc<dyn Rng> = Arc::new(Counter::default());
         let identity = Identity::load_or_create(&*store as &dyn Store, &*rng)
             .await
@@ -143,9 +190,14 @@ impl Server {
     /// The same server after its process ended and started again.
     pub async fn restarted(self) -> Self {
         self.clock.advance(Duration::from_secs(1));
-        let restarted = Self::open(self.store, self.clock).await;
+        let restarted = Self::open(self.store.store.clone(), self.clock).await;
         restarted.transactions.store(1_000_000, Ordering::Relaxed);
         restarted
+    }
+
+    /// How often the store has been read.
+    pub fn reads(&self) -> u64 {
+        self.store.reads.load(Ordering::Relaxed)
     }
 
     pub fn user(&self, name: &str) -> OwnedUserId {

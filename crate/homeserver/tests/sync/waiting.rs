@@ -195,3 +195,27 @@ async fn other_servers_typing_is_taken_from_their_own_members_only() {
         json!([bob])
     );
 }
+
+#[tokio::test]
+async fn nothing_new_costs_no_read_and_a_message_few() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    server.say(&bob, &room_id, "first").await;
+    let mut client = server.client(&alice).await;
+    let bobs = server.room(&bob).await;
+    server.say(&bob, &bobs, "to myself").await;
+    let before = server.reads();
+    client.sync().await;
+    assert_eq!(server.reads() - before, 0, "nothing new");
+    server.say(&bob, &room_id, "second").await;
+    let before = server.reads();
+    let answer = client.sync().await;
+    assert_eq!(
+        bodies(&joined(&answer, &room_id)["timeline"]["events"]),
+        ["second"]
+    );
+    let reads = server.reads() - before;
+    assert!(reads <= 3, "a message cost {reads} reads");
+}
