@@ -156,26 +156,33 @@ impl Client {
         state
     }
 
-    /// All events of the room that the user may see, newest first, over as many pages as it takes.
+    /// All events of the room that the user may see, newest first, over as many pages as it takes. Ends early
+    /// where the server has no more and cannot fetch more now.
     ///
     /// # Panics
     /// If the server refuses.
     #[must_use]
     pub fn history(&self, world: &World, room_id: &str) -> Vec<Value> {
         let mut events = Vec::new();
-        let mut from = String::new();
+        let mut from = None;
         loop {
-            let page = format!("/rooms/{}/messages?dir=b&limit=20{from}", encode(room_id));
-            let answer = self.get(world, &page);
-            let chunk = answer.expect(200)["chunk"]
-                .as_array()
-                .cloned()
+            let token = from
+                .as_deref()
+                .map(|from| format!("&from={}", encode(from)))
                 .unwrap_or_default();
-            events.extend(chunk);
-            match answer["end"].as_str() {
-                Some(end) => from = format!("&from={}", encode(end)),
-                None => return events,
+            let page = format!("/rooms/{}/messages?dir=b&limit=20{token}", encode(room_id));
+            let answer = self.get(world, &page);
+            events.extend(
+                answer.expect(200)["chunk"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default(),
+            );
+            let end = answer["end"].as_str().map(str::to_owned);
+            if end.is_none() || end == from {
+                return events;
             }
+            from = end;
         }
     }
 
