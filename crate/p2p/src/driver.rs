@@ -468,7 +468,8 @@ impl Driver {
         };
         let waiting = self.waiting.values().flatten().map(|waiting| waiting.until).min();
         let retry = (waiting.is_some() && !self.is_online()).then(|| now.saturating_add(OFFLINE_RETRY));
-        let interest = self.handler.is_some().then_some(self.interest_at);
+        let may_ask = self.handler.is_some() && self.interest.is_terminated();
+        let interest = may_ask.then_some(self.interest_at);
         let Some(next) = [self.relays.deadline(), peers, waiting, retry, interest]
             .into_iter()
             .flatten()
