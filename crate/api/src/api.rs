@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use hearth_homeserver::Homeserver;
+use hearth_homeserver::{Error, Homeserver};
 use http::{Method, Request, Response, Uri, header::AUTHORIZATION, uri::PathAndQuery};
+use serde::de::IgnoredAny;
 
 use crate::{
     Body,
@@ -129,7 +130,13 @@ impl Api {
         let uri = uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let origin = self
             .homeserver()
-            .authenticate(method, uri, &authorization, &bytes)?;
+            .authenticate(method, uri, &authorization, &bytes);
+        let origin = origin.map_err(|error| match error {
+            Error::BadJson(_) if serde_json::from_slice::<IgnoredAny>(&bytes).is_err() => {
+                ApiError::not_json("The body is not JSON")
+            }
+            error => error.into(),
+        })?;
         let Call {
             api,
             params,

@@ -17,6 +17,8 @@ mod query;
 mod rate_limit;
 mod router;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use api::{Api, ApiConfig, Source};
 pub use body::{Body, BodyError};

@@ -25,6 +25,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn messages(call: UserCall) -> Outcome {
+    let room_id = call.room_id()?;
     let direction = call.query.parsed("dir", direction)?;
     let request = MessagesRequest {
         from: call.query.get("from").map(str::parse).transpose()?,
@@ -36,7 +37,7 @@ async fn messages(call: UserCall) -> Outcome {
     answer::json(
         &call
             .homeserver()
-            .messages(call.viewer(), &call.room_id()?, request)
+            .messages(call.viewer(), &room_id, request)
             .await?,
     )
 }

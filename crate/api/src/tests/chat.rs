@@ -1,0 +1,311 @@
+//! Two users of one server chat: rooms, members, messages, state, sync.
+
+use serde_json::{Value, json};
+
+use super::server::{Client, TestServer};
+
+const ROOMS: &str = "/_matrix/client/v3/rooms";
+
+/// The texts of the room's messages, oldest first, as `client` can read them.
+async fn texts(client: &Client<'_>, room_id: &str) -> Vec<String> {
+    let page = client
+        .get(&format!("{ROOMS}/{room_id}/messages?dir=b&limit=50"))
+        .await
+        .ok();
+    let bodies = page["chunk"].as_array().unwrap().iter().rev();
+    bodies
+        .filter_map(|event| event["content"]["body"].as_str().map(str::to_owned))
+        .collect()
+}
+
+#[tokio::test]
+async fn two_users_chat() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room_id = ann
+        .create_room(json!({"preset": "private_chat", "name": "Tea"}))
+        .await;
+    bob.post(&format!("{ROOMS}/{room_id}/join"), json!({}))
+        .await
+        .fails(403, "M_FORBIDDEN");
+    ann.post(
+        &format!("{ROOMS}/{room_id}/invite"),
+        json!({"user_id": bob.user_id}),
+    )
+    .await
+    .ok();
+    let sync = bob.get("/_matrix/client/v3/sync").await.ok();
+    assert!(
+        sync["rooms"]["invite"][&room_id]["invite_state"]["events"].is_array(),
+        "{sync}"
+    );
+    bob.post(&format!("/_matrix/client/v3/join/{room_id}"), Value::Null)
+        .await
+        .ok();
+    assert_eq!(
+        bob.get("/_matrix/client/v3/joined_rooms").await.ok(),
+        json!({"joined_rooms": [room_id]})
+    );
+    let since = bob.get("/_matrix/client/v3/sync").await.ok()["next_batch"].clone();
+    let first = ann.say(&room_id, "1", "hello").await;
+    assert_eq!(
+        ann.say(&room_id, "1", "hello").await,
+        first,
+        "the same transaction is sent once"
+    );
+    bob.say(&room_id, "1", "hi").await;
+    assert_eq!(texts(&ann, &room_id).await, ["hello", "hi"]);
+    let since = since.as_str().unwrap();
+    let sync = bob
+        .get(&format!("/_matrix/client/v3/sync?since={since}&timeout=0"))
+        .await
+        .ok();
+    let timeline = &sync["rooms"]["join"][&room_id]["timeline"]["events"];
+    assert_eq!(timeline[0]["event_id"], first.as_str());
+    assert_eq!(timeline[1]["unsigned"]["transaction_id"], "1");
+}
+
+#[tokio::test]
+async fn a_waiting_sync_hears_of_a_message() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let room_id = ann.create_room(json!({})).await;
+    let since = ann.get("/_matrix/client/v3/sync").await.ok()["next_batch"].clone();
+    let path = format!(
+        "/_matrix/client/v3/sync?since={}&timeout=20000",
+        since.as_str().unwrap()
+    );
+    let (sync, sent) = futures::join!(ann.get(&path), ann.say(&room_id, "1", "news"));
+    let events = &sync.ok()["rooms"]["join"][&room_id]["timeline"]["events"];
+    assert_eq!(events[0]["event_id"], sent.as_str());
+}
+
+#[tokio::test]
+async fn state_is_set_and_read() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room_id = ann.create_room(json!({"topic": "Tea"})).await;
+    let topic = format!("{ROOMS}/{room_id}/state/m.room.topic");
+    assert_eq!(ann.get(&topic).await.ok()["topic"], "Tea");
+    let sent = ann.put(&topic, json!({"topic": "Cake"})).await.ok();
+    assert_eq!(ann.get(&format!("{topic}/")).await.ok()["topic"], "Cake");
+    let event = ann.get(&format!("{topic}?format=event")).await.ok();
+    assert_eq!(
+        (&event["event_id"], &event["type"]),
+        (&sent["event_id"], &json!("m.room.topic"))
+    );
+    ann.put(
+        &format!("{ROOMS}/{room_id}/state/org.example/a%2Fb"),
+        json!({"x": 1}),
+    )
+    .await
+    .ok();
+    assert_eq!(
+        ann.get(&format!("{ROOMS}/{room_id}/state/org.example/a%2fb"))
+            .await
+            .ok(),
+        json!({"x": 1})
+    );
+    let all = ann.get(&format!("{ROOMS}/{room_id}/state")).await.ok();
+    assert!(
+        all.as_array()
+            .unwrap()
+            .iter()
+            .any(|event| event["state_key"] == "a/b")
+    );
+    ann.get(&format!("{ROOMS}/{room_id}/state/org.none"))
+        .await
+        .fails(404, "M_NOT_FOUND");
+    bob.get(&topic).await.fails(403, "M_FORBIDDEN");
+    bob.put(&topic, json!({"topic": "Mine"}))
+        .await
+        .fails(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn members_come_and_go() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room_id = ann.create_room(json!({"preset": "public_chat"})).await;
+    let room = format!("{ROOMS}/{room_id}");
+    bob.post(&format!("{room}/join"), json!({"reason": "tea"}))
+        .await
+        .ok();
+    let members = ann.get(&format!("{room}/joined_members")).await.ok();
+    assert_eq!(members["joined"].as_object().unwrap().len(), 2);
+    bob.post(&format!("{room}/kick"), json!({"user_id": ann.user_id}))
+        .await
+        .fails(403, "M_FORBIDDEN");
+    ann.post(&format!("{room}/kick"), json!({"user_id": bob.user_id}))
+        .await
+        .ok();
+    let left = ann.get(&format!("{room}/members?membership=leave")).await.ok();
+    assert_eq!(left["chunk"][0]["state_key"], bob.user_id.as_str());
+    ann.post(&format!("{room}/ban"), json!({"user_id": bob.user_id}))
+        .await
+        .ok();
+    bob.post(&format!("{room}/join"), json!({}))
+        .await
+        .fails(403, "M_FORBIDDEN");
+    ann.post(&format!("{room}/unban"), json!({"user_id": bob.user_id}))
+        .await
+        .ok();
+    bob.post(&format!("{room}/join"), json!({})).await.ok();
+    bob.post(&format!("{room}/leave"), json!({})).await.ok();
+    bob.post(&format!("{room}/forget"), json!({})).await.ok();
+    bob.get(&format!("{room}/joined_members"))
+        .await
+        .fails(403, "M_FORBIDDEN");
+    ann.post(&format!("{room}/forget"), json!({}))
+        .await
+        .status
+        .as_u16();
+    ann.get(&format!("{room}/members?membership=x"))
+        .await
+        .fails(400, "M_INVALID_PARAM");
+}
+
+#[tokio::test]
+async fn events_are_read_and_redacted() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let room_id = ann.create_room(json!({})).await;
+    let room = format!("{ROOMS}/{room_id}");
+    let mut ids = Vec::new();
+    for text in ["one", "two", "three"] {
+        ids.push(ann.say(&room_id, text, text).await);
+    }
+    assert_eq!(
+        ann.get(&format!("{room}/event/{}", ids[1])).await.ok()["content"]["body"],
+        "two"
+    );
+    let context = ann.get(&format!("{room}/context/{}?limit=2", ids[1])).await.ok();
+    assert_eq!(context["events_before"][0]["event_id"], ids[0].as_str());
+    assert_eq!(context["events_after"][0]["event_id"], ids[2].as_str());
+    let redact = format!("{room}/redact/{}/t", ids[1]);
+    let redaction = ann.put(&redact, json!({"reason": "typo"})).await.ok();
+    assert_eq!(ann.put(&redact, json!({"reason": "typo"})).await.ok(), redaction);
+    let event = ann.get(&format!("{room}/event/{}", ids[1])).await.ok();
+    assert_eq!(event["content"], json!({}));
+    assert_eq!(
+        event["unsigned"]["redacted_because"]["event_id"],
+        redaction["event_id"]
+    );
+    ann.get(&format!("{room}/messages"))
+        .await
+        .fails(400, "M_MISSING_PARAM");
+    ann.get(&format!("{room}/messages?dir=x"))
+        .await
+        .fails(400, "M_INVALID_PARAM");
+    ann.get(&format!("{room}/messages?dir=b&from=x"))
+        .await
+        .fails(400, "M_INVALID_PARAM");
+    ann.get(&format!("{room}/messages?dir=b&filter=x"))
+        .await
+        .fails(400, "M_BAD_JSON");
+}
+
+#[tokio::test]
+async fn aliases_lead_to_rooms() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room_id = ann
+        .create_room(json!({"preset": "public_chat", "room_alias_name": "tea"}))
+        .await;
+    let alias = |name: &str| format!("%23{name}:{}", server.name);
+    let directory = "/_matrix/client/v3/directory/room";
+    let found = bob.get(&format!("{directory}/{}", alias("tea"))).await.ok();
+    assert_eq!(found["room_id"], room_id.as_str());
+    bob.post(&format!("/_matrix/client/v3/join/{}", alias("tea")), json!({}))
+        .await
+        .ok();
+    let cake = format!("{directory}/{}", alias("cake"));
+    ann.put(&cake, json!({"room_id": room_id})).await.ok();
+    let aliases = ann.get(&format!("{ROOMS}/{room_id}/aliases")).await.ok();
+    assert_eq!(aliases["aliases"].as_array().unwrap().len(), 2);
+    assert!([400, 409].contains(&ann.put(&cake, json!({"room_id": room_id})).await.status.as_u16()));
+    bob.delete(&cake).await.fails(403, "M_FORBIDDEN");
+    ann.delete(&cake).await.ok();
+    ann.get(&cake).await.fails(404, "M_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn rooms_are_published() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let room_id = ann
+        .create_room(json!({"preset": "public_chat", "name": "Tea"}))
+        .await;
+    let visibility = format!("/_matrix/client/v3/directory/list/room/{room_id}");
+    assert_eq!(ann.get(&visibility).await.ok()["visibility"], "private");
+    ann.put(&visibility, json!({"visibility": "public"})).await.ok();
+    let page = server.get("/_matrix/client/v3/publicRooms").await.ok();
+    assert_eq!(page["chunk"][0]["room_id"], room_id.as_str());
+    let search = json!({"filter": {"generic_search_term": "coffee"}});
+    let page = ann.post("/_matrix/client/v3/publicRooms", search).await.ok();
+    assert_eq!(page["chunk"], json!([]));
+    ann.put(&visibility, json!({"visibility": "secret"}))
+        .await
+        .fails(400, "M_BAD_JSON");
+}
+
+#[tokio::test]
+async fn receipts_markers_and_typing_are_synced() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room_id = ann.create_room(json!({"preset": "public_chat"})).await;
+    let room = format!("{ROOMS}/{room_id}");
+    bob.post(&format!("{room}/join"), json!({})).await.ok();
+    let event_id = ann.say(&room_id, "1", "hello").await;
+    bob.post(&format!("{room}/receipt/m.read/{event_id}"), json!({}))
+        .await
+        .ok();
+    bob.post(&format!("{room}/read_markers"), json!({"m.fully_read": event_id}))
+        .await
+        .ok();
+    bob.put(
+        &format!("{room}/typing/{}", bob.user_id),
+        json!({"typing": true, "timeout": 20000}),
+    )
+    .await
+    .ok();
+    let sync = ann.get("/_matrix/client/v3/sync").await.ok();
+    let ephemeral = &sync["rooms"]["join"][&room_id]["ephemeral"]["events"];
+    let of = |kind: &str| {
+        ephemeral
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|event| event["type"] == kind)
+            .unwrap()
+    };
+    assert!(of("m.receipt")["content"][&event_id]["m.read"][&bob.user_id].is_object());
+    assert_eq!(of("m.typing")["content"]["user_ids"], json!([bob.user_id]));
+    bob.post(&format!("{room}/receipt/m.other/{event_id}"), json!({}))
+        .await
+        .fails(400, "M_INVALID_PARAM");
+    let typing = format!("{room}/typing/{}", ann.user_id);
+    bob.put(&typing, json!({"typing": true}))
+        .await
+        .fails(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn everything_is_still_there_after_a_restart() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let room_id = ann.create_room(json!({})).await;
+    ann.say(&room_id, "1", "hello").await;
+    let (token, txn) = (
+        ann.token.clone(),
+        format!("{ROOMS}/{room_id}/send/m.room.message/1"),
+    );
+    let body = json!({"msgtype": "m.text", "body": "hello"});
+    let before = ann.put(&txn, body.clone()).await.ok();
+    let server = server.restarted().await;
+    let again = server
+        .raw(&http::Method::PUT, &txn, Some(&token), body.to_string().into())
+        .await
+        .ok();
+    assert_eq!(again, before);
+}

@@ -1,0 +1,11 @@
+//! Tests through [`Api::handle`](crate::Api::handle): a real homeserver on a store in memory.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod accounts;
+mod bad_input;
+mod chat;
+mod cross_origin;
+mod federation;
+mod platform;
+mod server;

@@ -1,0 +1,201 @@
+//! A homeserver under test and its clients.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hearth_homeserver::{Config, Homeserver, Identity, Seams};
+use hearth_storage::{Direction, Entry, KeyRange, MemoryStore, Store, Table};
+use http::{HeaderMap, Method, Request, StatusCode};
+use serde_json::{Value, json};
+
+use super::platform::{Alone, TestClock, TestRng, TestSpawner};
+use crate::{Api, ApiConfig, Body, Source};
+
+/// A homeserver.
+pub(super) struct TestServer {
+    pub(super) api: Api,
+    pub(super) name: String,
+    store: MemoryStore,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Value,
+}
+
+/// A logged-in client.
+pub(super) struct Client<'a> {
+    server: &'a TestServer,
+    pub(super) user_id: String,
+    pub(super) device_id: String,
+    pub(super) token: String,
+}
+
+impl TestServer {
+    pub(super) async fn new() -> Self {
+        Self::with(Config::default(), ApiConfig::default()).await
+    }
+
+    pub(super) async fn with(config: Config, api_config: ApiConfig) -> Self {
+        Self::on(MemoryStore::new(), config, api_config).await
+    }
+
+    async fn on(store: MemoryStore, config: Config, api_config: ApiConfig) -> Self {
+        let seams = Seams {
+            store: Arc::new(store.clone()),
+            federation: Arc::new(Alone),
+            clock: Arc::new(TestClock::default()),
+            rng: Arc::new(TestRng::default()),
+            spawner: Arc::new(TestSpawner),
+        };
+        let identity = Identity::load_or_create(&*seams.store, &*seams.rng)
+            .await
+            .unwrap();
+        let homeserver = Homeserver::open(seams, identity, config).await.unwrap();
+        let name = homeserver.server_name().to_string();
+        Self {
+            api: Api::new(homeserver, api_config),
+            name,
+            store,
+        }
+    }
+
+    /// The next process on the same store.
+    pub(super) async fn restarted(self) -> Self {
+        Self::on(self.store, Config::default(), ApiConfig::default()).await
+    }
+
+    pub(super) async fn send(&self, request: Request<Body>) -> Answer {
+        self.send_from(request, Source::Client).await
+    }
+
+    pub(super) async fn send_from(&self, request: Request<Body>, source: Source) -> Answer {
+        let (parts, body) = self.api.handle(request, source).await.into_parts();
+        let bytes = body.collect(64 * 1024 * 1024).await.unwrap();
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).unwrap()
+        };
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    /// A request with a body of bytes.
+    pub(super) async fn raw(&self, method: &Method, path: &str, token: Option<&str>, body: Bytes) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.raw(&Method::GET, path, None, Bytes::new()).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.raw(&Method::POST, path, None, body.to_string().into()).await
+    }
+
+    /// Registers a user without a password.
+    pub(super) async fn register(&self, username: &str) -> Client<'_> {
+        let body = json!({"username": username, "auth": {"type": "m.login.dummy"}});
+        let answer = self.post("/_matrix/client/v3/register", body).await.ok();
+        let text = |field: &str| answer[field].as_str().unwrap().to_owned();
+        Client {
+            server: self,
+            user_id: text("user_id"),
+            device_id: text("device_id"),
+            token: text("access_token"),
+        }
+    }
+
+    /// Everything that is stored.
+    pub(super) async fn dump(&self) -> Vec<(Table, Entry)> {
+        let mut dump = Vec::new();
+        for table in Table::ALL {
+            let rows = self
+                .store
+                .scan(*table, KeyRange::all(), Direction::Forward, usize::MAX)
+                .await;
+            dump.extend(rows.unwrap().into_iter().map(|row| (*table, row)));
+        }
+        dump
+    }
+}
+
+impl Client<'_> {
+    pub(super) async fn request(&self, method: Method, path: &str, body: Value) -> Answer {
+        let bytes = if body.is_null() {
+            Bytes::new()
+        } else {
+            body.to_string().into()
+        };
+        self.server.raw(&method, path, Some(&self.token), bytes).await
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.request(Method::GET, path, Value::Null).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.request(Method::POST, path, body).await
+    }
+
+    pub(super) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.request(Method::PUT, path, body).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Answer {
+        self.request(Method::DELETE, path, Value::Null).await
+    }
+
+    /// Makes a room and returns its id.
+    pub(super) async fn create_room(&self, body: Value) -> String {
+        let answer = self.post("/_matrix/client/v3/createRoom", body).await.ok();
+        answer["room_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends a text message and returns its event id.
+    pub(super) async fn say(&self, room_id: &str, txn_id: &str, text: &str) -> String {
+        let path = format!("/_matrix/client/v3/rooms/{room_id}/send/m.room.message/{txn_id}");
+        let answer = self
+            .put(&path, json!({"msgtype": "m.text", "body": text}))
+            .await
+            .ok();
+        answer["event_id"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Answer {
+    /// The body of a successful answer.
+    #[track_caller]
+    pub(super) fn ok(self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
+        self.body
+    }
+
+    /// Checks that this is an error of the spec.
+    #[track_caller]
+    pub(super) fn fails(&self, status: u16, errcode: &str) {
+        self.fails_at("", status, errcode);
+    }
+
+    /// Checks that this is an error of the spec, in the case named `case`.
+    #[track_caller]
+    pub(super) fn fails_at(&self, case: &str, status: u16, errcode: &str) {
+        let found = (
+            self.status.as_u16(),
+            self.body["errcode"].as_str().unwrap_or_default(),
+        );
+        assert_eq!(found, (status, errcode), "{case}: {}", self.body);
+        assert!(self.body["error"].is_string(), "{case}: {}", self.body);
+    }
+}
