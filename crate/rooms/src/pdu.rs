@@ -358,7 +358,10 @@ pub fn event_id(version: RoomVersion, object: &CanonicalJsonObject) -> Result<Ow
 }
 
 pub(crate) fn unhashable(error: JsonError) -> PduError {
-    PduError::Unhashable(error.to_string())
+    match error {
+        JsonError::PduTooLarge => PduError::TooLarge,
+        error => PduError::Unhashable(error.to_string()),
+    }
 }
 
 fn wrong(field: &'static str, problem: &'static str) -> PduError {
