@@ -14,6 +14,7 @@ use axum_server::{
     accept::NoDelayAcceptor,
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
+use hyper_util::rt::TokioTimer;
 use rustls::{
     ServerConfig,
     crypto::ring,
@@ -21,6 +22,8 @@ use rustls::{
 };
 use tokio::signal;
 
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests that are under way may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -82,7 +85,9 @@ impl Listener {
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let handle = Handle::new();
         tokio::spawn(stop_on_signal(handle.clone()));
-        let server = axum_server::from_tcp(self.socket)?.handle(handle);
+        let mut server = axum_server::from_tcp(self.socket)?.handle(handle);
+        let mut http1 = server.http_builder().http1();
+        http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
         match self.tls {
             None => server.acceptor(NoDelayAcceptor::new()).serve(service).await?,
             Some(config) => {
