@@ -1,7 +1,7 @@
 //! Leaving through another server, both sides. Spec: Server-Server API, section 'Leaving Rooms'.
 
 use hearth_rooms::builder::sign_template;
-use hearth_storage::WriteBatch;
+use hearth_storage::{Table, WriteBatch};
 use http::Method;
 use ruma_common::{EventId, RoomId, ServerName, UserId};
 use serde_json::{Value, json};
@@ -9,7 +9,11 @@ use serde_json::{Value, json};
 use crate::{
     Error, Homeserver, JsonObject,
     federation::{member_event::Template, received::to_value, uri::path},
-    rooms::{membership::membership_content, memberships::UserMembership},
+    rooms::{
+        event::{Decision, StoredEvent},
+        membership::membership_content,
+        memberships::UserMembership,
+    },
 };
 
 impl Homeserver {
@@ -59,29 +63,37 @@ impl Homeserver {
             "leave" => return Ok(()),
             _ => return Err(Error::Forbidden("you are not in this room".into())),
         }
-        for server in self.inviting_servers(user_id, room_id).await? {
-            if let Err(error) = self
-                .leave_through(&server, user_id, room_id, content.clone())
-                .await
-            {
-                tracing::info!(%server, %room_id, %error, "a server was not told that an invite is rejected");
-            }
-        }
-        let leave = UserMembership {
+        let mut leave = UserMembership {
             membership: "leave".into(),
             ..entry
         };
-        self.set_outside(user_id, room_id, leave, None, WriteBatch::new())
-            .await
+        let mut batch = WriteBatch::new();
+        for server in self.inviting_servers(user_id, room_id).await? {
+            match self
+                .leave_through(&server, user_id, room_id, content.clone())
+                .await
+            {
+                Ok(event) => {
+                    batch.put(Table::Events, event.event_id.as_bytes(), event.encode()?);
+                    leave.event_id = event.event_id;
+                    break;
+                }
+                Err(error) => {
+                    tracing::info!(%server, %room_id, %error, "a server was not told that an invite is rejected");
+                }
+            }
+        }
+        self.set_outside(user_id, room_id, leave, None, batch).await
     }
 
+    /// Leaves through `server`. Returns the leave event.
     async fn leave_through(
         &self,
         server: &ServerName,
         user_id: &UserId,
         room_id: &RoomId,
         content: JsonObject,
-    ) -> Result<(), Error> {
+    ) -> Result<StoredEvent, Error> {
         let uri = path("v1/make_leave", &[room_id.as_str(), user_id.as_str()], "");
         let answer = self.request(server, Method::GET, &uri, None).await?;
         let Template { version, event } = Template::read(answer, room_id, user_id, content)?;
@@ -99,6 +111,6 @@ impl Homeserver {
         );
         self.request(server, Method::PUT, &uri, Some(to_value(&leave)?))
             .await?;
-        Ok(())
+        Ok(StoredEvent::new(leave, Decision::new(room_id)))
     }
 }

@@ -1,15 +1,16 @@
 //! A room in an answer of `/sync` that the user has left, was removed from, or whose invite they rejected.
 
-use ruma_common::RoomId;
+use ruma_common::{RoomId, UserId};
+use serde_json::json;
 
 use super::{
-    Context,
+    Context, event,
     joined::place,
     response::{Events, LeftRoom, State, Timeline},
     state::Extent,
     timeline::Span,
 };
-use crate::{Error, Homeserver, rooms::memberships::UserMembership};
+use crate::{Error, Homeserver, JsonObject, rooms::memberships::UserMembership};
 
 impl Homeserver {
     /// What the user is told of a room that they have left: what happened up to then.
@@ -58,7 +59,11 @@ impl Homeserver {
         membership: &UserMembership,
     ) -> Result<LeftRoom, Error> {
         let event = self.stored_event(&membership.event_id).await?;
-        let events = self.rendered(context, &Vec::from_iter(event)).await?;
+        let leaving = event.filter(|event| event.content_text("membership") == Some(&membership.membership));
+        let events = match leaving {
+            Some(event) => self.rendered(context, &[event]).await?,
+            None => vec![self.unsent_leaving(context.viewer.user_id, membership)],
+        };
         Ok(LeftRoom {
             timeline: Timeline {
                 events,
@@ -66,5 +71,20 @@ impl Homeserver {
             },
             ..LeftRoom::default()
         })
+    }
+
+    /// The rejection of an invite that no server of the room could be told of. There is no such event in the
+    /// room; clients take no other sign that the invite is gone.
+    fn unsent_leaving(&self, user_id: &UserId, membership: &UserMembership) -> JsonObject {
+        let content = json!({"membership": membership.membership});
+        let mut leaving = event("m.room.member", content);
+        leaving.insert("state_key".into(), user_id.as_str().into());
+        leaving.insert("sender".into(), user_id.as_str().into());
+        leaving.insert(
+            "event_id".into(),
+            format!("$unsent-{}", membership.position).into(),
+        );
+        leaving.insert("origin_server_ts".into(), self.now().into());
+        leaving
     }
 }
