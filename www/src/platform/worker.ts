@@ -21,13 +21,23 @@ export async function startWorker(onUpdate: () => void): Promise<void> {
     throw new CannotRun("This browser gives no service worker to this page. A private window may be the reason.");
   }
   const registration = await navigator.serviceWorker.register("/sw.js", { updateViaCache: "none" });
-  await navigator.serviceWorker.ready;
+  await Promise.race([navigator.serviceWorker.ready, failureOf(registration)]);
   await controlled();
   navigator.serviceWorker.addEventListener("message", (event: MessageEvent<ToPage>) => {
     if (event.data.type === "updated") onUpdate();
   });
   keepAwake();
   keepUpdated(registration);
+}
+
+/** Rejects if a first worker cannot be installed: `ready` would never come. */
+function failureOf({ installing, active }: ServiceWorkerRegistration): Promise<never> {
+  return new Promise((_, reject) => {
+    if (active) return;
+    installing?.addEventListener("statechange", () => {
+      if (installing.state === "redundant") reject(new Error("Its files could not be loaded. Check your connection and try again."));
+    });
+  });
 }
 
 /** A hard reload leaves a page without its worker; only an ordinary reload gives it back. */
