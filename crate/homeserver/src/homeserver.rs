@@ -18,7 +18,7 @@ use crate::{
     log::Log,
     push::unread::UnreadCache,
     receipts::ReceiptCache,
-    rooms::{memberships::UserRooms, room::RoomCache, tree::NodeCache},
+    rooms::{memberships::UserRooms, room::RoomCache, event::RecentEvents, tree::NodeCache},
     typing::Typing,
 };
 
@@ -35,6 +35,7 @@ pub struct Homeserver {
     pub(crate) accounts: Accounts,
     pub(crate) rooms: RoomCache,
     pub(crate) nodes: NodeCache,
+    pub(crate) recent: RecentEvents,
     pub(crate) user_rooms: UserRooms,
     pub(crate) outbox: Outbox,
     /// Held while an alias is given or taken away.
@@ -69,6 +70,7 @@ impl Homeserver {
             accounts,
             rooms: RoomCache::default(),
             nodes: NodeCache::default(),
+            recent: RecentEvents::default(),
             user_rooms,
             outbox,
             directory_lock: async_lock::Mutex::default(),

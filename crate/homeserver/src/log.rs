@@ -332,3 +332,155 @@ fn position_of(key: &[u8]) -> Result<u64, Error> {
         .map_err(|_| Error::Damaged("log position".into()))?;
     Ok(u64::from_be_bytes(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
+
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures::FutureExt;
+    use hearth_storage::{BoxFuture, Entry, MemoryStore};
+
+    use super::*;
+
+    struct Tasks;
+
+    impl Spawner for Tasks {
+        fn spawn(&self, task: BoxFuture<'static, ()>) {
+            tokio::spawn(task);
+        }
+    }
+
+    /// A store whose commits can be made to fail.
+    #[derive(Default)]
+    struct Fragile {
+        store: MemoryStore,
+        is_broken: AtomicBool,
+    }
+
+    impl Store for Fragile {
+        fn get<'a>(&'a self, table: Table, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+            self.store.get(table, key)
+        }
+
+        fn get_many<'a>(
+            &'a self,
+            table: Table,
+            keys: &'a [Vec<u8>],
+        ) -> BoxFuture<'a, Result<Vec<Option<Vec<u8>>>, StoreError>> {
+            self.store.get_many(table, keys)
+        }
+
+        fn scan(
+            &self,
+            table: Table,
+            range: KeyRange,
+            direction: Direction,
+            limit: usize,
+        ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+            self.store.scan(table, range, direction, limit)
+        }
+
+        fn commit(&self, batch: WriteBatch) -> BoxFuture<'_, Result<(), StoreError>> {
+            if self.is_broken.load(Ordering::Relaxed) {
+                return Box::pin(async { Err(StoreError::Full) });
+            }
+            self.store.commit(batch)
+        }
+    }
+
+    async fn open(store: &Arc<Fragile>) -> Log {
+        Log::open(store.clone(), Arc::new(Tasks)).await.unwrap()
+    }
+
+    fn entry(number: usize) -> LogEntry {
+        LogEntry::AccountData {
+            user_id: "@alice:example.org".try_into().unwrap(),
+            room_id: None,
+            kind: number.to_string(),
+        }
+    }
+
+    async fn positions(log: &Log, from: u64, to: u64) -> Vec<u64> {
+        let entries = log.since(from, to, 100).await.unwrap();
+        entries.into_iter().map(|(position, _)| position).collect()
+    }
+
+    #[tokio::test]
+    async fn entries_are_read_back_from_memory_and_from_the_store() {
+        let store = Arc::new(Fragile::default());
+        let log = open(&store).await;
+        assert_eq!(log.current(), 0);
+        let last = log.commit(WriteBatch::new(), vec![entry(1), entry(2), entry(3)]).await.unwrap();
+        assert_eq!((last, log.current()), (3, 3));
+        let reopened = open(&store).await;
+        for log in [&log, &reopened] {
+            assert_eq!(log.since(1, 2, 100).await.unwrap(), [(2, entry(2))]);
+            assert_eq!(positions(log, 0, 3).await, [1, 2, 3]);
+            assert_eq!(log.since(0, 3, 2).await.unwrap().len(), 2);
+            assert_eq!(log.since(3, 3, 2).await.unwrap(), []);
+        }
+        assert_eq!(reopened.commit(WriteBatch::new(), vec![entry(4)]).await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn what_is_in_flight_hides_what_comes_after_it() {
+        let log = open(&Arc::default()).await;
+        let first = log.reserve(2);
+        log.commit(WriteBatch::new(), vec![entry(3)]).await.unwrap();
+        assert_eq!(log.current(), 0);
+        let mut heard = log.listen();
+        assert!((&mut heard).now_or_never().is_none());
+        first.commit(WriteBatch::new(), vec![entry(1), entry(2)], || ()).await.unwrap();
+        assert_eq!(log.current(), 3);
+        heard.await;
+        assert_eq!(positions(&log, 0, 3).await, [1, 2, 3]);
+    }
+
+    #[tokio::test]
+    async fn what_is_given_up_blocks_nobody() {
+        let log = open(&Arc::default()).await;
+        let first = log.reserve(1);
+        log.commit(WriteBatch::new(), vec![entry(2)]).await.unwrap();
+        drop(first);
+        assert_eq!(log.current(), 2);
+        assert_eq!(positions(&log, 0, 2).await, [2]);
+    }
+
+    #[tokio::test]
+    async fn a_failed_commit_tells_nobody_and_blocks_nobody() {
+        let store = Arc::new(Fragile::default());
+        let log = open(&store).await;
+        store.is_broken.store(true, Ordering::Relaxed);
+        let reservation = log.reserve(1);
+        let failed = reservation.commit(WriteBatch::new(), vec![entry(1)], || unreachable!()).await;
+        assert!(matches!(failed, Err(Error::Store(StoreError::Full))));
+        assert_eq!(log.current(), 0);
+        store.is_broken.store(false, Ordering::Relaxed);
+        log.commit(WriteBatch::new(), vec![entry(2)]).await.unwrap();
+        assert_eq!(positions(&log, 0, log.current()).await, [2]);
+    }
+
+    #[tokio::test]
+    async fn a_commit_ends_even_if_its_caller_goes_away() {
+        let log = open(&Arc::default()).await;
+        let heard = log.listen();
+        let commit = log.commit(WriteBatch::new(), vec![entry(1)]);
+        assert!(commit.now_or_never().is_none(), "the caller waits once, and is gone");
+        heard.await;
+        assert_eq!(positions(&log, 0, log.current()).await, [1]);
+    }
+
+    #[tokio::test]
+    async fn old_entries_come_from_the_store() {
+        let log = open(&Arc::default()).await;
+        for _ in 0..3 {
+            log.commit(WriteBatch::new(), (0..TAIL).map(entry).collect()).await.unwrap();
+        }
+        let all = 3 * TAIL as u64;
+        assert_eq!(positions(&log, 5, 8).await, [6, 7, 8]);
+        assert_eq!(positions(&log, all - 2, all).await, [all - 1, all]);
+        assert!(log.shared.positions().tail.len() <= TAIL);
+    }
+}

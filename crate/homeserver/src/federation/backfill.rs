@@ -1,11 +1,11 @@
 //! Fetching history, both sides. Spec: Server-Server API, section 'Backfilling and retrieving missing events'.
 
 use std::{
-    collections::{BTreeSet, BinaryHeap},
+    collections::{BTreeSet, BinaryHeap, HashMap},
     sync::Arc,
 };
 
-use hearth_rooms::{Pdu, auth_check::check_auth_events, dag::topological_order};
+use hearth_rooms::{Pdu, auth_check::{check_auth_events, needed_events}, dag::topological_order};
 use http::Method;
 use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName};
 use serde_json::{Value, json};
@@ -17,8 +17,10 @@ use crate::{
         uri::{escaped, path},
     },
     rooms::{
+        append::Change,
         event::{Decision, StoredEvent},
         room::Room,
+        tree::{StateEntry, empty_root},
     },
 };
 
@@ -151,18 +153,19 @@ impl Homeserver {
         let mut change = self.change(room).await;
         let ids: Vec<_> = pdus.iter().map(|pdu| pdu.event_id().to_owned()).collect();
         let known = change.known_events(&ids).await?;
+        let page: HashMap<_, _> = pdus.iter().map(|pdu| (pdu.event_id().to_owned(), pdu.clone())).collect();
         let mut judged = Vec::new();
         let mut root = state;
         for pdu in pdus {
             let stored = known.iter().find(|event| event.event_id == pdu.event_id());
             let event = match stored {
                 Some(event) => StoredEvent::clone(event),
-                None => self.judge_old(&change, pdu).await?,
+                None => self.judge_old(&change, &page, pdu).await?,
             };
             let before = event.decision.state_before.clone().or_else(|| root.clone());
             root = match &before {
                 Some(before) if event.state_key().is_some() && !event.decision.rejected => {
-                    let entry = crate::rooms::tree::StateEntry::of(&event);
+                    let entry = StateEntry::of(&event);
                     Some(change.insert_state(before, vec![entry]).await?)
                 }
                 _ => before.clone(),
@@ -192,7 +195,7 @@ impl Homeserver {
     /// The state before the oldest event of a page; `None` if it cannot be had: the page is shown all the same.
     async fn state_of_first(&self, server: &ServerName, room: &Arc<Room>, first: &Pdu) -> Option<String> {
         if first.prev_events().is_empty() {
-            return Some(crate::rooms::tree::empty_root());
+            return Some(empty_root());
         }
         match self.fetch_state(server, room, first.event_id()).await {
             Ok(root) => Some(root),
@@ -203,25 +206,20 @@ impl Homeserver {
         }
     }
 
-    /// An old event with the decision whether its own auth events allow it.
+    /// An old event with the decision whether its own auth events, of the same page or stored, allow it.
     async fn judge_old(
         &self,
-        change: &crate::rooms::append::Change<'_>,
+        change: &Change<'_>,
+        page: &HashMap<OwnedEventId, Pdu>,
         pdu: Pdu,
     ) -> Result<StoredEvent, Error> {
-        let needed = hearth_rooms::auth_check::needed_events(&pdu);
-        let known = change.known_events(&needed).await?;
+        let known = change.known_events(&needed_events(&pdu)).await?;
         let lookup = |id: &EventId| {
-            known
-                .iter()
-                .find(|event| event.event_id == id)
-                .map(|event| event.pdu.clone())
+            let stored = known.iter().find(|event| event.event_id == id).map(|event| event.pdu.clone());
+            stored.or_else(|| page.get(id).cloned())
         };
         let rejected = check_auth_events(&pdu, lookup).is_err();
-        let decision = Decision {
-            rejected,
-            ..Decision::new(pdu.room_id())
-        };
+        let decision = Decision { rejected, ..Decision::new(pdu.room_id()) };
         Ok(StoredEvent::new(pdu, decision))
     }
 }

@@ -7,6 +7,7 @@ mod acl;
 mod auth_chain;
 pub mod backfill;
 pub mod event;
+pub mod event_auth;
 pub mod inbound;
 pub mod invite;
 pub mod join;

@@ -52,7 +52,8 @@ impl Homeserver {
         }
     }
 
-    async fn past_is_known(&self, pdu: &Pdu) -> Result<bool, Error> {
+    /// Whether all prev events of `pdu` are known with their state, and all its auth events.
+    pub(crate) async fn past_is_known(&self, pdu: &Pdu) -> Result<bool, Error> {
         let prev = self.stored_events(pdu.prev_events()).await?;
         let with_state = prev
             .iter()

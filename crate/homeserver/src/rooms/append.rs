@@ -12,7 +12,7 @@ use hearth_rooms::{
 };
 use hearth_storage::{Table, WriteBatch};
 use ruma_common::{EventId, OwnedDeviceId, OwnedEventId, OwnedServerName, OwnedUserId, UserId};
-use ruma_events::TimelineEventType;
+use ruma_events::{StateEventType, TimelineEventType};
 
 use crate::{
     Error, Homeserver, JsonObject, LogEntry,
@@ -93,8 +93,10 @@ pub(crate) struct Change<'a> {
     /// Other writes that belong to the change.
     pub(crate) batch: WriteBatch,
     nodes: Nodes,
-    /// Local users whose stripped invite state is no longer wanted, or who get a new one.
+    /// Stored events that redactions of this change take the content of.
     redacted: Vec<Arc<StoredEvent>>,
+    /// Events as they were written, to be kept in memory once they are committed.
+    written: Vec<Arc<StoredEvent>>,
 }
 
 impl Homeserver {
@@ -112,6 +114,7 @@ impl Homeserver {
             batch: WriteBatch::new(),
             nodes: Nodes::default(),
             redacted: Vec::new(),
+            written: Vec::new(),
         }
     }
 }
@@ -182,17 +185,13 @@ impl Change<'_> {
     /// Whether the present state allows `pdu`.
     pub(crate) fn authorise(&self, pdu: &Pdu) -> Result<(), Rejection> {
         let state = &self.snapshot.state;
-        let listed = |event_id: &EventId| {
-            let found = state.iter().find(|event| event.event_id == event_id);
-            found.map(|event| event.pdu.clone())
-        };
-        // Only the few kinds of events that authorise others are looked through.
-        let auth_kinds = |event_id: &EventId| state.auth_event(event_id).map(|event| event.pdu.clone());
-        auth_check::check_auth_events(pdu, |event_id| auth_kinds(event_id).or_else(|| listed(event_id)))?;
-        auth_check::check_state(pdu, |kind, state_key| {
-            state
-                .get(&kind.to_string(), state_key)
-                .map(|event| event.pdu.clone())
+        let mut keys = auth_selection::auth_types_of(pdu)?;
+        keys.push((StateEventType::RoomCreate, String::new()));
+        let authorising: Vec<_> =
+            keys.iter().filter_map(|(kind, key)| state.get(&kind.to_string(), key)).collect();
+        auth_check::check_auth_events(pdu, |event_id| {
+            let listed = authorising.iter().find(|event| event.event_id == event_id);
+            listed.map(|event| event.pdu.clone())
         })
     }
 
@@ -408,7 +407,7 @@ impl Change<'_> {
             guard,
             snapshot,
             batch,
-            nodes,
+            nodes, written,
             ..
         } = self;
         let Some(shared) = homeserver.shared() else {
@@ -422,6 +421,7 @@ impl Change<'_> {
                         .publish(&user_id, &room.room_id, Some(membership));
                 }
                 nodes.publish(&shared.nodes);
+                written.into_iter().for_each(|event| shared.recent.keep(event));
                 room.publish(snapshot);
                 shared.rooms.keep(&room);
                 for (position, servers, event) in mail {
@@ -448,13 +448,15 @@ impl Change<'_> {
         for (mut event, place) in std::mem::take(&mut self.events) {
             let Place::Live(servers) = place else {
                 self.write_stored(&event)?;
+                self.written.push(Arc::new(event));
                 continue;
             };
             let position = first + entries.len() as u64;
             event.decision.order = Some(position.cast_signed());
             let event = Arc::new(event);
             self.write_stored(&event)?;
-            Arc::make_mut(&mut self.snapshot.state).refresh(&event);
+            self.refresh_state(&event);
+            self.written.push(event.clone());
             Outbox::store(&mut self.batch, &servers, position, &event.event_id);
             let (room_id, event_id) = (self.room.room_id.clone(), event.event_id.clone());
             entries.push(LogEntry::Event { room_id, event_id });
@@ -480,9 +482,17 @@ impl Change<'_> {
         for event in std::mem::take(&mut self.redacted) {
             self.batch
                 .put(Table::Events, event.event_id.as_bytes(), event.encode()?);
-            Arc::make_mut(&mut self.snapshot.state).refresh(&event);
+            self.refresh_state(&event);
+            self.written.push(event);
         }
         Ok(())
+    }
+
+    /// Puts the final copy of a state event into the state.
+    fn refresh_state(&mut self, event: &Arc<StoredEvent>) {
+        if event.state_key().is_some() {
+            Arc::make_mut(&mut self.snapshot.state).refresh(event);
+        }
     }
 
     /// Writes the rows of the members that have changed; returns those of local users. `position` is the log

@@ -1,6 +1,9 @@
 //! Events as they are stored: the PDU and what was decided about it.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use hearth_rooms::{Pdu, UnsupportedVersion};
 use hearth_storage::Table;
@@ -12,6 +15,9 @@ use crate::{
     Error, Homeserver, JsonObject,
     stored::{from_slice, to_vec},
 };
+
+/// How many of the events that were written last are kept in memory.
+const RECENT: usize = 2048;
 
 /// What was decided about an event when it was stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,16 +178,48 @@ impl StoredEvent {
     }
 }
 
+/// The events that were written last, as they were written.
+#[derive(Default)]
+pub(crate) struct RecentEvents {
+    events: Mutex<Recent>,
+}
+
+#[derive(Default)]
+struct Recent {
+    by_id: HashMap<OwnedEventId, Arc<StoredEvent>>,
+    order: VecDeque<OwnedEventId>,
+}
+
+impl RecentEvents {
+    /// Keeps `event`, which has just been committed, in place of an earlier copy.
+    pub(crate) fn keep(&self, event: Arc<StoredEvent>) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let event_id = event.event_id.clone();
+        if events.by_id.insert(event_id.clone(), event).is_none() {
+            events.order.push_back(event_id);
+        }
+        if events.order.len() > RECENT {
+            let Some(oldest) = events.order.pop_front() else { return };
+            events.by_id.remove(&oldest);
+        }
+    }
+
+    fn get(&self, event_id: &EventId) -> Option<Arc<StoredEvent>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).by_id.get(event_id).cloned()
+    }
+}
+
 impl Homeserver {
     /// The event `event_id` as stored, whether or not anybody may see it.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn stored_event(&self, event_id: &EventId) -> Result<Option<Arc<StoredEvent>>, Error> {
+        if let Some(event) = self.recent.get(event_id) {
+            return Ok(Some(event));
+        }
         let value = self.seams.store.get(Table::Events, event_id.as_bytes()).await?;
-        value
-            .map(|value| StoredEvent::decode(&value).map(Arc::new))
-            .transpose()
+        value.map(|value| StoredEvent::decode(&value).map(Arc::new)).transpose()
     }
 
     /// The events `event_ids` that are stored, in the order asked for; those not stored are left out.
@@ -189,15 +227,17 @@ impl Homeserver {
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn stored_events(&self, event_ids: &[OwnedEventId]) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        let keys: Vec<_> = event_ids
-            .iter()
-            .map(|event_id| event_id.as_bytes().to_vec())
-            .collect();
-        let values = self.seams.store.get_many(Table::Events, &keys).await?;
-        let stored = values.into_iter();
-        stored
-            .filter_map(|value| Some(StoredEvent::decode(&value?).map(Arc::new)))
-            .collect()
+        let mut events: Vec<_> = event_ids.iter().map(|event_id| self.recent.get(event_id)).collect();
+        let missing = event_ids.iter().zip(&events).filter(|(_, event)| event.is_none());
+        let keys: Vec<_> = missing.map(|(event_id, _)| event_id.as_bytes().to_vec()).collect();
+        if !keys.is_empty() {
+            let mut values = self.seams.store.get_many(Table::Events, &keys).await?.into_iter();
+            for event in events.iter_mut().filter(|event| event.is_none()) {
+                let value = values.next().flatten();
+                *event = value.map(|value| StoredEvent::decode(&value).map(Arc::new)).transpose()?;
+            }
+        }
+        Ok(events.into_iter().flatten().collect())
     }
 
     /// The event `event_id` of `room_id`, if `user_id` may see it.

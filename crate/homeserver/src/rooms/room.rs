@@ -7,7 +7,7 @@ use std::{
 
 use hearth_rooms::RoomVersion;
 use hearth_storage::Table;
-use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedServerName, RoomId, UserId};
+use ruma_common::{OwnedEventId, OwnedRoomId, OwnedServerName, RoomId, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -173,15 +173,6 @@ impl CurrentState {
         member
             .and_then(|event| event.content_text("membership"))
             .unwrap_or("leave")
-    }
-
-    /// The event `event_id`, if it is one of those that authorise most others.
-    pub(crate) fn auth_event(&self, event_id: &EventId) -> Option<&Arc<StoredEvent>> {
-        let kinds = ["m.room.create", "m.room.power_levels", "m.room.join_rules"];
-        kinds
-            .into_iter()
-            .filter_map(|kind| self.get(kind, ""))
-            .find(|event| event.event_id == event_id)
     }
 
     /// The stripped state that `user_id` is shown with an invite, the invite last.

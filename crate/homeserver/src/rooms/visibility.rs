@@ -34,7 +34,7 @@ impl Homeserver {
             Some(root) => match seen.get(root) {
                 Some(moment) => moment.clone(),
                 None => {
-                    let moment = self.moment(root, user_id).await?;
+                    let moment = self.moment(event.room_id(), root, user_id).await?;
                     seen.insert(root.clone(), moment.clone());
                     moment
                 }
@@ -48,7 +48,11 @@ impl Homeserver {
     }
 
     /// What the state `root` says about who may see.
-    async fn moment(&self, root: &str, user_id: &UserId) -> Result<Moment, Error> {
+    async fn moment(&self, room_id: &RoomId, root: &str, user_id: &UserId) -> Result<Moment, Error> {
+        let room = self.room(room_id).await?;
+        if room.is_some_and(|room| room.snapshot().record.state == root) {
+            return self.present_moment(room_id, user_id).await;
+        }
         let keys = [
             ("m.room.history_visibility", ""),
             ("m.room.member", user_id.as_str()),

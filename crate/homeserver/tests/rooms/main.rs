@@ -1,0 +1,15 @@
+//! Rooms: making them, sending into them, who is in them, and what outlives a restart.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "tests say what they mean by their names, and a failing one may panic"
+)]
+
+mod create;
+mod federation;
+mod membership;
+mod send;
+mod support;

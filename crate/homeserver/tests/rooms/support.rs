@@ -1,0 +1,167 @@
+//! A homeserver on false seams, and another server's key.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hearth_homeserver::{
+    Clock, Config, Error, Federation, FederationError, Homeserver, Identity, JsonObject, Rng, Seams, Spawner,
+    rooms::create::CreateRoom,
+};
+use hearth_storage::{BoxFuture, MemoryStore};
+use ruma_common::{DeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
+use serde_json::{Value, json};
+
+/// The one moment at which everything happens, in milliseconds since the Unix epoch.
+const NOW: u64 = 1_800_000_000_000;
+
+/// A clock that stands still, and on which all waiting is over at once but that for a peer.
+pub struct Moment;
+
+impl Clock for Moment {
+    fn now(&self) -> u64 {
+        NOW
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        if duration.is_zero() { Box::pin(async {}) } else { Box::pin(std::future::pending()) }
+    }
+}
+
+pub struct Counter(AtomicU64);
+
+impl Rng for Counter {
+    fn fill(&self, bytes: &mut [u8]) {
+        for byte in bytes {
+            let count = self.0.fetch_add(1, Ordering::Relaxed);
+            *byte = (count.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u8;
+        }
+    }
+}
+
+pub struct Tasks;
+
+impl Spawner for Tasks {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        tokio::spawn(task);
+    }
+}
+
+/// A network that answers nobody, and remembers what was asked.
+#[derive(Default)]
+pub struct Silence {
+    pub asked: Mutex<Vec<(String, String)>>,
+}
+
+impl Federation for Silence {
+    fn send<'a>(
+        &'a self,
+        destination: &'a str,
+        request: http::Request<Bytes>,
+    ) -> BoxFuture<'a, Result<http::Response<Bytes>, FederationError>> {
+        self.asked.lock().unwrap().push((destination.to_owned(), request.uri().to_string()));
+        Box::pin(async { Err(FederationError::Unreachable) })
+    }
+}
+
+/// A homeserver with the users `alice` and `bob`.
+pub struct Server {
+    pub homeserver: Arc<Homeserver>,
+    pub network: Arc<Silence>,
+    store: MemoryStore,
+}
+
+impl Server {
+    pub async fn new() -> Self {
+        Self::open(MemoryStore::new()).await
+    }
+
+    async fn open(store: MemoryStore) -> Self {
+        let rng = Arc::new(Counter(AtomicU64::new(1)));
+        let identity = Identity::load_or_create(&store, &*rng).await.unwrap();
+        let network = Arc::new(Silence::default());
+        let seams = Seams {
+            store: Arc::new(store.clone()),
+            federation: network.clone(),
+            clock: Arc::new(Moment),
+            rng,
+            spawner: Arc::new(Tasks),
+        };
+        let homeserver = Homeserver::open(seams, identity, Config::default()).await.unwrap();
+        Self { homeserver, network, store }
+    }
+
+    pub async fn restarted(&self) -> Self {
+        Self::open(self.store.clone()).await
+    }
+
+    pub fn alice(&self) -> OwnedUserId {
+        self.user("alice")
+    }
+
+    pub fn bob(&self) -> OwnedUserId {
+        self.user("bob")
+    }
+
+    pub fn user(&self, name: &str) -> OwnedUserId {
+        UserId::parse(format!("@{name}:{}", self.homeserver.server_name())).unwrap()
+    }
+
+    pub async fn create(&self, request: Value) -> Result<OwnedRoomId, Error> {
+        let request: CreateRoom = serde_json::from_value(request).unwrap();
+        self.homeserver.create_room(&self.alice(), request).await
+    }
+
+    pub async fn public_room(&self) -> OwnedRoomId {
+        self.create(json!({ "preset": "public_chat" })).await.unwrap()
+    }
+
+    pub async fn say(&self, user: &UserId, room: &RoomId, txn: &str, body: &str) -> Result<OwnedEventId, Error> {
+        let content = object(json!({ "msgtype": "m.text", "body": body }));
+        self.homeserver.send_message(user, device(), room, "m.room.message", txn, content).await
+    }
+
+    pub async fn set(&self, user: &UserId, room: &RoomId, kind: &str, content: Value) -> Result<OwnedEventId, Error> {
+        self.homeserver.send_state(user, room, kind, "", object(content)).await
+    }
+
+    pub async fn join(&self, user: &UserId, room: &RoomId) -> Result<OwnedRoomId, Error> {
+        self.homeserver.join_room(user, room.into(), &[], None).await
+    }
+
+    /// The texts and types of the timeline, oldest first.
+    pub async fn timeline(&self, room: &RoomId) -> Vec<String> {
+        let events = self.homeserver.timeline_after(room, i64::MIN, 1000).await.unwrap();
+        let text = |event: &hearth_homeserver::rooms::event::StoredEvent| {
+            event.content_text("body").unwrap_or(event.kind()).to_owned()
+        };
+        events.iter().map(|(_, event)| text(event)).collect()
+    }
+
+    pub async fn state_content(&self, room: &RoomId, kind: &str) -> Option<Value> {
+        let room = self.homeserver.room(room).await.unwrap()?;
+        let state = room.snapshot().state.clone();
+        state.get(kind, "").map(|event| Value::Object(event.content().clone()))
+    }
+
+    pub async fn membership(&self, user: &UserId, room: &RoomId) -> String {
+        let room = self.homeserver.room(room).await.unwrap().unwrap();
+        room.snapshot().state.membership(user).to_owned()
+    }
+}
+
+pub fn device() -> &'static DeviceId {
+    "DEVICE".into()
+}
+
+pub fn object(value: Value) -> JsonObject {
+    match value {
+        Value::Object(object) => object,
+        other => panic!("{other} is not an object"),
+    }
+}
