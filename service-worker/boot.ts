@@ -5,6 +5,8 @@ import { fetchRelays, knownRelays } from "./config.ts";
 import { Ownership } from "./handover.ts";
 import { emptySync, isRepeatable } from "./route.ts";
 
+declare const self: ServiceWorkerGlobalScope;
+
 /** How long long-polls are cut short for a newer version that then does not come, in milliseconds. */
 const YIELD_MS = 30_000;
 /** How long requests may take to end before the database is let go, in milliseconds. */
@@ -65,8 +67,13 @@ export class Supervisor {
       const cutShort = () => resolve(json(empty, 200));
       this.#polls.add(cutShort);
       answer.then(resolve, reject).finally(() => this.#polls.delete(cutShort));
-      if (Date.now() < this.#yieldsUntil) cutShort();
+      if (this.#yields()) cutShort();
     });
+  }
+
+  /** Whether a newer version waits. A worker that was restarted meanwhile was not told, but can see it. */
+  #yields(): boolean {
+    return Date.now() < this.#yieldsUntil || self.registration.waiting !== null;
   }
 
   /** A page is open: keeps the homeserver running. */
@@ -174,7 +181,7 @@ function linesOf(loss: InstanceLost): string {
 function failure(error: unknown, request: Request): Response {
   // The page took the request back: nobody reads this answer.
   if (!request.signal.aborted) report(error);
-  const message = error instanceof Error ? error.message : String(error);
+  const message = error instanceof InstanceLost ? "the homeserver broke down; its log says why" : String(error);
   return json(JSON.stringify({ errcode: "M_UNKNOWN", error: message }), 500);
 }
 

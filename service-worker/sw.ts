@@ -5,6 +5,9 @@ import { listenToOtherWorkers, tellOtherWorkers } from "./handover.ts";
 import { type ToPage, toWorker } from "./messages.ts";
 import { route } from "./route.ts";
 
+/** How often a new version asks to take over, in milliseconds. */
+const TAKE_OVER_MS = 100;
+
 declare const self: ServiceWorkerGlobalScope;
 
 const supervisor = new Supervisor((reason) => tellPages({ type: "restarted", reason }));
@@ -38,8 +41,19 @@ listenToOtherWorkers((message) => {
 
 async function install(): Promise<void> {
   await precache();
-  tellOtherWorkers({ type: "yield" });
-  await self.skipWaiting();
+  void takeOver();
+}
+
+/**
+ * Asks to replace the worker in charge until it is done. Chromium activates a new worker at a moment when the old one
+ * has nothing to do, and looks for such a moment only when asked; a busy page may restart the old one before it.
+ */
+async function takeOver(): Promise<void> {
+  while (self.serviceWorker.state === "installing" || self.serviceWorker.state === "installed") {
+    tellOtherWorkers({ type: "yield" });
+    await self.skipWaiting();
+    await new Promise((resolve) => setTimeout(resolve, TAKE_OVER_MS));
+  }
 }
 
 async function activate(): Promise<void> {
