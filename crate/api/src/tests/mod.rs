@@ -8,4 +8,6 @@ mod chat;
 mod cross_origin;
 mod federation;
 mod platform;
+mod schema;
 mod server;
+mod specification;

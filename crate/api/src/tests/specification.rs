@@ -1,0 +1,321 @@
+//! Answers against the specification's own OpenAPI documents, where these are at hand: in `HEARTH_SPEC_DIR`, or
+//! in `shared/spec` beside the project.
+
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+
+use std::{collections::BTreeSet, env, fs, path::PathBuf};
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{
+    schema::problems,
+    server::{Answer, Client, TestServer},
+};
+
+/// The document `name`; `None`, and a note, if it is not at hand.
+fn document(name: &str) -> Option<Value> {
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/spec");
+    let folder = env::var_os("HEARTH_SPEC_DIR").map_or(beside, PathBuf::from);
+    match fs::read(folder.join(name)) {
+        Ok(text) => Some(serde_json::from_slice(&text).unwrap()),
+        Err(error) => {
+            eprintln!("skipped: {name} is not in {}: {error}", folder.display());
+            None
+        }
+    }
+}
+
+/// Checks answers, and remembers of which routes.
+struct Checker {
+    document: Value,
+    seen: BTreeSet<String>,
+}
+
+impl Checker {
+    /// Checks a successful answer of `route`. Returns its body.
+    fn check(&mut self, method: &Method, route: &str, answer: Answer) -> Value {
+        let body = answer.ok();
+        let operation = &self.document["paths"][route][method.as_str().to_lowercase()];
+        assert!(operation.is_object(), "{method} {route} is not in the document");
+        let schema = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+        let found = problems(schema, &body);
+        assert!(found.is_empty(), "{method} {route}: {found:#?}\n{body:#}");
+        self.seen.insert(format!("{method} {route}"));
+        body
+    }
+
+    async fn visit(
+        &mut self,
+        client: &Client<'_>,
+        method: Method,
+        route: &str,
+        ids: &Ids,
+        body: Value,
+    ) -> Value {
+        let (path, query) = route.split_once('?').unwrap_or((route, ""));
+        let filled = format!("{}?{query}", ids.fill(path));
+        let answer = client.request(method.clone(), &filled, body).await;
+        self.check(&method, path, answer)
+    }
+}
+
+/// What the parameters of paths stand for.
+struct Ids(Vec<(&'static str, String)>);
+
+impl Ids {
+    fn fill(&self, path: &str) -> String {
+        self.0.iter().fold(path.to_owned(), |path, (name, value)| {
+            path.replace(&format!("{{{name}}}"), value)
+        })
+    }
+}
+
+#[tokio::test]
+async fn answers_of_the_client_server_api_fit_the_specification() {
+    let Some(document) = document("openapi-client-server.json") else {
+        return;
+    };
+    let mut checker = Checker {
+        document,
+        seen: BTreeSet::new(),
+    };
+    let config = crate::ApiConfig {
+        base_url: Some("https://here.example".into()),
+        rate_limit: None,
+    };
+    let server = TestServer::with(hearth_homeserver::Config::default(), config).await;
+    visit_accounts(&mut checker, &server).await;
+    visit_rooms(&mut checker, &server).await;
+    visit_events(&mut checker, &server).await;
+    for route in include_str!("tier_one.txt").lines() {
+        assert!(checker.seen.contains(route), "{route} was not visited");
+    }
+}
+
+async fn visit_accounts(checker: &mut Checker, server: &TestServer) {
+    let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
+    let register = json!({"username": "zoe", "password": "p", "auth": {"type": "m.login.dummy"}});
+    let answer = server.post("/_matrix/client/v3/register", register).await;
+    checker.check(&post, "/_matrix/client/v3/register", answer);
+    let login = json!({
+        "type": "m.login.password", "identifier": {"type": "m.id.user", "user": "zoe"}, "password": "p",
+    });
+    let answer = server.post("/_matrix/client/v3/login", login).await;
+    checker.check(&post, "/_matrix/client/v3/login", answer);
+    for path in [
+        "/_matrix/client/versions",
+        "/.well-known/matrix/client",
+        "/_matrix/client/v3/login",
+    ] {
+        checker.check(&get, path, server.get(path).await);
+    }
+    let ann = server.register("ann").await;
+    let user = "/_matrix/client/v3/user/{userId}";
+    let ids = Ids(vec![
+        ("userId", ann.user_id.clone()),
+        ("keyName", "displayname".into()),
+        ("type", "org.example".into()),
+    ]);
+    let profile = "/_matrix/client/v3/profile/{userId}/{keyName}";
+    checker
+        .visit(&ann, put.clone(), profile, &ids, json!({"displayname": "Ann"}))
+        .await;
+    checker.visit(&ann, get.clone(), profile, &ids, Value::Null).await;
+    let filter = checker
+        .visit(&ann, post.clone(), &format!("{user}/filter"), &ids, json!({}))
+        .await;
+    let filter = Ids(vec![
+        ("userId", ann.user_id.clone()),
+        ("filterId", filter["filter_id"].as_str().unwrap().to_owned()),
+    ]);
+    checker
+        .visit(
+            &ann,
+            get.clone(),
+            &format!("{user}/filter/{{filterId}}"),
+            &filter,
+            Value::Null,
+        )
+        .await;
+    checker
+        .visit(
+            &ann,
+            put,
+            &format!("{user}/account_data/{{type}}"),
+            &ids,
+            json!({"a": 1}),
+        )
+        .await;
+    checker
+        .visit(
+            &ann,
+            get.clone(),
+            &format!("{user}/account_data/{{type}}"),
+            &ids,
+            Value::Null,
+        )
+        .await;
+    for path in [
+        "/_matrix/client/v3/profile/{userId}",
+        "/_matrix/client/v3/account/whoami",
+        "/_matrix/client/v3/capabilities",
+        "/_matrix/client/v3/pushrules/",
+        "/_matrix/client/v3/devices",
+        "/_matrix/client/v3/joined_rooms",
+        "/_matrix/client/v3/sync",
+    ] {
+        checker.visit(&ann, get.clone(), path, &ids, Value::Null).await;
+    }
+    checker
+        .visit(&ann, post, "/_matrix/client/v3/logout", &ids, Value::Null)
+        .await;
+}
+
+async fn visit_rooms(checker: &mut Checker, server: &TestServer) {
+    const ROOM: &str = "/_matrix/client/v3/rooms/{roomId}";
+    let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
+    let (cat, dan) = (server.register("cat").await, server.register("dan").await);
+    let create = json!({"preset": "public_chat", "name": "Tea", "topic": "Cake", "visibility": "public"});
+    let room = checker
+        .visit(
+            &cat,
+            post.clone(),
+            "/_matrix/client/v3/createRoom",
+            &Ids(vec![]),
+            create,
+        )
+        .await;
+    let ids = Ids(vec![
+        ("roomId", room["room_id"].as_str().unwrap().to_owned()),
+        ("roomIdOrAlias", room["room_id"].as_str().unwrap().to_owned()),
+        ("roomAlias", format!("%23tea:{}", server.name)),
+    ]);
+    let target = json!({"user_id": dan.user_id});
+    checker
+        .visit(
+            &cat,
+            post.clone(),
+            &format!("{ROOM}/invite"),
+            &ids,
+            target.clone(),
+        )
+        .await;
+    checker
+        .visit(&dan, get.clone(), "/_matrix/client/v3/sync", &ids, Value::Null)
+        .await;
+    checker
+        .visit(
+            &dan,
+            post.clone(),
+            "/_matrix/client/v3/join/{roomIdOrAlias}",
+            &ids,
+            json!({}),
+        )
+        .await;
+    checker
+        .visit(&cat, post.clone(), &format!("{ROOM}/kick"), &ids, target.clone())
+        .await;
+    checker
+        .visit(&cat, post.clone(), &format!("{ROOM}/ban"), &ids, target.clone())
+        .await;
+    checker
+        .visit(&cat, post.clone(), &format!("{ROOM}/unban"), &ids, target)
+        .await;
+    checker
+        .visit(&dan, post.clone(), &format!("{ROOM}/join"), &ids, json!({}))
+        .await;
+    checker
+        .visit(&dan, post.clone(), &format!("{ROOM}/leave"), &ids, json!({}))
+        .await;
+    checker
+        .visit(&dan, post, &format!("{ROOM}/forget"), &ids, json!({}))
+        .await;
+    let alias = "/_matrix/client/v3/directory/room/{roomAlias}";
+    checker
+        .visit(&cat, put, alias, &ids, json!({"room_id": room["room_id"]}))
+        .await;
+    checker.visit(&cat, get.clone(), alias, &ids, Value::Null).await;
+    checker
+        .visit(&cat, get.clone(), &format!("{ROOM}/aliases"), &ids, Value::Null)
+        .await;
+    checker
+        .visit(
+            &cat,
+            get.clone(),
+            "/_matrix/client/v3/publicRooms",
+            &ids,
+            Value::Null,
+        )
+        .await;
+    for path in ["members", "joined_members", "state"] {
+        checker
+            .visit(&cat, get.clone(), &format!("{ROOM}/{path}"), &ids, Value::Null)
+            .await;
+    }
+}
+
+async fn visit_events(checker: &mut Checker, server: &TestServer) {
+    const ROOM: &str = "/_matrix/client/v3/rooms/{roomId}";
+    let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
+    let eva = server.register("eva").await;
+    let room_id = eva.create_room(json!({})).await;
+    let event_id = eva.say(&room_id, "0", "hello").await;
+    let ids = Ids(vec![
+        ("userId", eva.user_id.clone()),
+        ("roomId", room_id),
+        ("eventId", event_id.clone()),
+        ("eventType", "m.room.topic".into()),
+        ("stateKey", String::new()),
+        ("txnId", "1".into()),
+        ("type", "org.example".into()),
+        ("receiptType", "m.read".into()),
+    ]);
+    let state = format!("{ROOM}/state/{{eventType}}/{{stateKey}}");
+    checker
+        .visit(&eva, put.clone(), &state, &ids, json!({"topic": "Tea"}))
+        .await;
+    checker.visit(&eva, get.clone(), &state, &ids, Value::Null).await;
+    let message = json!({"msgtype": "m.text", "body": "hi"});
+    checker
+        .visit(
+            &eva,
+            put.clone(),
+            &format!("{ROOM}/send/{{eventType}}/{{txnId}}"),
+            &ids,
+            message,
+        )
+        .await;
+    let receipt = format!("{ROOM}/receipt/{{receiptType}}/{{eventId}}");
+    checker.visit(&eva, post.clone(), &receipt, &ids, json!({})).await;
+    let markers = json!({"m.fully_read": event_id, "m.read": event_id});
+    checker
+        .visit(&eva, post, &format!("{ROOM}/read_markers"), &ids, markers)
+        .await;
+    checker
+        .visit(
+            &eva,
+            put.clone(),
+            &format!("{ROOM}/typing/{{userId}}"),
+            &ids,
+            json!({"typing": true}),
+        )
+        .await;
+    let data = "/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}";
+    checker
+        .visit(&eva, put.clone(), data, &ids, json!({"a": 1}))
+        .await;
+    checker.visit(&eva, get.clone(), data, &ids, Value::Null).await;
+    let redact = format!("{ROOM}/redact/{{eventId}}/{{txnId}}");
+    checker
+        .visit(&eva, put, &redact, &ids, json!({"reason": "typo"}))
+        .await;
+    for path in ["event/{eventId}", "context/{eventId}", "messages?dir=b"] {
+        checker
+            .visit(&eva, get.clone(), &format!("{ROOM}/{path}"), &ids, Value::Null)
+            .await;
+    }
+    checker
+        .visit(&eva, get, "/_matrix/client/v3/sync", &ids, Value::Null)
+        .await;
+}
