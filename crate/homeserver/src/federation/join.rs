@@ -157,11 +157,11 @@ impl Homeserver {
         let answer = self
             .request(server, Method::PUT, &uri, Some(to_value(&join)?))
             .await?;
-        self.take_room(server, join, answer).await
+        self.take_room(join, answer).await
     }
 
     /// Makes the answer to `send_join` the room.
-    async fn take_room(&self, server: &ServerName, join: Pdu, mut answer: Value) -> Result<(), Error> {
+    async fn take_room(&self, join: Pdu, mut answer: Value) -> Result<(), Error> {
         let version = join.version();
         let room_id = join.room_id().to_owned();
         let join = countersigned(join, answer.get_mut("event").map(Value::take));
@@ -172,10 +172,7 @@ impl Homeserver {
         let arrived = Arrived::check(state, chain);
         arrived.check_join(&join)?;
         let room = match self.room(&room_id).await? {
-            Some(room) => {
-                self.catch_up(server, &room, &join).await;
-                room
-            }
+            Some(room) => room,
             None => Room::new(room_id, version),
         };
         let mut change = self.change(&room).await;
@@ -193,15 +190,6 @@ impl Homeserver {
         change.restart(&join, root).await?;
         change.append(join.clone(), None, &everyone(&change)).await?;
         change.commit().await.map(drop)
-    }
-
-    /// A room that was left still has its timeline: fetches what happened since, as far as `server` tells, so
-    /// that there is no hole before `join`.
-    async fn catch_up(&self, server: &ServerName, room: &Arc<Room>, join: &Pdu) {
-        let _inbound = room.inbound.lock().await;
-        if let Err(error) = self.fill_past(server, room, join).await {
-            tracing::info!(%server, %error, "what happened since the room was left is not known");
-        }
     }
 }
 
