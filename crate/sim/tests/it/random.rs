@@ -65,12 +65,12 @@ fn episode(seed: u64, servers: usize, steps: usize) -> (Vec<Traffic>, Vec<(Strin
 
 #[test]
 fn random_episodes_converge() {
-    for seed in 100..106 {
-        episode(seed, 3, 40);
+    for seed in 100..103 {
+        episode(seed, 3, 30);
     }
 }
 
 #[test]
 fn a_seed_replays_exactly() {
-    assert_eq!(episode(7, 3, 30), episode(7, 3, 30));
+    assert_eq!(episode(7, 3, 20), episode(7, 3, 20));
 }
