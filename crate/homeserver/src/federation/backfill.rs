@@ -5,7 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use hearth_rooms::{Pdu, auth_check::{check_auth_events, needed_events}, dag::topological_order};
+use hearth_rooms::{
+    Pdu,
+    auth_check::{check_auth_events, needed_events},
+    dag::topological_order,
+};
 use http::Method;
 use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName};
 use serde_json::{Value, json};
@@ -106,7 +110,7 @@ impl Homeserver {
         }
         for server in helpers(&room, self.server_name(), oldest.sender().server_name()) {
             let pdus = match self
-                .ask_for_history(&server, &room, &oldest, limit.min(MAX_EVENTS))
+                .ask_for_history(&server, &room, oldest.pdu.prev_events(), limit.min(MAX_EVENTS))
                 .await
             {
                 Ok(pdus) => pdus,
@@ -116,7 +120,7 @@ impl Homeserver {
                     continue;
                 }
             };
-            let added = self.prepend(&server, &room, pdus).await?;
+            let (added, _) = self.place_old(&server, &room, pdus, None).await?;
             if added > 0 {
                 return Ok(added);
             }
@@ -124,18 +128,15 @@ impl Homeserver {
         Ok(0)
     }
 
-    async fn ask_for_history(
+    /// Asks for the events `from` and those before them, oldest first.
+    pub(crate) async fn ask_for_history(
         &self,
         server: &ServerName,
         room: &Arc<Room>,
-        oldest: &StoredEvent,
+        from: &[OwnedEventId],
         limit: usize,
     ) -> Result<Vec<Pdu>, Error> {
-        let from = oldest
-            .pdu
-            .prev_events()
-            .iter()
-            .map(|id| format!("v={}", escaped(id.as_str())));
+        let from = from.iter().map(|id| format!("v={}", escaped(id.as_str())));
         let query = [from.collect::<Vec<_>>().join("&"), format!("limit={limit}")].join("&");
         let uri = path("v1/backfill", &[room.room_id.as_str()], &query);
         let mut answer = self.request(server, Method::GET, &uri, None).await?;
@@ -146,14 +147,26 @@ impl Homeserver {
         Ok(topological_order(pdus))
     }
 
-    /// Puts `pdus`, oldest first, before the timeline. Returns how many were new to it.
-    async fn prepend(&self, server: &ServerName, room: &Arc<Room>, pdus: Vec<Pdu>) -> Result<usize, Error> {
-        let Some(first) = pdus.first() else { return Ok(0) };
+    /// Puts `pdus`, oldest first, into the timeline: just before the order `before`, or before all that is there.
+    /// Returns how many were new to it, and the lowest order given.
+    pub(crate) async fn place_old(
+        &self,
+        server: &ServerName,
+        room: &Arc<Room>,
+        pdus: Vec<Pdu>,
+        before: Option<i64>,
+    ) -> Result<(usize, i64), Error> {
+        let Some(first) = pdus.first() else {
+            return Ok((0, 0));
+        };
         let state = self.state_of_first(server, room, first).await;
         let mut change = self.change(room).await;
         let ids: Vec<_> = pdus.iter().map(|pdu| pdu.event_id().to_owned()).collect();
         let known = change.known_events(&ids).await?;
-        let page: HashMap<_, _> = pdus.iter().map(|pdu| (pdu.event_id().to_owned(), pdu.clone())).collect();
+        let page: HashMap<_, _> = pdus
+            .iter()
+            .map(|pdu| (pdu.event_id().to_owned(), pdu.clone()))
+            .collect();
         let mut judged = Vec::new();
         let mut root = state;
         for pdu in pdus {
@@ -162,34 +175,37 @@ impl Homeserver {
                 Some(event) => StoredEvent::clone(event),
                 None => self.judge_old(&change, &page, pdu).await?,
             };
-            let before = event.decision.state_before.clone().or_else(|| root.clone());
-            root = match &before {
+            let state_before = event.decision.state_before.clone().or_else(|| root.clone());
+            root = match &state_before {
                 Some(before) if event.state_key().is_some() && !event.decision.rejected => {
                     let entry = StateEntry::of(&event);
                     Some(change.insert_state(before, vec![entry]).await?)
                 }
-                _ => before.clone(),
+                _ => state_before.clone(),
             };
             if event.decision.order.is_none() {
                 let decision = Decision {
-                    state_before: before,
+                    state_before,
                     ..event.decision.clone()
                 };
                 judged.push(change.redacted_early(event.decided(decision)).await?);
             }
         }
-        let added = judged.len();
-        for mut event in judged.into_iter().rev() {
-            if event.decision.rejected {
-                change.keep(event);
-                continue;
-            }
-            change.snapshot.record.oldest -= 1;
-            event.decision.order = Some(change.snapshot.record.oldest);
+        let (shown, rejected): (Vec<_>, Vec<_>) =
+            judged.into_iter().partition(|event| !event.decision.rejected);
+        rejected.into_iter().for_each(|event| change.keep(event));
+        let added = shown.len();
+        let mut order = before.unwrap_or(change.snapshot.record.oldest);
+        for mut event in shown.into_iter().rev() {
+            order -= 1;
+            event.decision.order = Some(order);
             change.keep(event);
         }
+        if before.is_none() {
+            change.snapshot.record.oldest = order;
+        }
         change.commit().await?;
-        Ok(added)
+        Ok((added, order))
     }
 
     /// The state before the oldest event of a page; `None` if it cannot be had: the page is shown all the same.
@@ -215,17 +231,23 @@ impl Homeserver {
     ) -> Result<StoredEvent, Error> {
         let known = change.known_events(&needed_events(&pdu)).await?;
         let lookup = |id: &EventId| {
-            let stored = known.iter().find(|event| event.event_id == id).map(|event| event.pdu.clone());
+            let stored = known
+                .iter()
+                .find(|event| event.event_id == id)
+                .map(|event| event.pdu.clone());
             stored.or_else(|| page.get(id).cloned())
         };
         let rejected = check_auth_events(&pdu, lookup).is_err();
-        let decision = Decision { rejected, ..Decision::new(pdu.room_id()) };
+        let decision = Decision {
+            rejected,
+            ..Decision::new(pdu.room_id())
+        };
         Ok(StoredEvent::new(pdu, decision))
     }
 }
 
 /// Whom to ask for history: first the server of `likely`, then others in the room.
-fn helpers(room: &Arc<Room>, own: &ServerName, likely: &ServerName) -> Vec<OwnedServerName> {
+pub(crate) fn helpers(room: &Arc<Room>, own: &ServerName, likely: &ServerName) -> Vec<OwnedServerName> {
     let snapshot = room.snapshot();
     let mut servers: Vec<_> = snapshot
         .state

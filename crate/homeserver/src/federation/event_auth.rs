@@ -18,10 +18,16 @@ impl Homeserver {
         event_id: &EventId,
     ) -> Result<Value, Error> {
         self.shared_room(origin, room_id).await?;
-        let event = self.stored_event(event_id).await?.filter(|event| event.room_id() == room_id);
+        let event = self
+            .stored_event(event_id)
+            .await?
+            .filter(|event| event.room_id() == room_id);
         let event = event.ok_or_else(|| Error::NotFound("no such event".into()))?;
         let chain = self.auth_chain(&[event]).await?;
-        let pdus = chain.iter().map(|event| to_value(&event.pdu)).collect::<Result<Vec<_>, _>>()?;
+        let pdus = chain
+            .iter()
+            .map(|event| to_value(&event.pdu))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(json!({ "auth_chain": pdus }))
     }
 }

@@ -187,9 +187,17 @@ impl Homeserver {
             return change.commit().await.map(drop);
         }
         let root = change.keep_arrived(arrived).await?;
+        let returns = !change.snapshot.record.extremities.is_empty();
+        if returns {
+            self.leave_gap();
+        }
         change.restart(&join, root).await?;
         change.append(join.clone(), None, &everyone(&change)).await?;
-        change.commit().await.map(drop)
+        change.commit().await?;
+        if returns {
+            self.fill_gap(room, join.event_id().to_owned());
+        }
+        Ok(())
     }
 }
 

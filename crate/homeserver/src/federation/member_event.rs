@@ -91,7 +91,9 @@ impl Homeserver {
             return Ok((known.pdu.clone(), room.snapshot()));
         }
         if !self.past_is_known(&pdu).await? {
-            return Err(Error::InvalidParam("the event follows events that are not known here".into()));
+            return Err(Error::InvalidParam(
+                "the event follows events that are not known here".into(),
+            ));
         }
         let mut change = self.change(&room).await;
         let others = self.others(&change.snapshot, origin);

@@ -8,6 +8,7 @@ mod auth_chain;
 pub mod backfill;
 pub mod event;
 pub mod event_auth;
+mod gap;
 pub mod inbound;
 pub mod invite;
 pub mod join;

@@ -187,8 +187,10 @@ impl Change<'_> {
         let state = &self.snapshot.state;
         let mut keys = auth_selection::auth_types_of(pdu)?;
         keys.push((StateEventType::RoomCreate, String::new()));
-        let authorising: Vec<_> =
-            keys.iter().filter_map(|(kind, key)| state.get(&kind.to_string(), key)).collect();
+        let authorising: Vec<_> = keys
+            .iter()
+            .filter_map(|(kind, key)| state.get(&kind.to_string(), key))
+            .collect();
         auth_check::check_auth_events(pdu, |event_id| {
             let listed = authorising.iter().find(|event| event.event_id == event_id);
             listed.map(|event| event.pdu.clone())
@@ -407,7 +409,8 @@ impl Change<'_> {
             guard,
             snapshot,
             batch,
-            nodes, written,
+            nodes,
+            written,
             ..
         } = self;
         let Some(shared) = homeserver.shared() else {

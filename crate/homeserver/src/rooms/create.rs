@@ -293,7 +293,8 @@ impl Plan {
     }
 }
 
-/// The presets of the spec.
+/// The presets, by their names in the spec.
+#[allow(clippy::enum_variant_names, reason = "the names are those of the spec")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Preset {
     PrivateChat,

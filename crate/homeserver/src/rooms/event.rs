@@ -199,13 +199,20 @@ impl RecentEvents {
             events.order.push_back(event_id);
         }
         if events.order.len() > RECENT {
-            let Some(oldest) = events.order.pop_front() else { return };
+            let Some(oldest) = events.order.pop_front() else {
+                return;
+            };
             events.by_id.remove(&oldest);
         }
     }
 
     fn get(&self, event_id: &EventId) -> Option<Arc<StoredEvent>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).by_id.get(event_id).cloned()
+        self.events
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .by_id
+            .get(event_id)
+            .cloned()
     }
 }
 
@@ -219,7 +226,9 @@ impl Homeserver {
             return Ok(Some(event));
         }
         let value = self.seams.store.get(Table::Events, event_id.as_bytes()).await?;
-        value.map(|value| StoredEvent::decode(&value).map(Arc::new)).transpose()
+        value
+            .map(|value| StoredEvent::decode(&value).map(Arc::new))
+            .transpose()
     }
 
     /// The events `event_ids` that are stored, in the order asked for; those not stored are left out.
@@ -227,14 +236,21 @@ impl Homeserver {
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn stored_events(&self, event_ids: &[OwnedEventId]) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        let mut events: Vec<_> = event_ids.iter().map(|event_id| self.recent.get(event_id)).collect();
+        let mut events: Vec<_> = event_ids
+            .iter()
+            .map(|event_id| self.recent.get(event_id))
+            .collect();
         let missing = event_ids.iter().zip(&events).filter(|(_, event)| event.is_none());
-        let keys: Vec<_> = missing.map(|(event_id, _)| event_id.as_bytes().to_vec()).collect();
+        let keys: Vec<_> = missing
+            .map(|(event_id, _)| event_id.as_bytes().to_vec())
+            .collect();
         if !keys.is_empty() {
             let mut values = self.seams.store.get_many(Table::Events, &keys).await?.into_iter();
             for event in events.iter_mut().filter(|event| event.is_none()) {
                 let value = values.next().flatten();
-                *event = value.map(|value| StoredEvent::decode(&value).map(Arc::new)).transpose()?;
+                *event = value
+                    .map(|value| StoredEvent::decode(&value).map(Arc::new))
+                    .transpose()?;
             }
         }
         Ok(events.into_iter().flatten().collect())

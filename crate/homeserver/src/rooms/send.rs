@@ -40,6 +40,7 @@ impl Homeserver {
         let mut draft = Draft::message(sender, kind, content);
         draft.redacts = redacts(kind, &mut draft.content);
         draft.transaction = Some((device_id.to_owned(), txn_id.to_owned()));
+        self.check_redaction(&change.snapshot.state, &draft).await?;
         let event_id = change.send(draft).await?;
         change.batch.put(Table::Accounts, key, event_id.as_bytes());
         change.commit().await?;
@@ -106,6 +107,20 @@ impl Homeserver {
     pub(crate) async fn known_room(&self, room_id: &RoomId) -> Result<Arc<Room>, Error> {
         let room = self.room(room_id).await?;
         room.ok_or_else(|| Error::NotFound(format!("the room {room_id} is not known here")))
+    }
+
+    /// Whether the sender may redact what `draft` redacts. Other servers let users of one server redact each
+    /// other's events: who may is this server's to say.
+    async fn check_redaction(&self, state: &CurrentState, draft: &Draft) -> Result<(), Error> {
+        let Some(target) = &draft.redacts else {
+            return Ok(());
+        };
+        let target = self.stored_event(target).await?;
+        let is_own = target.is_none_or(|target| target.sender() == draft.sender);
+        match is_own || state.power_level(&draft.sender) >= state.power_field("redact", 50) {
+            true => Ok(()),
+            false => Err(Error::Forbidden("you may not redact this event".into())),
+        }
     }
 
     async fn sent_before(&self, key: &[u8]) -> Result<Option<OwnedEventId>, Error> {

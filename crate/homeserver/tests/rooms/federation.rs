@@ -14,7 +14,9 @@ struct Peer {
 
 impl Peer {
     fn new(seed: u8) -> Self {
-        Self { identity: Identity::from_seed([seed; 32]).unwrap() }
+        Self {
+            identity: Identity::from_seed([seed; 32]).unwrap(),
+        }
     }
 
     fn name(&self) -> &ServerName {
@@ -28,12 +30,25 @@ impl Peer {
     /// Joins `room` of `server`; returns the join.
     async fn join(&self, server: &Server, room: &OwnedRoomId) -> Pdu {
         let versions = [String::from("12")];
-        let made = server.homeserver.make_join(self.name(), room, &self.user(), &versions).await.unwrap();
+        let made = server
+            .homeserver
+            .make_join(self.name(), room, &self.user(), &versions)
+            .await
+            .unwrap();
         let template = serde_json::from_value(made["event"].clone()).unwrap();
-        let join =
-            sign_template(RoomVersion::V12, template, self.identity.server_name(), self.identity.key_pair()).unwrap();
+        let join = sign_template(
+            RoomVersion::V12,
+            template,
+            self.identity.server_name(),
+            self.identity.key_pair(),
+        )
+        .unwrap();
         let event = serde_json::from_str(join.json()).unwrap();
-        let answer = server.homeserver.accept_join(self.name(), room, join.event_id(), event).await.unwrap();
+        let answer = server
+            .homeserver
+            .accept_join(self.name(), room, join.event_id(), event)
+            .await
+            .unwrap();
         assert!(!answer["state"].as_array().unwrap().is_empty());
         join
     }
@@ -52,12 +67,22 @@ impl Peer {
             depth: prev.depth() + 1,
             origin_server_ts: 1,
         };
-        builder.build(RoomVersion::V12, self.identity.server_name(), self.identity.key_pair()).unwrap()
+        builder
+            .build(
+                RoomVersion::V12,
+                self.identity.server_name(),
+                self.identity.key_pair(),
+            )
+            .unwrap()
     }
 
     async fn send(&self, server: &Server, txn: &str, pdus: &[Value]) -> Value {
         let body = json!({ "origin": self.name(), "origin_server_ts": 1, "pdus": pdus });
-        server.homeserver.receive_transaction(self.name(), txn, body).await.unwrap()
+        server
+            .homeserver
+            .receive_transaction(self.name(), txn, body)
+            .await
+            .unwrap()
     }
 }
 
@@ -68,7 +93,13 @@ fn value(pdu: &Pdu) -> Value {
 /// The events that allow a member's message.
 async fn auth_of(server: &Server, room: &OwnedRoomId, join: &Pdu) -> Vec<OwnedEventId> {
     let room = server.homeserver.room(room).await.unwrap().unwrap();
-    let levels = room.snapshot().state.get("m.room.power_levels", "").unwrap().event_id.clone();
+    let levels = room
+        .snapshot()
+        .state
+        .get("m.room.power_levels", "")
+        .unwrap()
+        .event_id
+        .clone();
     vec![levels, join.event_id().to_owned()]
 }
 
@@ -83,11 +114,29 @@ async fn a_peer_joins_and_speaks() {
     let answer = peer.send(&server, "1", &[value(&message)]).await;
     assert_eq!(answer["pdus"], json!({ message.event_id().as_str(): {} }));
     assert_eq!(server.timeline(&room).await.last().unwrap(), "good day");
-    assert_eq!(peer.send(&server, "2", &[value(&message)]).await["pdus"], answer["pdus"]);
-    assert_eq!(server.timeline(&room).await.iter().filter(|body| *body == "good day").count(), 1);
+    assert_eq!(
+        peer.send(&server, "2", &[value(&message)]).await["pdus"],
+        answer["pdus"]
+    );
+    assert_eq!(
+        server
+            .timeline(&room)
+            .await
+            .iter()
+            .filter(|body| *body == "good day")
+            .count(),
+        1
+    );
     let restarted = server.restarted().await;
     assert_eq!(restarted.timeline(&room).await.last().unwrap(), "good day");
-    assert!(restarted.homeserver.known_servers().await.unwrap().contains(peer.name()));
+    assert!(
+        restarted
+            .homeserver
+            .known_servers()
+            .await
+            .unwrap()
+            .contains(peer.name())
+    );
 }
 
 #[tokio::test]
@@ -107,10 +156,14 @@ async fn forged_and_forbidden_events_are_refused() {
     let answer = peer.send(&server, "1", &pdus).await;
     let results = answer["pdus"].as_object().unwrap();
     assert_eq!(results.len(), 4, "{answer}");
-    assert!(results.values().all(|result| result["error"].is_string()), "{answer}");
+    assert!(
+        results.values().all(|result| result["error"].is_string()),
+        "{answer}"
+    );
     assert_eq!(server.timeline(&room).await, before);
     let good = peer.message(&room, &join, auth, "still fine");
-    peer.send(&server, "2", &[json!("garbage"), json!({}), value(&good)]).await;
+    peer.send(&server, "2", &[json!("garbage"), json!({}), value(&good)])
+        .await;
     assert_eq!(server.timeline(&room).await.last().unwrap(), "still fine");
 }
 
@@ -124,7 +177,12 @@ async fn altered_content_is_redacted() {
     let mut altered = value(&message);
     altered["content"]["body"] = "altered".into();
     peer.send(&server, "1", &[altered]).await;
-    let stored = server.homeserver.stored_event(message.event_id()).await.unwrap().unwrap();
+    let stored = server
+        .homeserver
+        .stored_event(message.event_id())
+        .await
+        .unwrap()
+        .unwrap();
     assert!(stored.content().is_empty());
 }
 
@@ -147,10 +205,17 @@ async fn a_redaction_before_its_target_is_applied_when_that_comes() {
         depth: join.depth() + 1,
         origin_server_ts: 2,
     };
-    let redaction = redaction.build(RoomVersion::V12, peer.name().as_str(), peer.identity.key_pair()).unwrap();
+    let redaction = redaction
+        .build(RoomVersion::V12, peer.name().as_str(), peer.identity.key_pair())
+        .unwrap();
     peer.send(&server, "1", &[value(&redaction)]).await;
     peer.send(&server, "2", &[value(&target)]).await;
-    let stored = server.homeserver.stored_event(target.event_id()).await.unwrap().unwrap();
+    let stored = server
+        .homeserver
+        .stored_event(target.event_id())
+        .await
+        .unwrap()
+        .unwrap();
     assert!(stored.content().is_empty());
     assert_eq!(stored.decision.redacted_by.as_deref(), Some(redaction.event_id()));
 }
@@ -160,8 +225,14 @@ async fn oversize_and_malformed_transactions_are_refused() {
     let (server, peer) = (Server::new().await, Peer::new(7));
     let receive = |body: Value| server.homeserver.receive_transaction(peer.name(), "t", body);
     assert!(matches!(receive(json!([])).await, Err(Error::BadJson(_))));
-    assert!(matches!(receive(json!({ "pdus": {} })).await, Err(Error::BadJson(_))));
-    assert!(matches!(receive(json!({ "pdus": vec![json!({}); 51] })).await, Err(Error::InvalidParam(_))));
+    assert!(matches!(
+        receive(json!({ "pdus": {} })).await,
+        Err(Error::BadJson(_))
+    ));
+    assert!(matches!(
+        receive(json!({ "pdus": vec![json!({}); 51] })).await,
+        Err(Error::InvalidParam(_))
+    ));
     let edus = json!({ "pdus": [], "edus": vec![json!({}); 101] });
     assert!(matches!(receive(edus).await, Err(Error::InvalidParam(_))));
 }
@@ -174,15 +245,32 @@ async fn outsiders_are_told_nothing() {
     let homeserver = &server.homeserver;
     let event_id = join.event_id();
     assert!(homeserver.federation_event(peer.name(), event_id).await.is_ok());
-    assert!(matches!(homeserver.federation_event(other.name(), event_id).await, Err(Error::NotFound(_))));
-    let state = homeserver.federation_state_ids(other.name(), &room, event_id).await;
+    assert!(matches!(
+        homeserver.federation_event(other.name(), event_id).await,
+        Err(Error::NotFound(_))
+    ));
+    let state = homeserver
+        .federation_state_ids(other.name(), &room, event_id)
+        .await;
     assert!(matches!(state, Err(Error::Forbidden(_))));
-    let history = homeserver.backfill(other.name(), &room, &[event_id.to_owned()], 10).await;
+    let history = homeserver
+        .backfill(other.name(), &room, &[event_id.to_owned()], 10)
+        .await;
     assert!(matches!(history, Err(Error::Forbidden(_))));
-    let history = homeserver.backfill(peer.name(), &room, &[event_id.to_owned()], 100).await.unwrap();
-    let kinds: Vec<_> = history["pdus"].as_array().unwrap().iter().map(|pdu| pdu["type"].clone()).collect();
+    let history = homeserver
+        .backfill(peer.name(), &room, &[event_id.to_owned()], 100)
+        .await
+        .unwrap();
+    let kinds: Vec<_> = history["pdus"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pdu| pdu["type"].clone())
+        .collect();
     assert_eq!(kinds.last().unwrap(), "m.room.create");
-    let members = homeserver.make_join(other.name(), &room, &peer.user(), &["12".to_owned()]).await;
+    let members = homeserver
+        .make_join(other.name(), &room, &peer.user(), &["12".to_owned()])
+        .await;
     assert!(matches!(members, Err(Error::Forbidden(_))));
 }
 
@@ -192,9 +280,19 @@ async fn when_the_last_local_member_has_left_nothing_more_comes_in() {
     let room = server.public_room().await;
     let join = peer.join(&server, &room).await;
     let auth = auth_of(&server, &room, &join).await;
-    server.homeserver.leave_room(&server.alice(), &room, None).await.unwrap();
+    server
+        .homeserver
+        .leave_room(&server.alice(), &room, None)
+        .await
+        .unwrap();
     let before = server.timeline(&room).await;
-    let answer = peer.send(&server, "1", &[value(&peer.message(&room, &join, auth, "anybody?"))]).await;
+    let answer = peer
+        .send(
+            &server,
+            "1",
+            &[value(&peer.message(&room, &join, auth, "anybody?"))],
+        )
+        .await;
     assert_eq!(answer["pdus"], json!({}));
     assert_eq!(server.timeline(&room).await, before);
 }
@@ -203,19 +301,30 @@ async fn when_the_last_local_member_has_left_nothing_more_comes_in() {
 async fn requests_are_signed_and_checked() {
     let (server, peer) = (Server::new().await, Peer::new(7));
     let check = |uri: &str, header: &str| {
-        server.homeserver.authenticate(&http::Method::GET, uri, &[header], &[])
+        server
+            .homeserver
+            .authenticate(&http::Method::GET, uri, &[header], &[])
     };
     let header = signed(&peer, server.homeserver.server_name().as_str(), "/_matrix/x?a=b");
     assert_eq!(check("/_matrix/x?a=b", &header).unwrap(), peer.name());
     for (uri, header) in [
         ("/_matrix/x?a=c", header.clone()),
-        ("/_matrix/x?a=b", header.replace(peer.identity.server_name(), Peer::new(8).identity.server_name())),
-        ("/_matrix/x?a=b", signed(&peer, "elsewhere.example", "/_matrix/x?a=b")),
+        (
+            "/_matrix/x?a=b",
+            header.replace(peer.identity.server_name(), Peer::new(8).identity.server_name()),
+        ),
+        (
+            "/_matrix/x?a=b",
+            signed(&peer, "elsewhere.example", "/_matrix/x?a=b"),
+        ),
         ("/_matrix/x?a=b", "X-Matrix".to_owned()),
         ("/_matrix/x?a=b", "Bearer abc".to_owned()),
         ("/_matrix/x?a=b", String::new()),
     ] {
-        assert!(matches!(check(uri, &header), Err(Error::Unauthorized(_))), "{uri} {header}");
+        assert!(
+            matches!(check(uri, &header), Err(Error::Unauthorized(_))),
+            "{uri} {header}"
+        );
     }
 }
 
@@ -224,7 +333,10 @@ fn signed(peer: &Peer, destination: &str, uri: &str) -> String {
     let mut request = serde_json::from_value(request).unwrap();
     ruma_signatures::sign_json(peer.name().as_str(), peer.identity.key_pair(), &mut request).unwrap();
     let request = serde_json::to_value(request).unwrap();
-    let signature = request["signatures"][peer.name().as_str()]["ed25519:1"].as_str().unwrap().to_owned();
+    let signature = request["signatures"][peer.name().as_str()]["ed25519:1"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     format!(
         "X-Matrix origin=\"{}\",destination=\"{destination}\",key=\"ed25519:1\",sig=\"{signature}\"",
         peer.name()
@@ -236,7 +348,10 @@ async fn what_is_sent_is_queued_for_the_other_servers_and_survives() {
     let (server, peer) = (Server::new().await, Peer::new(7));
     let room = server.public_room().await;
     peer.join(&server, &room).await;
-    server.say(&server.alice(), &room, "1", "for mallory").await.unwrap();
+    server
+        .say(&server.alice(), &room, "1", "for mallory")
+        .await
+        .unwrap();
     let restarted = server.restarted().await;
     for server in [&server, &restarted] {
         while server.network.asked.lock().unwrap().is_empty() {

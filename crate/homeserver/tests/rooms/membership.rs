@@ -9,14 +9,27 @@ use crate::support::{Server, object};
 async fn an_invite_lets_its_user_in() {
     let server = Server::new().await;
     let (alice, bob, carol) = (server.alice(), server.bob(), server.user("carol"));
-    let room = server.create(json!({ "preset": "private_chat", "invite": [bob.clone()] })).await.unwrap();
-    assert!(matches!(server.join(&carol, &room).await, Err(Error::Forbidden(_))));
+    let room = server
+        .create(json!({ "preset": "private_chat", "invite": [bob.clone()] }))
+        .await
+        .unwrap();
+    assert!(matches!(
+        server.join(&carol, &room).await,
+        Err(Error::Forbidden(_))
+    ));
     let stripped = server.homeserver.invite_state(&bob, &room).await.unwrap();
     assert_eq!(stripped.last().unwrap()["state_key"], bob.as_str());
     assert!(stripped.iter().any(|event| event["type"] == "m.room.create"));
     server.join(&bob, &room).await.unwrap();
     assert_eq!(server.membership(&bob, &room).await, "join");
-    assert!(server.homeserver.invite_state(&bob, &room).await.unwrap().is_empty());
+    assert!(
+        server
+            .homeserver
+            .invite_state(&bob, &room)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     let again = server.homeserver.invite_user(&alice, &room, &bob, None).await;
     assert!(matches!(again, Err(Error::Forbidden(_))));
 }
@@ -37,10 +50,22 @@ async fn kick_ban_and_unban() {
     let (alice, bob, room) = (server.alice(), server.bob(), server.public_room().await);
     let homeserver = &server.homeserver;
     server.join(&bob, &room).await.unwrap();
-    assert!(matches!(homeserver.kick_user(&bob, &room, &alice, None).await, Err(Error::Forbidden(_))));
-    homeserver.kick_user(&alice, &room, &bob, Some("out".into())).await.unwrap();
-    assert_eq!(homeserver.user_membership(&bob, &room).unwrap().membership, "leave");
-    assert!(matches!(homeserver.kick_user(&alice, &room, &bob, None).await, Err(Error::Forbidden(_))));
+    assert!(matches!(
+        homeserver.kick_user(&bob, &room, &alice, None).await,
+        Err(Error::Forbidden(_))
+    ));
+    homeserver
+        .kick_user(&alice, &room, &bob, Some("out".into()))
+        .await
+        .unwrap();
+    assert_eq!(
+        homeserver.user_membership(&bob, &room).unwrap().membership,
+        "leave"
+    );
+    assert!(matches!(
+        homeserver.kick_user(&alice, &room, &bob, None).await,
+        Err(Error::Forbidden(_))
+    ));
     server.join(&bob, &room).await.unwrap();
     homeserver.ban_user(&alice, &room, &bob, None).await.unwrap();
     assert!(matches!(server.join(&bob, &room).await, Err(Error::Forbidden(_))));
@@ -58,15 +83,27 @@ async fn leaving_keeps_what_was_seen_and_forgetting_does_not() {
     homeserver.leave_room(&bob, &room, None).await.unwrap();
     homeserver.leave_room(&bob, &room, None).await.unwrap();
     let unseen = server.say(&alice, &room, "2", "unseen").await.unwrap();
-    server.set(&alice, &room, "m.room.topic", json!({ "topic": "later" })).await.unwrap();
+    server
+        .set(&alice, &room, "m.room.topic", json!({ "topic": "later" }))
+        .await
+        .unwrap();
     homeserver.event_for(&bob, &room, &seen).await.unwrap();
-    assert!(matches!(homeserver.event_for(&bob, &room, &unseen).await, Err(Error::NotFound(_))));
+    assert!(matches!(
+        homeserver.event_for(&bob, &room, &unseen).await,
+        Err(Error::NotFound(_))
+    ));
     let topic = homeserver.state_event(&bob, &room, "m.room.topic", "").await;
     assert!(matches!(topic, Err(Error::NotFound(_))), "the topic came after");
-    assert!(matches!(homeserver.forget_room(&alice, &room).await, Err(Error::Forbidden(_))));
+    assert!(matches!(
+        homeserver.forget_room(&alice, &room).await,
+        Err(Error::Forbidden(_))
+    ));
     homeserver.forget_room(&bob, &room).await.unwrap();
     assert_eq!(homeserver.user_membership(&bob, &room), None);
-    assert!(matches!(homeserver.room_state(&bob, &room).await, Err(Error::Forbidden(_))));
+    assert!(matches!(
+        homeserver.room_state(&bob, &room).await,
+        Err(Error::Forbidden(_))
+    ));
 }
 
 #[tokio::test]
@@ -76,9 +113,21 @@ async fn state_of_a_membership_is_the_same_as_its_endpoint() {
     let room = server.create(json!({})).await.unwrap();
     let invite = object(json!({ "membership": "invite" }));
     let homeserver = &server.homeserver;
-    homeserver.send_state(&alice, &room, "m.room.member", bob.as_str(), invite).await.unwrap();
-    assert_eq!(homeserver.user_membership(&bob, &room).unwrap().membership, "invite");
-    let bad = homeserver.send_state(&alice, &room, "m.room.member", "bob", object(json!({ "membership": "invite" })));
+    homeserver
+        .send_state(&alice, &room, "m.room.member", bob.as_str(), invite)
+        .await
+        .unwrap();
+    assert_eq!(
+        homeserver.user_membership(&bob, &room).unwrap().membership,
+        "invite"
+    );
+    let bad = homeserver.send_state(
+        &alice,
+        &room,
+        "m.room.member",
+        "bob",
+        object(json!({ "membership": "invite" })),
+    );
     assert!(matches!(bad.await, Err(Error::InvalidParam(_))));
     let empty = homeserver.send_state(&alice, &room, "m.room.member", bob.as_str(), object(json!({})));
     assert!(matches!(empty.await, Err(Error::BadJson(_))));
@@ -90,25 +139,43 @@ async fn restricted_rooms_let_in_members_of_the_rooms_they_name() {
     let (bob, carol) = (server.bob(), server.user("carol"));
     let club = server.public_room().await;
     server.join(&bob, &club).await.unwrap();
-    let rules = json!({ "join_rule": "restricted", "allow": [{ "type": "m.room_membership", "room_id": club }] });
+    let rules =
+        json!({ "join_rule": "restricted", "allow": [{ "type": "m.room_membership", "room_id": club }] });
     let state = json!([{ "type": "m.room.join_rules", "state_key": "", "content": rules }]);
     let back_room = server.create(json!({ "initial_state": state })).await.unwrap();
     server.join(&bob, &back_room).await.unwrap();
-    assert!(matches!(server.join(&carol, &back_room).await, Err(Error::Forbidden(_))));
+    assert!(matches!(
+        server.join(&carol, &back_room).await,
+        Err(Error::Forbidden(_))
+    ));
 }
 
 #[tokio::test]
 async fn the_directory_lists_what_was_published() {
     let server = Server::new().await;
     let (alice, bob) = (server.alice(), server.bob());
-    let public = server.create(json!({ "visibility": "public", "name": "Market" })).await.unwrap();
+    let public = server
+        .create(json!({ "visibility": "public", "name": "Market" }))
+        .await
+        .unwrap();
     let hidden = server.public_room().await;
     let homeserver = &server.homeserver;
     let page = homeserver.public_rooms(Default::default()).await.unwrap();
     assert_eq!(page.chunk.len(), 1);
     assert_eq!(page.chunk[0]["room_id"], public.as_str());
     assert_eq!(page.chunk[0]["num_joined_members"], 1);
-    assert!(matches!(homeserver.set_published(&bob, &hidden, true).await, Err(Error::Forbidden(_))));
+    assert!(matches!(
+        homeserver.set_published(&bob, &hidden, true).await,
+        Err(Error::Forbidden(_))
+    ));
     homeserver.set_published(&alice, &hidden, true).await.unwrap();
-    assert_eq!(homeserver.public_rooms(Default::default()).await.unwrap().chunk.len(), 2);
+    assert_eq!(
+        homeserver
+            .public_rooms(Default::default())
+            .await
+            .unwrap()
+            .chunk
+            .len(),
+        2
+    );
 }

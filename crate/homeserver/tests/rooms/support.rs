@@ -29,7 +29,11 @@ impl Clock for Moment {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        if duration.is_zero() { Box::pin(async {}) } else { Box::pin(std::future::pending()) }
+        if duration.is_zero() {
+            Box::pin(async {})
+        } else {
+            Box::pin(std::future::pending())
+        }
     }
 }
 
@@ -64,7 +68,10 @@ impl Federation for Silence {
         destination: &'a str,
         request: http::Request<Bytes>,
     ) -> BoxFuture<'a, Result<http::Response<Bytes>, FederationError>> {
-        self.asked.lock().unwrap().push((destination.to_owned(), request.uri().to_string()));
+        self.asked
+            .lock()
+            .unwrap()
+            .push((destination.to_owned(), request.uri().to_string()));
         Box::pin(async { Err(FederationError::Unreachable) })
     }
 }
@@ -92,8 +99,14 @@ impl Server {
             rng,
             spawner: Arc::new(Tasks),
         };
-        let homeserver = Homeserver::open(seams, identity, Config::default()).await.unwrap();
-        Self { homeserver, network, store }
+        let homeserver = Homeserver::open(seams, identity, Config::default())
+            .await
+            .unwrap();
+        Self {
+            homeserver,
+            network,
+            store,
+        }
     }
 
     pub async fn restarted(&self) -> Self {
@@ -121,13 +134,29 @@ impl Server {
         self.create(json!({ "preset": "public_chat" })).await.unwrap()
     }
 
-    pub async fn say(&self, user: &UserId, room: &RoomId, txn: &str, body: &str) -> Result<OwnedEventId, Error> {
+    pub async fn say(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        txn: &str,
+        body: &str,
+    ) -> Result<OwnedEventId, Error> {
         let content = object(json!({ "msgtype": "m.text", "body": body }));
-        self.homeserver.send_message(user, device(), room, "m.room.message", txn, content).await
+        self.homeserver
+            .send_message(user, device(), room, "m.room.message", txn, content)
+            .await
     }
 
-    pub async fn set(&self, user: &UserId, room: &RoomId, kind: &str, content: Value) -> Result<OwnedEventId, Error> {
-        self.homeserver.send_state(user, room, kind, "", object(content)).await
+    pub async fn set(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        kind: &str,
+        content: Value,
+    ) -> Result<OwnedEventId, Error> {
+        self.homeserver
+            .send_state(user, room, kind, "", object(content))
+            .await
     }
 
     pub async fn join(&self, user: &UserId, room: &RoomId) -> Result<OwnedRoomId, Error> {
@@ -136,7 +165,11 @@ impl Server {
 
     /// The texts and types of the timeline, oldest first.
     pub async fn timeline(&self, room: &RoomId) -> Vec<String> {
-        let events = self.homeserver.timeline_after(room, i64::MIN, 1000).await.unwrap();
+        let events = self
+            .homeserver
+            .timeline_after(room, i64::MIN, 1000)
+            .await
+            .unwrap();
         let text = |event: &hearth_homeserver::rooms::event::StoredEvent| {
             event.content_text("body").unwrap_or(event.kind()).to_owned()
         };
@@ -146,7 +179,9 @@ impl Server {
     pub async fn state_content(&self, room: &RoomId, kind: &str) -> Option<Value> {
         let room = self.homeserver.room(room).await.unwrap()?;
         let state = room.snapshot().state.clone();
-        state.get(kind, "").map(|event| Value::Object(event.content().clone()))
+        state
+            .get(kind, "")
+            .map(|event| Value::Object(event.content().clone()))
     }
 
     pub async fn membership(&self, user: &UserId, room: &RoomId) -> String {

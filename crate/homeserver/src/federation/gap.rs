@@ -1,0 +1,83 @@
+//! Gaps in a timeline: what happened in a room while this server was not in it.
+//!
+//! Orders of live events are log positions, so room for what was missed is made by leaving positions out
+//! before the event that comes after the gap. What does not fit there stays unseen.
+
+use std::sync::Arc;
+
+use hearth_rooms::Pdu;
+use ruma_common::{OwnedEventId, ServerName};
+
+use crate::{Error, Homeserver, federation::backfill::helpers, rooms::event::StoredEvent, rooms::room::Room};
+
+/// How many positions are left out: the most events that a gap is filled with.
+const WIDTH: usize = 1000;
+/// How many events are asked for at once.
+const PAGE: usize = 100;
+
+impl Homeserver {
+    /// Leaves out log positions, so that a gap before the next event can be filled.
+    pub(crate) fn leave_gap(&self) {
+        drop(self.log.reserve(WIDTH));
+    }
+
+    /// Fills the gap before `event_id` in the background.
+    pub(crate) fn fill_gap(&self, room: Arc<Room>, event_id: OwnedEventId) {
+        self.spawn(|homeserver| async move {
+            if let Err(error) = homeserver.fetch_gap(&room, &event_id).await {
+                tracing::warn!(room_id = %room.room_id, %error, "a gap was not filled");
+            }
+        });
+    }
+
+    async fn fetch_gap(&self, room: &Arc<Room>, event_id: &OwnedEventId) -> Result<(), Error> {
+        let _inbound = room.inbound.lock().await;
+        let Some(after) = self.stored_event(event_id).await? else {
+            return Ok(());
+        };
+        let Some(mut order) = after.decision.order else {
+            return Ok(());
+        };
+        let mut from = after.pdu.prev_events().to_vec();
+        for _ in 0..WIDTH / PAGE {
+            if self.in_timeline(&from).await? {
+                return Ok(());
+            }
+            let Some((server, page)) = self.gap_page(room, &after, &from).await? else {
+                return Ok(());
+            };
+            let Some(first) = page.first() else { return Ok(()) };
+            from = first.prev_events().to_vec();
+            let (added, lowest) = self.place_old(&server, room, page, Some(order)).await?;
+            order = lowest;
+            if added == 0 {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all of `event_ids` are in the timeline: then the gap is closed.
+    async fn in_timeline(&self, event_ids: &[OwnedEventId]) -> Result<bool, Error> {
+        let events = self.stored_events(event_ids).await?;
+        let shown = |event: &&Arc<StoredEvent>| event.decision.order.is_some();
+        Ok(events.iter().filter(shown).count() == event_ids.len())
+    }
+
+    async fn gap_page(
+        &self,
+        room: &Arc<Room>,
+        after: &StoredEvent,
+        from: &[OwnedEventId],
+    ) -> Result<Option<(ruma_common::OwnedServerName, Vec<Pdu>)>, Error> {
+        let likely: &ServerName = after.sender().server_name();
+        for server in helpers(room, self.server_name(), likely) {
+            match self.ask_for_history(&server, room, from, PAGE).await {
+                Ok(page) => return Ok(Some((server, page))),
+                Err(error @ (Error::Store(_) | Error::Damaged(_))) => return Err(error),
+                Err(error) => tracing::info!(%server, %error, "a server gave no history"),
+            }
+        }
+        Ok(None)
+    }
+}
