@@ -1,6 +1,6 @@
 //! Profiles. Spec: Client-Server API, section 'Profiles'.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     answer::{self, Outcome},
@@ -44,7 +44,7 @@ async fn put(mut call: UserCall) -> Outcome {
         None => return Err(ApiError::missing_param(format!("Missing {field}"))),
     };
     // An empty name is no name.
-    let value = value.filter(|value| field != "displayname" || *value != Value::from(""));
+    let value = value.filter(|value| field != "displayname" || value.as_str() != Some(""));
     call.homeserver()
         .set_profile_field(&user_id, field, value)
         .await?;
