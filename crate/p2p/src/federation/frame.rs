@@ -202,7 +202,7 @@ fn write_length(place: &mut [u8], length: usize) {
         .for_each(|(place, byte)| *place = byte);
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_family = "wasm")))]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -21,6 +21,8 @@ use libp2p::{
 };
 #[cfg(not(target_family = "wasm"))]
 use native as platform;
+/// The sockets of this platform, neither authenticated nor multiplexed.
+pub use platform::transport as sockets;
 #[cfg(target_family = "wasm")]
 use web_socket as platform;
 #[cfg(target_family = "wasm")]
@@ -62,5 +64,5 @@ pub(crate) fn build(
     keypair: &Keypair,
     circuits: relay::client::Transport,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, StartError> {
-    authenticated(circuits.or_transport(platform::transport()), keypair)
+    authenticated(circuits.or_transport(sockets()), keypair)
 }

@@ -4,7 +4,7 @@ use futures::{AsyncRead, AsyncWrite};
 use libp2p::{Transport, dns, tcp, websocket};
 
 /// Dials `/…/tcp/…` and `/…/tcp/…/ws|wss|tls/ws`. Must be made within a tokio runtime.
-pub(super) fn transport() -> impl Transport<
+pub fn transport() -> impl Transport<
     Output = impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     Error = impl Send + Sync + 'static,
     ListenerUpgrade = impl Send,

@@ -60,12 +60,12 @@ pub fn close_sockets() {
 }
 
 /// Dials `/…/tcp/…/ws|wss|tls/ws`.
-pub(super) fn transport() -> WebSocketTransport {
+pub fn transport() -> WebSocketTransport {
     WebSocketTransport
 }
 
 /// See the module.
-pub(super) struct WebSocketTransport;
+pub struct WebSocketTransport;
 
 impl Transport for WebSocketTransport {
     type Output = Connection;
@@ -107,7 +107,7 @@ impl Transport for WebSocketTransport {
 /// One WebSocket as a stream of bytes. Dropping it closes it.
 ///
 /// It is `Send` because libp2p asks for it; a browser's worker has one thread, on which it stays.
-pub(super) struct Connection {
+pub struct Connection {
     socket: SendWrapper<Socket>,
     /// Runs while writing is held back.
     timer: Option<Delay>,
