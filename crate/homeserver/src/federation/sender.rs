@@ -5,7 +5,7 @@
 //! transaction after another and ends when there is no more.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -37,7 +37,7 @@ type Edus = BTreeMap<(String, String), JsonObject>;
 /// The queues of all destinations.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    queues: Mutex<HashMap<OwnedServerName, Queue>>,
+    queues: Mutex<BTreeMap<OwnedServerName, Queue>>,
 }
 
 /// What waits for one server.
@@ -70,7 +70,7 @@ struct Transaction {
 impl Outbox {
     /// Reads what is still queued.
     pub(crate) async fn load(store: &dyn Store) -> Result<Self, Error> {
-        let mut queues = HashMap::<_, Queue>::new();
+        let mut queues = BTreeMap::<_, Queue>::new();
         for (key, value) in scan_all(store, Table::Federation, b"o\0").await? {
             let (server, mail) = parse_row(&key, &value).ok_or_else(|| Error::Damaged("outbox".into()))?;
             queues.entry(server).or_default().events.push_back(mail);
@@ -80,7 +80,7 @@ impl Outbox {
         })
     }
 
-    fn queues(&self) -> MutexGuard<'_, HashMap<OwnedServerName, Queue>> {
+    fn queues(&self) -> MutexGuard<'_, BTreeMap<OwnedServerName, Queue>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
