@@ -35,7 +35,7 @@ test("while nobody is online it tries again, ever less often", async () => {
   const absent = { httpStatus: 502, errcode: "M_UNKNOWN" };
   const told = await run(steps([absent, absent, absent], done));
   expect(told.at(-1)).toEqual({ step: "joined" });
-  expect(done.filter((line) => line.startsWith("pause"))).toEqual(["pause 1500", "pause 2250", "pause 3375"]);
+  expect(done.filter((line) => line.startsWith("pause"))).toEqual(["pause 800", "pause 1200", "pause 1800"]);
   expect(done.filter((line) => line.startsWith("relays"))).toHaveLength(4);
 });
 

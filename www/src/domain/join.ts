@@ -26,7 +26,7 @@ export interface JoinFailure {
   message?: string;
 }
 
-const FIRST_PAUSE_MS = 1_500;
+const FIRST_PAUSE_MS = 800;
 const LAST_PAUSE_MS = 20_000;
 
 /** Joins; tells of each step; ends when joined, refused, or aborted. */

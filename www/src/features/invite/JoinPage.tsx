@@ -11,6 +11,9 @@ import { useTopic } from "../session/client-context.ts";
 import { InviteSummary } from "./InviteSummary.tsx";
 import { useJoin } from "./use-join.ts";
 
+/** A server that just started is not connected yet: the first failures say nothing. */
+const PATIENT_ATTEMPTS = 3;
+
 /** Follows an invite link: joins, says how far it is, and opens the room. */
 export function JoinPage({ invite }: { invite: Invite }) {
   const membership = useTopic(`room:${invite.roomId}`, (client) => client.room(invite.roomId)?.membership);
@@ -51,10 +54,13 @@ export function JoinPage({ invite }: { invite: Invite }) {
 function Progress({ progress }: { progress: JoinProgress }) {
   switch (progress.step) {
     case "waiting":
+      if (progress.attempt < PATIENT_ATTEMPTS) return <Working text="Looking for the people of this room…" />;
       return (
         <Alert color="yellow" icon={<IconClock />}>
           {progress.reason}
-          {progress.attempt > 1 && <Text size="xs" c="dimmed">Tried {progress.attempt} times. You can leave this page open.</Text>}
+          <Text size="xs" c="dimmed">
+            Tried {progress.attempt} times. You can leave this page open.
+          </Text>
         </Alert>
       );
     case "refused":
@@ -63,14 +69,20 @@ function Progress({ progress }: { progress: JoinProgress }) {
           {progress.reason}
         </Alert>
       );
+    case "asking":
+      return <Working text={progress.attempt < PATIENT_ATTEMPTS ? "Asking for the room…" : "Asking again…"} />;
     default:
-      return (
-        <Group gap="xs" justify="center">
-          <Loader size="sm" />
-          <Text size="sm" c="dimmed">
-            {progress.step === "asking" ? "Asking for the room…" : "Connecting…"}
-          </Text>
-        </Group>
-      );
+      return <Working text="Connecting…" />;
   }
+}
+
+function Working({ text }: { text: string }) {
+  return (
+    <Group gap="xs" justify="center">
+      <Loader size="sm" />
+      <Text size="sm" c="dimmed">
+        {text}
+      </Text>
+    </Group>
+  );
 }

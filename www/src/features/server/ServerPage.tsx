@@ -10,6 +10,8 @@ import { useNow } from "../session/use-now.ts";
 import { LogView } from "./LogView.tsx";
 import classes from "./ServerPage.module.css";
 
+const MINUTE_MS = 60_000;
+
 /** What the server in this browser is, whom it knows, and what it logged. */
 export function ServerPage() {
   const { status, answered } = useSyncExternalStore(statusStore.subscribe, statusStore.get);
@@ -50,7 +52,7 @@ function Facts({ status }: { status: ServerStatus }) {
         {status.startedMs !== undefined && (
           <>
             <dt>Awake for</dt>
-            <dd>{duration(now - status.startedMs)}</dd>
+            <dd>{now - status.startedMs < MINUTE_MS ? "less than a minute" : duration(now - status.startedMs)}</dd>
           </>
         )}
       </dl>
@@ -80,7 +82,7 @@ function Relays({ status }: { status: ServerStatus }) {
 function Peers({ status }: { status: ServerStatus }) {
   return (
     <Section title="Peers" count={status.peers.length}>
-      {status.peers.length === 0 && <p className={classes["none"]}>None yet: they come with shared rooms.</p>}
+      {status.peers.length === 0 && <p className={classes["none"]}>Nobody right now. People of your rooms appear here while they are online.</p>}
       <ul className={classes["rows"]} aria-label="Peers">
         {status.peers.map((peer) => (
           <li key={peer.serverName}>
