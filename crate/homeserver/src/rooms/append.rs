@@ -383,10 +383,7 @@ impl Change<'_> {
             .iter()
             .filter(|(_, place)| matches!(place, Place::Live(_)))
             .count();
-        let state_only = self
-            .changed_members()
-            .iter()
-            .any(|user| !self.is_live_member(user));
+        let state_only = self.changes_beyond_timeline();
         let reservation = homeserver.log.reserve(live + usize::from(state_only));
         let (entries, mail) = self.write_events(reservation.first())?;
         let mut entries = entries;
@@ -569,27 +566,36 @@ impl Change<'_> {
 
     /// The users whose membership event is another one than before.
     fn changed_members(&self) -> Vec<OwnedUserId> {
-        if Arc::ptr_eq(&self.before.state, &self.snapshot.state) {
-            return Vec::new();
-        }
-        let changed = self.snapshot.state.members().filter(|event| {
-            let before = event
-                .state_key()
-                .and_then(|user| self.before.state.get("m.room.member", user));
-            before.is_none_or(|before| before.event_id != event.event_id)
-        });
-        changed
+        let members = self
+            .changed_state()
+            .into_iter()
+            .filter(|event| event.kind() == "m.room.member");
+        members
             .filter_map(|event| UserId::parse(event.state_key()?).ok())
             .collect()
     }
 
-    fn is_live_member(&self, user_id: &UserId) -> bool {
-        let is_it = |event: &StoredEvent| {
-            event.kind() == "m.room.member" && event.state_key() == Some(user_id.as_str())
+    /// The state events that were not in the state before.
+    fn changed_state(&self) -> Vec<&Arc<StoredEvent>> {
+        if Arc::ptr_eq(&self.before.state, &self.snapshot.state) {
+            return Vec::new();
+        }
+        let is_new = |event: &&Arc<StoredEvent>| {
+            let before = event
+                .state_key()
+                .and_then(|key| self.before.state.get(event.kind(), key));
+            before.is_none_or(|before| before.event_id != event.event_id)
         };
-        self.events
+        self.snapshot.state.iter().filter(is_new).collect()
+    }
+
+    /// Whether the state changes by more than the events that are appended to the timeline.
+    fn changes_beyond_timeline(&self) -> bool {
+        let live = self.events.iter().filter(|(_, place)| *place != Place::Stored);
+        let live: BTreeSet<_> = live.map(|(event, _)| &event.event_id).collect();
+        self.changed_state()
             .iter()
-            .any(|(event, place)| *place != Place::Stored && is_it(event))
+            .any(|event| !live.contains(&event.event_id))
     }
 }
 

@@ -49,7 +49,7 @@ async fn concurrent_sends_are_all_there_in_one_line() {
         let [(_, later), (_, earlier)] = pair else {
             unreachable!()
         };
-        assert_eq!(later.pdu.prev_events(), [earlier.event_id.clone()]);
+        assert_eq!(later.pdu.prev_events(), std::slice::from_ref(&earlier.event_id));
     }
     assert_eq!(events.len(), 31);
 }
