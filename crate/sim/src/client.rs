@@ -7,7 +7,7 @@ use http::Response;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::World;
+use crate::{Pending, World};
 
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
@@ -117,6 +117,14 @@ impl Client {
             encode(message)
         );
         self.put(world, &path, &json!({"msgtype": "m.text", "body": message}))
+    }
+
+    /// Begins what [`Client::send`] does, and does not wait for it.
+    pub fn begin_send(&self, world: &World, room_id: &str, message: &str) -> Pending {
+        let (room_id, id) = (encode(room_id), encode(message));
+        let path = format!("/_matrix/client/v3/rooms/{room_id}/send/m.room.message/{id}");
+        let body = json!({"msgtype": "m.text", "body": message});
+        world.begin(self.server, "PUT", &path, Some(&self.token), Some(&body))
     }
 
     /// Sets the state of `event_type` and `state_key`.

@@ -117,6 +117,19 @@ impl Executor {
         }
     }
 
+    /// Runs at most `count` steps of ready tasks, letting time pass where none is ready.
+    pub(crate) fn run_steps(&self, count: usize) {
+        for _ in 0..count {
+            if self.step() {
+                continue;
+            }
+            match self.shared.clock.next_timer() {
+                Some(next) => self.shared.clock.advance_to(next),
+                None => return,
+            }
+        }
+    }
+
     /// Runs everything for `duration` of virtual time.
     pub(crate) fn run_for(&self, duration: Duration) {
         let clock = &self.shared.clock;

@@ -16,4 +16,4 @@ mod world;
 pub use client::{Answer, Client};
 pub use network::Traffic;
 pub use server::Server;
-pub use world::World;
+pub use world::{Pending, World};

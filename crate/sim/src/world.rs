@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::channel::oneshot;
 use hearth_api::{Body, Source};
 use http::Request;
 
@@ -71,6 +72,11 @@ impl World {
     /// Runs everything for `duration` of virtual time.
     pub fn run_for(&self, duration: Duration) {
         self.platform.executor.run_for(duration);
+    }
+
+    /// Runs at most `count` steps: the state between any two of them is one in which a server may be killed.
+    pub fn run_steps(&self, count: usize) {
+        self.platform.executor.run_steps(count);
     }
 
     /// Lets all servers talk until everything that can be delivered is.
@@ -196,7 +202,6 @@ impl World {
     ///
     /// # Panics
     /// If the server is down, or the request cannot be made or the answer read.
-    #[allow(clippy::expect_used, reason = "a test that asks nonsense is to stop")]
     pub fn request(
         &self,
         server: usize,
@@ -205,13 +210,36 @@ impl World {
         token: Option<&str>,
         body: Option<&serde_json::Value>,
     ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path);
-        if let Some(token) = token {
-            request = request.header("Authorization", format!("Bearer {token}"));
-        }
-        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        let request = request.body(body).expect("the request is well-formed");
-        self.raw_request(server, request, Source::Client)
+        self.raw_request(server, client_request(method, path, token, body), Source::Client)
+    }
+
+    /// Begins to ask the client API of a server, as [`World::request`] does, and does not wait for the answer.
+    /// If the server crashes first, there never is one.
+    ///
+    /// # Panics
+    /// If the server is down, or the request cannot be made.
+    #[allow(clippy::expect_used, reason = "a test that asks nonsense is to stop")]
+    pub fn begin(
+        &self,
+        server: usize,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&serde_json::Value>,
+    ) -> Pending {
+        let request = client_request(method, path, token, body);
+        let asked = format!("{method} {path}");
+        let process = self.server(server).process.as_ref().expect("the server runs");
+        let api = process.api.clone();
+        let (done, answer) = oneshot::channel();
+        let task = async move {
+            if let Some((status, body)) = read(api.handle(request, Source::Client).await).await {
+                // The test may have lost interest.
+                let _ = done.send(Answer { asked, status, body });
+            }
+        };
+        self.platform.executor.spawn(process.owner, Box::pin(task));
+        Pending { answer }
     }
 
     /// Asks a server whatever one likes.
@@ -236,4 +264,31 @@ impl World {
             homeserver.peer_online(name);
         }
     }
+}
+
+/// An answer that may come.
+pub struct Pending {
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl Pending {
+    /// The answer, if it has come and was not taken yet.
+    pub fn answer(&mut self) -> Option<Answer> {
+        self.answer.try_recv().ok().flatten()
+    }
+}
+
+#[allow(clippy::expect_used, reason = "a test that asks nonsense is to stop")]
+fn client_request(
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&serde_json::Value>,
+) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(token) = token {
+        request = request.header("Authorization", format!("Bearer {token}"));
+    }
+    let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+    request.body(body).expect("the request is well-formed")
 }
