@@ -1,6 +1,6 @@
 //! Starting the homeserver: database, identity, network, homeserver, API, in this order.
 //!
-//! Nothing here waits for the network.
+//! Nothing here waits for the network, which begins to work only when the first requests had their chance.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     inbound::Inbound,
     log, panic,
     rng::BrowserRng,
-    spawner::BrowserSpawner,
+    spawner::{BrowserSpawner, LateSpawner},
     status::{About, BootTimes},
 };
 
@@ -73,7 +73,7 @@ pub async fn start(config: Config) -> Result<Hearth, JsError> {
     boot.identity_ms = lap.next();
     let server_name = identity.server_name().to_owned();
     let addresses = Addresses::new(store.clone());
-    let network = start_network(&identity, config.relays(), &addresses).await?;
+    let network = start_network(&identity, config.relays(), addresses.clone())?;
     boot.network_ms = lap.next();
     let homeserver = open(store, &network, identity).await?;
     let api = Api::new(homeserver.clone(), api_config(&config));
@@ -101,19 +101,20 @@ pub async fn start(config: Config) -> Result<Hearth, JsError> {
     })))
 }
 
-async fn start_network(
-    identity: &Identity,
-    relays: Vec<String>,
-    addresses: &Addresses,
-) -> Result<Network, JsError> {
+fn start_network(identity: &Identity, relays: Vec<String>, addresses: Addresses) -> Result<Network, JsError> {
     let config = hearth_p2p::Config {
         relays,
         ..hearth_p2p::Config::default()
     };
     let clock: Arc<dyn Clock> = Arc::new(BrowserClock);
-    let spawner: Arc<dyn Spawner> = Arc::new(BrowserSpawner);
-    let network = Network::start(*identity.seed(), config, clock, spawner)?;
-    addresses.apply(&network).await?;
+    let spawner: Arc<dyn Spawner> = Arc::new(LateSpawner::new());
+    let network = Network::start(*identity.seed(), config, clock, spawner.clone())?;
+    let started = network.clone();
+    spawner.spawn(Box::pin(async move {
+        if let Err(error) = addresses.apply(&started).await {
+            tracing::warn!(%error, "what was known of relays and routes cannot be read");
+        }
+    }));
     Ok(network)
 }
 

@@ -96,7 +96,7 @@ async fn a_request_that_breaks_off_is_an_error() {
 #[wasm_bindgen_test]
 async fn an_answer_in_memory_is_given_whole() {
     assert_eq!(read(&answer(every_byte().into())).await.unwrap(), every_byte());
-    assert_eq!(read(&answer(Body::empty())).await.unwrap(), []);
+    assert!(read(&answer(Body::empty())).await.unwrap().is_empty());
 }
 
 #[wasm_bindgen_test]
