@@ -5,70 +5,9 @@
 
 mod common;
 
+use common::raw_peer::RawPeer;
 use common::{Node, Relay};
-use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
-use hearth_p2p::{PROTOCOL, name, transport};
-use libp2p::{
-    Multiaddr, PeerId, Stream, Swarm, Transport as _,
-    identity::Keypair,
-    multiaddr::Protocol,
-    relay,
-    swarm::{self, NetworkBehaviour},
-    tcp, websocket,
-};
-
-#[derive(NetworkBehaviour)]
-struct Behaviour {
-    relay: relay::client::Behaviour,
-    streams: libp2p_stream::Behaviour,
-}
-
-/// Opens raw streams to one node.
-struct Hostile {
-    control: libp2p_stream::Control,
-    victim: PeerId,
-}
-
-impl Hostile {
-    fn start(relay: &Relay, victim: &Node) -> Self {
-        let keypair = Keypair::generate_ed25519();
-        let peer = keypair.public().to_peer_id();
-        let (circuits, relay_client) = relay::client::new(peer);
-        let sockets = websocket::Config::new(tcp::tokio::Transport::new(tcp::Config::default()));
-        let transport = transport::authenticated(circuits.or_transport(sockets), &keypair).unwrap();
-        let behaviour = Behaviour {
-            relay: relay_client,
-            streams: libp2p_stream::Behaviour::new(),
-        };
-        let mut swarm = Swarm::new(transport, behaviour, peer, swarm::Config::with_tokio_executor());
-        let victim = name::peer_id(&victim.name).unwrap();
-        let address: Multiaddr = relay.address().parse().unwrap();
-        let address = address.with(Protocol::P2pCircuit).with(Protocol::P2p(victim));
-        swarm.add_peer_address(victim, address.clone());
-        swarm.dial(address).unwrap();
-        let control = swarm.behaviour().streams.new_control();
-        tokio::spawn(async move {
-            loop {
-                swarm.next().await;
-            }
-        });
-        Self { control, victim }
-    }
-
-    async fn stream(&mut self) -> Stream {
-        self.control.open_stream(self.victim, PROTOCOL).await.unwrap()
-    }
-
-    /// What comes back for `bytes`, after which nothing more is sent.
-    async fn answer(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut stream = self.stream().await;
-        let _ = stream.write_all(bytes).await;
-        let _ = stream.close().await;
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
-        answer
-    }
-}
+use futures::AsyncWriteExt as _;
 
 fn length(length: usize) -> [u8; 4] {
     u32::try_from(length).unwrap().to_be_bytes()
@@ -86,7 +25,7 @@ async fn malformed_frames_are_refused_and_the_connection_survives() {
     let relay = Relay::start().await;
     let victim = Node::start(1, &[&relay], &[]);
     victim.reserved(1).await;
-    let mut hostile = Hostile::start(&relay, &victim);
+    let mut hostile = RawPeer::start(&relay.address(), &victim.name);
     let malformed: [Vec<u8>; 10] = [
         Vec::new(),
         vec![0; 3],
@@ -122,7 +61,7 @@ async fn requests_that_never_end_are_bounded_and_do_not_stop_others() {
     let victim = Node::start(1, &[&relay], &[]);
     let other = Node::start(2, &[&relay], &[]);
     victim.reserved(1).await;
-    let mut hostile = Hostile::start(&relay, &victim);
+    let mut hostile = RawPeer::start(&relay.address(), &victim.name);
     let mut held = Vec::new();
     // As many as are served of one peer at once (Config::max_inbound_per_peer).
     for _ in 0..32 {

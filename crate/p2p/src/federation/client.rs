@@ -29,8 +29,12 @@ const MAX_REQUESTS: usize = 256;
 /// Entries of the map of limits at which unused ones are dropped.
 const PRUNE_AT: usize = 512;
 
-/// How long to wait before the second and the third attempt of a request whose connection broke.
-const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(200)];
+/// How long to wait before each further attempt of a request whose connection broke.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(10),
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+];
 
 /// Sends one request per stream, within limits of time, size and number.
 pub(crate) struct Client {

@@ -1,0 +1,67 @@
+//! A peer that writes whatever bytes it likes into federation streams.
+
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
+use hearth_p2p::{PROTOCOL, name, transport};
+use libp2p::{
+    Multiaddr, PeerId, Stream, Swarm, Transport as _,
+    identity::Keypair,
+    multiaddr::Protocol,
+    relay,
+    swarm::{self, NetworkBehaviour},
+    tcp, websocket,
+};
+
+#[derive(NetworkBehaviour)]
+pub struct Behaviour {
+    relay: relay::client::Behaviour,
+    streams: libp2p_stream::Behaviour,
+}
+
+/// Opens raw streams to one node.
+pub struct RawPeer {
+    control: libp2p_stream::Control,
+    victim: PeerId,
+}
+
+impl RawPeer {
+    /// Dials the server `victim` through the relay at the address `relay`.
+    pub fn start(relay: &str, victim: &str) -> Self {
+        let keypair = Keypair::generate_ed25519();
+        let peer = keypair.public().to_peer_id();
+        let (circuits, relay_client) = relay::client::new(peer);
+        let sockets = websocket::Config::new(tcp::tokio::Transport::new(tcp::Config::default()));
+        let transport = transport::authenticated(circuits.or_transport(sockets), &keypair).unwrap();
+        let behaviour = Behaviour {
+            relay: relay_client,
+            streams: libp2p_stream::Behaviour::new(),
+        };
+        let mut swarm = Swarm::new(transport, behaviour, peer, swarm::Config::with_tokio_executor());
+        let victim = name::peer_id(victim).unwrap();
+        let address: Multiaddr = relay.parse().unwrap();
+        let address = address.with(Protocol::P2pCircuit).with(Protocol::P2p(victim));
+        swarm.add_peer_address(victim, address.clone());
+        swarm.dial(address).unwrap();
+        let control = swarm.behaviour().streams.new_control();
+        tokio::spawn(async move {
+            loop {
+                swarm.next().await;
+            }
+        });
+        Self { control, victim }
+    }
+
+    /// A new federation stream.
+    pub async fn stream(&mut self) -> Stream {
+        self.control.open_stream(self.victim, PROTOCOL).await.unwrap()
+    }
+
+    /// What comes back for `bytes`, after which nothing more is sent.
+    pub async fn answer(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut stream = self.stream().await;
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.close().await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        answer
+    }
+}
