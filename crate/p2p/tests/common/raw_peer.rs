@@ -39,8 +39,7 @@ impl RawPeer {
         let victim = name::peer_id(victim).unwrap();
         let address: Multiaddr = relay.parse().unwrap();
         let address = address.with(Protocol::P2pCircuit).with(Protocol::P2p(victim));
-        swarm.add_peer_address(victim, address.clone());
-        swarm.dial(address).unwrap();
+        swarm.add_peer_address(victim, address);
         let control = swarm.behaviour().streams.new_control();
         tokio::spawn(async move {
             loop {
