@@ -23,4 +23,4 @@ mod tests;
 pub use api::{Api, ApiConfig, Source};
 pub use body::{Body, BodyError};
 pub use rate_limit::RateLimit;
-pub use router::routes;
+pub use router::{aliases, routes};

@@ -111,6 +111,11 @@ pub fn routes() -> impl Iterator<Item = (Method, &'static str)> {
         .map(|route| (route.method.clone(), route.path))
 }
 
+/// The older prefixes of paths under which the routes of a newer prefix are served too.
+pub fn aliases() -> impl Iterator<Item = &'static str> {
+    ALIASES.iter().map(|(old, _)| *old)
+}
+
 /// The route for `method` and `path`, and the decoded parameters of the path.
 ///
 /// # Errors
@@ -129,18 +134,8 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Param
     Ok((route, Params(params.collect::<Result<_, ApiError>>()?)))
 }
 
-/// Older and unstable prefixes of paths that are served under the newer one.
-const ALIASES: &[(&str, &str)] = &[
-    ("/_matrix/client/r0/", "/_matrix/client/v3/"),
-    (
-        "/_matrix/client/unstable/org.matrix.msc3030/",
-        "/_matrix/client/v1/",
-    ),
-    (
-        "/_matrix/client/unstable/org.matrix.msc3856/",
-        "/_matrix/client/v1/",
-    ),
-];
+/// Older prefixes of paths that are served under the newer one.
+const ALIASES: [(&str, &str); 1] = [("/_matrix/client/r0/", "/_matrix/client/v3/")];
 
 /// `path` under its newest prefix.
 fn canonical(path: &str) -> Cow<'_, str> {
