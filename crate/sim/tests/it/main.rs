@@ -8,6 +8,7 @@
 )]
 
 mod crash;
+mod directory;
 mod hostile;
 mod outsider;
 mod partition;

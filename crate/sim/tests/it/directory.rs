@@ -1,0 +1,84 @@
+//! What servers tell each other beside events: aliases, profiles, receipts, typing.
+
+use serde_json::{Value, json};
+
+use crate::{outsider::encode, soon, world, world_with_room};
+
+/// The ephemeral events of a kind in a room, in what is new since `since`.
+fn ephemeral(sync: &Value, room: &str, kind: &str) -> Vec<Value> {
+    let events = sync["rooms"]["join"][room]["ephemeral"]["events"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    events.into_iter().filter(|event| event["type"] == kind).collect()
+}
+
+#[test]
+fn a_room_is_joined_by_its_alias() {
+    let (world, clients) = world(50, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let room = alice.create_room(
+        &world,
+        &json!({"preset": "public_chat", "room_alias_name": "lobby"}),
+    );
+    let alias = format!("#lobby:{}", world.server(0).name());
+    let resolved = bob.get(&world, &format!("/directory/room/{}", encode(&alias)));
+    assert_eq!(resolved.expect(200)["room_id"], room.as_str());
+    assert_eq!(
+        bob.join(&world, &alias, &[]).expect(200)["room_id"],
+        room.as_str()
+    );
+    let unknown = format!("#nowhere:{}", world.server(0).name());
+    assert_eq!(bob.join(&world, &unknown, &[]).status, 404);
+}
+
+#[test]
+fn a_profile_is_asked_of_its_server() {
+    let (world, clients) = world(51, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let path = format!("/profile/{}", encode(&alice.user_id));
+    alice
+        .put(
+            &world,
+            &format!("{path}/displayname"),
+            &json!({"displayname": "Alice A."}),
+        )
+        .expect(200);
+    assert_eq!(bob.get(&world, &path).expect(200)["displayname"], "Alice A.");
+    let nobody = format!(
+        "/profile/{}",
+        encode(&format!("@nobody:{}", world.server(0).name()))
+    );
+    assert_eq!(bob.get(&world, &nobody).status, 404);
+}
+
+#[test]
+fn receipts_and_typing_reach_the_other_server() {
+    let (world, clients, room) = world_with_room(52, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let sent = bob.send(&world, &room, "seen?");
+    soon(&world);
+    let since = bob.sync(&world, None)["next_batch"].as_str().unwrap().to_owned();
+    let event_id = sent["event_id"].as_str().unwrap();
+    let (escaped, user) = (encode(&room), encode(&alice.user_id));
+    alice
+        .post(
+            &world,
+            &format!("/rooms/{escaped}/receipt/m.read/{}", encode(event_id)),
+            &json!({}),
+        )
+        .expect(200);
+    let typing = json!({"typing": true, "timeout": 30_000});
+    alice
+        .put(&world, &format!("/rooms/{escaped}/typing/{user}"), &typing)
+        .expect(200);
+    world.run_for(std::time::Duration::from_secs(2));
+    let sync = bob.sync(&world, Some(&since));
+    let receipts = ephemeral(&sync.body, &room, "m.receipt");
+    assert!(
+        receipts[0]["content"][event_id]["m.read"][&alice.user_id]["ts"].is_u64(),
+        "{receipts:?}"
+    );
+    let typing = ephemeral(&sync.body, &room, "m.typing");
+    assert_eq!(typing[0]["content"]["user_ids"], json!([alice.user_id]));
+}
