@@ -18,7 +18,7 @@ use crate::{
     log::Log,
     push::unread::UnreadCache,
     receipts::ReceiptCache,
-    rooms::{memberships::UserRooms, room::RoomCache, event::RecentEvents, tree::NodeCache},
+    rooms::{event::RecentEvents, memberships::UserRooms, room::RoomCache, tree::NodeCache},
     typing::Typing,
 };
 

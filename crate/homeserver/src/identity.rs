@@ -27,7 +27,9 @@ impl Identity {
     /// [`Error::Store`] if the store fails, [`Error::Damaged`] if the stored key is not a key.
     pub async fn load_or_create(store: &dyn Store, rng: &dyn Rng) -> Result<Self, Error> {
         if let Some(seed) = store.get(Table::Meta, SEED_KEY).await? {
-            let seed = seed.try_into().map_err(|_| Error::Damaged("signing key".into()))?;
+            let seed = seed
+                .try_into()
+                .map_err(|_| Error::Damaged("signing key".into()))?;
             return Self::from_seed(seed);
         }
         let mut seed = [0; 32];
@@ -46,7 +48,11 @@ impl Identity {
         let key_pair = Ed25519KeyPair::from_der(&pkcs8(&seed), KEY_VERSION.to_owned())
             .map_err(|error| Error::Damaged(error.to_string()))?;
         let server_name = hex::encode(key_pair.public_key());
-        Ok(Self { seed, key_pair, server_name })
+        Ok(Self {
+            seed,
+            key_pair,
+            server_name,
+        })
     }
 
     /// The same key under another server name, for a homeserver that is reached by HTTP and does not federate.

@@ -360,7 +360,11 @@ mod tests {
     }
 
     impl Store for Fragile {
-        fn get<'a>(&'a self, table: Table, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        fn get<'a>(
+            &'a self,
+            table: Table,
+            key: &'a [u8],
+        ) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
             self.store.get(table, key)
         }
 
@@ -412,7 +416,10 @@ mod tests {
         let store = Arc::new(Fragile::default());
         let log = open(&store).await;
         assert_eq!(log.current(), 0);
-        let last = log.commit(WriteBatch::new(), vec![entry(1), entry(2), entry(3)]).await.unwrap();
+        let last = log
+            .commit(WriteBatch::new(), vec![entry(1), entry(2), entry(3)])
+            .await
+            .unwrap();
         assert_eq!((last, log.current()), (3, 3));
         let reopened = open(&store).await;
         for log in [&log, &reopened] {
@@ -421,7 +428,10 @@ mod tests {
             assert_eq!(log.since(0, 3, 2).await.unwrap().len(), 2);
             assert_eq!(log.since(3, 3, 2).await.unwrap(), []);
         }
-        assert_eq!(reopened.commit(WriteBatch::new(), vec![entry(4)]).await.unwrap(), 4);
+        assert_eq!(
+            reopened.commit(WriteBatch::new(), vec![entry(4)]).await.unwrap(),
+            4
+        );
     }
 
     #[tokio::test]
@@ -432,7 +442,10 @@ mod tests {
         assert_eq!(log.current(), 0);
         let mut heard = log.listen();
         assert!((&mut heard).now_or_never().is_none());
-        first.commit(WriteBatch::new(), vec![entry(1), entry(2)], || ()).await.unwrap();
+        first
+            .commit(WriteBatch::new(), vec![entry(1), entry(2)], || ())
+            .await
+            .unwrap();
         assert_eq!(log.current(), 3);
         heard.await;
         assert_eq!(positions(&log, 0, 3).await, [1, 2, 3]);
@@ -454,7 +467,9 @@ mod tests {
         let log = open(&store).await;
         store.is_broken.store(true, Ordering::Relaxed);
         let reservation = log.reserve(1);
-        let failed = reservation.commit(WriteBatch::new(), vec![entry(1)], || unreachable!()).await;
+        let failed = reservation
+            .commit(WriteBatch::new(), vec![entry(1)], || unreachable!())
+            .await;
         assert!(matches!(failed, Err(Error::Store(StoreError::Full))));
         assert_eq!(log.current(), 0);
         store.is_broken.store(false, Ordering::Relaxed);
@@ -467,7 +482,10 @@ mod tests {
         let log = open(&Arc::default()).await;
         let heard = log.listen();
         let commit = log.commit(WriteBatch::new(), vec![entry(1)]);
-        assert!(commit.now_or_never().is_none(), "the caller waits once, and is gone");
+        assert!(
+            commit.now_or_never().is_none(),
+            "the caller waits once, and is gone"
+        );
         heard.await;
         assert_eq!(positions(&log, 0, log.current()).await, [1]);
     }
@@ -476,7 +494,9 @@ mod tests {
     async fn old_entries_come_from_the_store() {
         let log = open(&Arc::default()).await;
         for _ in 0..3 {
-            log.commit(WriteBatch::new(), (0..TAIL).map(entry).collect()).await.unwrap();
+            log.commit(WriteBatch::new(), (0..TAIL).map(entry).collect())
+                .await
+                .unwrap();
         }
         let all = 3 * TAIL as u64;
         assert_eq!(positions(&log, 5, 8).await, [6, 7, 8]);

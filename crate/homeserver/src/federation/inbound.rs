@@ -1,6 +1,6 @@
 //! Transactions of other servers. Spec: Server-Server API, sections 'Transactions' and 'PDUs'.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use hearth_rooms::{Pdu, RoomVersion, pdu::event_id};
 use hearth_storage::{Table, WriteBatch};
@@ -19,6 +19,8 @@ use crate::{
 const MAX_PDUS: usize = 50;
 /// The most EDUs in a transaction.
 const MAX_EDUS: usize = 100;
+/// The most events of one transaction whose past is asked for: a bound on the work that a transaction makes.
+const MAX_GAPS: usize = 5;
 
 /// The last transaction of a server, and what it was answered.
 #[derive(Serialize, Deserialize)]
@@ -48,8 +50,9 @@ impl Homeserver {
             return Ok(answer);
         }
         let mut results = JsonObject::new();
+        let mut gaps = MAX_GAPS;
         for value in pdus {
-            if let Some((event_id, result)) = self.receive_pdu(origin, value).await? {
+            if let Some((event_id, result)) = self.receive_pdu(origin, value, &mut gaps).await? {
                 results.insert(event_id.to_string(), result);
             }
         }
@@ -91,6 +94,7 @@ impl Homeserver {
         &self,
         origin: &ServerName,
         value: Value,
+        gaps: &mut usize,
     ) -> Result<Option<(OwnedEventId, Value)>, Error> {
         let room_id = value
             .get("room_id")
@@ -108,7 +112,7 @@ impl Homeserver {
             Ok(_) if is_denied(origin, &room.snapshot().state) => {
                 Err(Refusal("the room's access list denies your server".into()))
             }
-            Ok(pdu) => self.take_in(origin, &room, pdu).await?,
+            Ok(pdu) => self.take_in(origin, &room, pdu, gaps).await?,
             Err(reason) => Err(Refusal(reason)),
         };
         let result = match outcome {
@@ -127,15 +131,30 @@ impl Homeserver {
         origin: &ServerName,
         room: &Arc<Room>,
         pdu: Pdu,
+        gaps: &mut usize,
     ) -> Result<Result<(), Refusal>, Error> {
         if self.is_settled(pdu.event_id()).await? {
             return Ok(Ok(()));
         }
         let _inbound = room.inbound.lock().await;
-        match self.fill_past(origin, room, &pdu).await {
+        if !self.past_is_known(&pdu).await? {
+            match gaps.checked_sub(1) {
+                Some(rest) => *gaps = rest,
+                None => {
+                    return Ok(Err(Refusal(
+                        "the transaction leaves too many gaps to fill".into(),
+                    )));
+                }
+            }
+        }
+        let taken = match self.fill_past(origin, room, &pdu).await {
             Ok(state_before) => self.admit_one(room, pdu, state_before).await,
-            Err(error @ (Error::Store(_) | Error::Damaged(_))) => Err(error),
-            Err(error) => Ok(Err(Refusal(error.to_string()))),
+            Err(error) => Err(error),
+        };
+        match taken {
+            // Only what another attempt may heal fails the transaction.
+            Err(error) if !matches!(error, Error::Store(_)) => Ok(Err(Refusal(error.to_string()))),
+            taken => taken,
         }
     }
 
@@ -164,10 +183,15 @@ impl Homeserver {
         {
             return Ok(Err(Refusal("this server has left the room".into())));
         }
-        let outcome = change
-            .admit(pdu, state_before, std::collections::BTreeSet::new())
-            .await?;
+        let after_gap = state_before.is_some().then(|| pdu.event_id().to_owned());
+        let outcome = change.admit(pdu, state_before, BTreeSet::new()).await?;
+        if after_gap.is_some() {
+            self.leave_gap();
+        }
         change.commit().await?;
+        if let Some(event_id) = after_gap {
+            self.fill_gap(room.clone(), event_id);
+        }
         Ok(match outcome {
             // A soft-failed event is as good as received: its sender has done nothing wrong.
             Outcome::Accepted | Outcome::SoftFailed(_) => Ok(()),

@@ -26,6 +26,8 @@ use crate::{
 
 /// The most events of an invite's stripped state that are kept.
 const MAX_STRIPPED: usize = 50;
+/// The most invites that wait for a user, because any server may send them.
+const MAX_PENDING: usize = 1000;
 
 impl Homeserver {
     /// Answers `PUT /v2/invite`: signs the invite of a local user and shows it to them. `body` has `event`,
@@ -90,9 +92,17 @@ impl Homeserver {
         let user_id = user_id.filter(|user| self.is_local(user));
         let user_id =
             user_id.ok_or_else(|| Error::InvalidParam("the invited user is not of this server".into()))?;
-        match self.user_exists(&user_id).await? {
+        if !self.user_exists(&user_id).await? {
+            return Err(Error::NotFound("no such user".into()));
+        }
+        let memberships = self.memberships(&user_id);
+        let pending = memberships
+            .values()
+            .filter(|entry| entry.membership == "invite")
+            .count();
+        match pending < MAX_PENDING {
             true => Ok(user_id),
-            false => Err(Error::NotFound("no such user".into())),
+            false => Err(Error::Forbidden("the user has too many invites".into())),
         }
     }
 

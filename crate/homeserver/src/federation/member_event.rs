@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver, JsonObject,
-    federation::received::verified,
+    federation::received::signed,
     rooms::{
         admit::Outcome,
         append::{Draft, build_error},
@@ -77,12 +77,8 @@ impl Homeserver {
         let not_found = || Error::NotFound(format!("the room {room_id} is not known here"));
         let room = self.resident_room(room_id).await?.ok_or_else(not_found)?;
         let version = room.snapshot().version();
-        let mut pdu = verified(version, event).map_err(Error::BadJson)?;
+        let pdu = Pdu::from_value(version, event).map_err(|error| Error::BadJson(error.to_string()))?;
         check_member(&pdu, origin, room_id, event_id, membership)?;
-        if self.must_vouch(&pdu) {
-            let signed = pdu.signed_by(self.server_name().as_str(), self.identity.key_pair());
-            pdu = signed.map_err(|error| Error::BadJson(error.to_string()))?;
-        }
         if let Some(known) = self
             .stored_event(event_id)
             .await?
@@ -90,6 +86,7 @@ impl Homeserver {
         {
             return Ok((known.pdu.clone(), room.snapshot()));
         }
+        let pdu = signed(self.vouched(pdu, &room.snapshot()).await?).map_err(Error::BadJson)?;
         if !self.past_is_known(&pdu).await? {
             return Err(Error::InvalidParam(
                 "the event follows events that are not known here".into(),
@@ -103,6 +100,21 @@ impl Homeserver {
         }
         change.commit().await?;
         Ok((pdu, room.snapshot()))
+    }
+
+    /// The event with the signature of this server, if it names a user of this server as the one who lets the
+    /// sender into a restricted room. That must be so: the rules leave it to this server to see to it.
+    async fn vouched(&self, pdu: Pdu, room: &Snapshot) -> Result<Pdu, Error> {
+        if !self.must_vouch(&pdu) {
+            return Ok(pdu);
+        }
+        if self.voucher(pdu.sender(), &room.state).await?.is_none() {
+            return Err(Error::UnableToAuthoriseJoin(
+                "this server does not let the user in".into(),
+            ));
+        }
+        let signed = pdu.signed_by(self.server_name().as_str(), self.identity.key_pair());
+        signed.map_err(|error| Error::BadJson(error.to_string()))
     }
 
     /// Whether the event names a user of this server as the one who lets the sender into a restricted room.

@@ -19,6 +19,8 @@ use crate::{
     rooms::room::Room,
 };
 
+/// The most states that are fetched to close one gap.
+const MAX_STATES: usize = 2;
 /// The most events of a fetched state that are looked at, in each of its two lists.
 const MAX_STATE: usize = 50_000;
 
@@ -35,13 +37,18 @@ impl Homeserver {
         if self.past_is_known(pdu).await? {
             return Ok(None);
         }
+        let mut states = 0;
         for earlier in self.fetch_missing(origin, room, pdu).await? {
             if self.is_settled(earlier.event_id()).await? {
                 continue;
             }
             let state_before = match self.past_is_known(&earlier).await? {
                 true => None,
-                false => Some(self.fetch_state(origin, room, earlier.event_id()).await?),
+                false if states == MAX_STATES => continue,
+                false => {
+                    states += 1;
+                    Some(self.fetch_state(origin, room, earlier.event_id()).await?)
+                }
             };
             // What the rules refuse is stored as refused; that is all that its successors need.
             let _ = self.admit_one(room, earlier, state_before).await?;
@@ -57,7 +64,7 @@ impl Homeserver {
         let prev = self.stored_events(pdu.prev_events()).await?;
         let with_state = prev
             .iter()
-            .filter(|event| event.decision.state_before.is_some())
+            .filter(|event| event.decision.state_before.is_some() && event.room_id() == pdu.room_id())
             .count();
         let needed = needed_events(pdu);
         Ok(with_state == pdu.prev_events().len() && self.stored_events(&needed).await?.len() == needed.len())

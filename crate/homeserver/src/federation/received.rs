@@ -22,7 +22,11 @@ const SLICE: usize = 20;
 /// The event in `value`, if it is well-formed and signed by whom it must be. If its content is not what was
 /// signed, what remains is its redacted form.
 pub(crate) fn verified(version: RoomVersion, value: Value) -> Result<Pdu, String> {
-    let pdu = Pdu::from_value(version, value).map_err(|error| error.to_string())?;
+    signed(Pdu::from_value(version, value).map_err(|error| error.to_string())?)
+}
+
+/// `pdu`, if it is signed by whom it must be; its redacted form, if its content is not what was signed.
+pub(crate) fn signed(pdu: Pdu) -> Result<Pdu, String> {
     match verify(&pdu, known_key) {
         Verification::Valid => Ok(pdu),
         Verification::HashMismatch(redacted) => Ok(redacted),

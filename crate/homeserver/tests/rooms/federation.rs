@@ -362,3 +362,22 @@ async fn what_is_sent_is_queued_for_the_other_servers_and_survives() {
         assert!(asked.1.starts_with("/_matrix/federation/v1/send/"), "{}", asked.1);
     }
 }
+
+#[tokio::test]
+async fn a_restricted_room_lets_in_another_servers_member_of_the_room_it_names() {
+    let (server, peer, stranger) = (Server::new().await, Peer::new(7), Peer::new(8));
+    let club = server.public_room().await;
+    peer.join(&server, &club).await;
+    let rules =
+        json!({ "join_rule": "restricted", "allow": [{ "type": "m.room_membership", "room_id": club }] });
+    let state = json!([{ "type": "m.room.join_rules", "state_key": "", "content": rules }]);
+    let back_room = server.create(json!({ "initial_state": state })).await.unwrap();
+    peer.join(&server, &back_room).await;
+    assert_eq!(server.membership(&peer.user(), &back_room).await, "join");
+    let versions = ["12".to_owned()];
+    let refused = server
+        .homeserver
+        .make_join(stranger.name(), &back_room, &stranger.user(), &versions)
+        .await;
+    assert!(matches!(refused, Err(Error::Forbidden(_))), "{refused:?}");
+}
