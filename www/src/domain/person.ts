@@ -1,7 +1,7 @@
 /** How people are shown when they have no picture. */
 
 /** Names of the theme's colours that avatars are drawn from. */
-export const AVATAR_COLOURS = ["ember", "teal", "indigo", "grape", "green", "pink", "blue", "yellow"] as const;
+export const AVATAR_COLOURS = ["ember", "teal", "indigo", "grape", "green", "pink", "blue", "cyan"] as const;
 
 export type AvatarColour = (typeof AVATAR_COLOURS)[number];
 
