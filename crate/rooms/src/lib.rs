@@ -9,7 +9,6 @@ pub mod auth_selection;
 pub mod builder;
 pub mod client_event;
 pub mod dag;
-pub mod extremities;
 pub mod pdu;
 pub mod redaction;
 pub mod resolution;

@@ -4,8 +4,8 @@ use hearth_rooms::{
     Pdu, PduError, RoomVersion, StateMap, Verification,
     client_event::{RoomIdField, client_event, stripped_state},
     dag::topological_order,
-    extremities, redaction,
-    signatures::verify,
+    redaction,
+    signatures::{required_servers, verify},
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -343,18 +343,18 @@ fn a_batch_is_ordered_by_reference() {
 }
 
 #[test]
-fn extremities_advance() {
-    let alice = Server::new(1);
-    let (mut room, mut state) = Room::create(RoomVersion::V11, &alice);
-    let builder = room.builder(&alice, "m.room.message", None, json!({"n": 1}), &state, &[]);
-    let first = room.add(builder, &alice, &mut state);
-    let prev = [first.event_id().to_owned()];
-    let builder = room.builder(&alice, "m.room.message", None, json!({"n": 2}), &state, &prev);
-    let second = room.add(builder, &alice, &mut state);
-    let one = extremities::advance(&Default::default(), &first, false);
-    let two = extremities::advance(&one, &second, false);
-    assert_eq!(two, [second.event_id().to_owned()].into());
-    assert_eq!(extremities::advance(&two, &first, true), two);
+fn a_restricted_join_is_signed_by_two_servers() {
+    let (alice, bob) = (Server::new(1), Server::new(2));
+    let (mut room, mut state) = Room::create(RoomVersion::V12, &alice);
+    let content = json!({"membership": "join", "join_authorised_via_users_server": alice.user});
+    let join = room.send_state(&bob, "m.room.member", bob.user.as_str(), content, &mut state);
+    let mut names = [alice.name.as_str(), bob.name.as_str()];
+    names.sort_unstable();
+    assert_eq!(required_servers(&join).unwrap(), names);
+    assert!(matches!(verify(&join, key_of), Verification::Invalid(_)));
+    let countersigned = join.signed_by(&alice.name, &alice.key_pair).unwrap();
+    assert_eq!(countersigned.event_id(), join.event_id());
+    assert_eq!(verify(&countersigned, key_of), Verification::Valid);
 }
 
 proptest! {
