@@ -39,7 +39,8 @@ impl Homeserver {
         }
         let mut states = 0;
         for earlier in self.fetch_missing(origin, room, pdu).await? {
-            if self.is_settled(earlier.event_id()).await? {
+            let begins_room = earlier.prev_events().is_empty();
+            if begins_room || self.is_settled(earlier.event_id()).await? {
                 continue;
             }
             let state_before = match self.past_is_known(&earlier).await? {
@@ -70,6 +71,17 @@ impl Homeserver {
         Ok(with_state == pdu.prev_events().len() && self.stored_events(&needed).await?.len() == needed.len())
     }
 
+    /// The least depth at which a local member stands: what lies deeper in the past is no gap, but history.
+    fn joined_depth(&self, room: &Arc<Room>) -> u64 {
+        let snapshot = room.snapshot();
+        let joined = snapshot
+            .state
+            .members()
+            .filter(|event| event.content_text("membership") == Some("join"));
+        let local = joined.filter(|event| event.sender().server_name() == self.server_name());
+        local.map(|event| event.depth()).min().unwrap_or_default()
+    }
+
     /// The events between what is held here and `pdu`, oldest first.
     async fn fetch_missing(
         &self,
@@ -82,7 +94,7 @@ impl Homeserver {
             "latest_events": [pdu.event_id()],
             "earliest_events": room.snapshot().record.extremities,
             "limit": MAX_EVENTS,
-            "min_depth": 0,
+            "min_depth": self.joined_depth(room),
         });
         let mut answer = match self.request(origin, Method::POST, &uri, Some(body)).await {
             Ok(answer) => answer,
