@@ -80,7 +80,7 @@ mod attack {
 
         /// How many of the malformed frames got any answer.
         async fn malformed_frames(&self) -> usize {
-            let mut peer = RawPeer::start(&self.relay, &self.server);
+            let mut peer = RawPeer::start(&self.relay, &self.server).await;
             let mut answered = 0;
             for bytes in [
                 &b""[..],

@@ -25,7 +25,7 @@ async fn malformed_frames_are_refused_and_the_connection_survives() {
     let relay = Relay::start().await;
     let victim = Node::start(1, &[&relay], &[]);
     victim.reserved(1).await;
-    let mut hostile = RawPeer::start(&relay.address(), &victim.name);
+    let mut hostile = RawPeer::start(&relay.address(), &victim.name).await;
     let malformed: [Vec<u8>; 10] = [
         Vec::new(),
         vec![0; 3],
@@ -61,7 +61,7 @@ async fn requests_that_never_end_are_bounded_and_do_not_stop_others() {
     let victim = Node::start(1, &[&relay], &[]);
     let other = Node::start(2, &[&relay], &[]);
     victim.reserved(1).await;
-    let mut hostile = RawPeer::start(&relay.address(), &victim.name);
+    let mut hostile = RawPeer::start(&relay.address(), &victim.name).await;
     let mut held = Vec::new();
     // As many as are served of one peer at once (Config::max_inbound_per_peer).
     for _ in 0..32 {

@@ -6,7 +6,7 @@ use libp2p::{
     Multiaddr, PeerId, Stream, Swarm, Transport as _,
     identity::Keypair,
     multiaddr::Protocol,
-    relay,
+    ping, relay,
     swarm::{self, NetworkBehaviour},
     tcp, websocket,
 };
@@ -14,6 +14,8 @@ use libp2p::{
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
     relay: relay::client::Behaviour,
+    /// Relays close connections that do not answer pings.
+    ping: ping::Behaviour,
     streams: libp2p_stream::Behaviour,
 }
 
@@ -24,8 +26,8 @@ pub struct RawPeer {
 }
 
 impl RawPeer {
-    /// Dials the server `victim` through the relay at the address `relay`.
-    pub fn start(relay: &str, victim: &str) -> Self {
+    /// Connects to the server `victim` through the relay at the address `relay`.
+    pub async fn start(relay: &str, victim: &str) -> Self {
         let keypair = Keypair::generate_ed25519();
         let peer = keypair.public().to_peer_id();
         let (circuits, relay_client) = relay::client::new(peer);
@@ -33,13 +35,15 @@ impl RawPeer {
         let transport = transport::authenticated(circuits.or_transport(sockets), &keypair).unwrap();
         let behaviour = Behaviour {
             relay: relay_client,
+            ping: ping::Behaviour::default(),
             streams: libp2p_stream::Behaviour::new(),
         };
         let mut swarm = Swarm::new(transport, behaviour, peer, swarm::Config::with_tokio_executor());
         let victim = name::peer_id(victim).unwrap();
         let address: Multiaddr = relay.parse().unwrap();
         let address = address.with(Protocol::P2pCircuit).with(Protocol::P2p(victim));
-        swarm.add_peer_address(victim, address);
+        swarm.dial(address).unwrap();
+        while swarm.next().await.is_some() && !swarm.is_connected(&victim) {}
         let control = swarm.behaviour().streams.new_control();
         tokio::spawn(async move {
             loop {
