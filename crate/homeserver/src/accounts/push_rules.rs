@@ -53,7 +53,9 @@ impl Homeserver {
         use ruma_common::push::InsertPushRuleError::UnknownRuleId;
         let (kind, rule_id) = (rule.kind(), rule.rule_id().to_owned());
         if [after, before].contains(&Some(rule_id.as_str())) {
-            return Err(Error::InvalidParam("a rule cannot be placed beside itself".into()));
+            return Err(Error::InvalidParam(
+                "a rule cannot be placed beside itself".into(),
+            ));
         }
         self.change_push_rules(user_id, |rules| {
             let enabled = rules.get(kind.clone(), &rule_id).is_none_or(|old| old.enabled());
