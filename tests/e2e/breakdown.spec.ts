@@ -1,0 +1,25 @@
+import { expect, test } from "../support/fixtures.ts";
+
+test("a panic in the worker is logged with its stack, and the homeserver is replaced", async ({ relay, profile }) => {
+  const ada = await (await profile()).open(relay.url);
+  await ada.welcome("Ada");
+  await ada.createRoom("Earthquake");
+  await ada.send("Before");
+  const before = (await ada.request("GET", "/_hearth/status")).body as { started_ms: number };
+
+  await ada.page.evaluate(() => navigator.serviceWorker.controller?.postMessage({ type: "panic" }));
+  await expect
+    .poll(async () => ((await ada.request("GET", "/_hearth/status")).body as { started_ms: number }).started_ms)
+    .toBeGreaterThan(before.started_ms);
+  await ada.send("After");
+  await ada.page.reload();
+  await ada.page.getByText("Earthquake").first().click();
+  await expect(ada.message("Before")).toBeVisible();
+  await expect(ada.message("After")).toBeVisible();
+
+  const log = (await ada.request("GET", "/_hearth/log")).body as { lines: { level: string; message: string }[] };
+  const panic = log.lines.find((line) => line.message.includes("a test asked for a panic"));
+  expect(panic?.level.toUpperCase()).toBe("ERROR");
+  // A frame of the module: the stack came along.
+  expect(panic?.message).toMatch(/wasm-function|hearth.*\.wasm/);
+});
