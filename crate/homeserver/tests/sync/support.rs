@@ -29,13 +29,13 @@ use serde_json::{Value, json};
 const EPOCH: u64 = 1_800_000_000_000;
 
 /// A clock that moves only when it is told to.
-pub struct StandingClock {
+pub(crate) struct StandingClock {
     now: AtomicU64,
     sleepers: Mutex<Vec<(u64, oneshot::Sender<()>)>>,
 }
 
 impl StandingClock {
-    pub fn advance(&self, duration: Duration) {
+    pub(crate) fn advance(&self, duration: Duration) {
         let now = self.now.fetch_add(millis(duration), Ordering::Relaxed) + millis(duration);
         self.sleepers.lock().unwrap().retain_mut(|(until, wake)| {
             let over = *until <= now;
@@ -103,7 +103,7 @@ impl Federation for Nobody {
 }
 
 /// A store that counts how often it is read.
-pub struct CountingStore {
+pub(crate) struct CountingStore {
     store: Arc<MemoryStore>,
     reads: AtomicU64,
 }
@@ -144,15 +144,15 @@ impl Store for CountingStore {
 }
 
 /// A homeserver and what it stands on.
-pub struct Server {
-    pub homeserver: Arc<Homeserver>,
-    pub clock: Arc<StandingClock>,
+pub(crate) struct Server {
+    pub(crate) homeserver: Arc<Homeserver>,
+    pub(crate) clock: Arc<StandingClock>,
     store: Arc<CountingStore>,
     transactions: AtomicU64,
 }
 
 impl Server {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let clock = StandingClock {
             now: AtomicU64::new(EPOCH),
             sleepers: Mutex::default(),
@@ -188,7 +188,7 @@ impl Server {
     }
 
     /// The same server after its process ended and started again.
-    pub async fn restarted(self) -> Self {
+    pub(crate) async fn restarted(self) -> Self {
         self.clock.advance(Duration::from_secs(1));
         let restarted = Self::open(self.store.store.clone(), self.clock).await;
         restarted.transactions.store(1_000_000, Ordering::Relaxed);
@@ -196,16 +196,16 @@ impl Server {
     }
 
     /// How often the store has been read.
-    pub fn reads(&self) -> u64 {
+    pub(crate) fn reads(&self) -> u64 {
         self.store.reads.load(Ordering::Relaxed)
     }
 
-    pub fn user(&self, name: &str) -> OwnedUserId {
+    pub(crate) fn user(&self, name: &str) -> OwnedUserId {
         UserId::parse(format!("@{name}:{}", self.homeserver.server_name())).unwrap()
     }
 
     /// A room that anybody may join.
-    pub async fn room(&self, creator: &UserId) -> OwnedRoomId {
+    pub(crate) async fn room(&self, creator: &UserId) -> OwnedRoomId {
         let request = CreateRoom {
             preset: Some("public_chat".into()),
             ..CreateRoom::default()
@@ -213,32 +213,32 @@ impl Server {
         self.homeserver.create_room(creator, request).await.unwrap()
     }
 
-    pub async fn join(&self, user_id: &UserId, room_id: &RoomId) {
+    pub(crate) async fn join(&self, user_id: &UserId, room_id: &RoomId) {
         self.homeserver
             .join_room(user_id, room_id.into(), &[], None)
             .await
             .unwrap();
     }
 
-    pub async fn leave(&self, user_id: &UserId, room_id: &RoomId) {
+    pub(crate) async fn leave(&self, user_id: &UserId, room_id: &RoomId) {
         self.homeserver.leave_room(user_id, room_id, None).await.unwrap();
     }
 
     /// Sends a text message.
-    pub async fn say(&self, user_id: &UserId, room_id: &RoomId, text: &str) -> OwnedEventId {
+    pub(crate) async fn say(&self, user_id: &UserId, room_id: &RoomId, text: &str) -> OwnedEventId {
         self.send(user_id, room_id, json!({"msgtype": "m.text", "body": text}))
             .await
     }
 
     /// Sends several text messages, numbered from 0.
-    pub async fn say_many(&self, user_id: &UserId, room_id: &RoomId, count: usize) {
+    pub(crate) async fn say_many(&self, user_id: &UserId, room_id: &RoomId, count: usize) {
         for number in 0..count {
             self.say(user_id, room_id, &number.to_string()).await;
         }
     }
 
     /// Sends a message of the given content.
-    pub async fn send(&self, user_id: &UserId, room_id: &RoomId, content: Value) -> OwnedEventId {
+    pub(crate) async fn send(&self, user_id: &UserId, room_id: &RoomId, content: Value) -> OwnedEventId {
         let txn_id = self.transactions.fetch_add(1, Ordering::Relaxed).to_string();
         let content = content.as_object().unwrap().clone();
         let sent =
@@ -248,7 +248,13 @@ impl Server {
     }
 
     /// Sets state with an empty state key.
-    pub async fn set(&self, user_id: &UserId, room_id: &RoomId, kind: &str, content: Value) -> OwnedEventId {
+    pub(crate) async fn set(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+        kind: &str,
+        content: Value,
+    ) -> OwnedEventId {
         let content = content.as_object().unwrap().clone();
         self.homeserver
             .send_state(user_id, room_id, kind, "", content)
@@ -257,17 +263,17 @@ impl Server {
     }
 
     /// One sync, without waiting.
-    pub async fn sync(&self, user_id: &UserId, since: Option<&str>, filter: Value) -> Value {
+    pub(crate) async fn sync(&self, user_id: &UserId, since: Option<&str>, filter: Value) -> Value {
         self.sync_with(user_id, request(since, filter)).await
     }
 
-    pub async fn sync_with(&self, user_id: &UserId, request: SyncRequest) -> Value {
+    pub(crate) async fn sync_with(&self, user_id: &UserId, request: SyncRequest) -> Value {
         let answer = self.homeserver.sync(user_id, device(), request).await.unwrap();
         serde_json::to_value(answer).unwrap()
     }
 
     /// A client of the user that has done its initial sync.
-    pub async fn client(&self, user_id: &UserId) -> Client<'_> {
+    pub(crate) async fn client(&self, user_id: &UserId) -> Client<'_> {
         let mut client = Client {
             server: self,
             user_id: user_id.to_owned(),
@@ -278,7 +284,12 @@ impl Server {
         client
     }
 
-    pub async fn messages(&self, user_id: &UserId, room_id: &RoomId, request: MessagesRequest) -> Value {
+    pub(crate) async fn messages(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+        request: MessagesRequest,
+    ) -> Value {
         let viewer = Viewer {
             user_id,
             device_id: Some(device()),
@@ -286,7 +297,7 @@ impl Server {
         serde_json::to_value(self.homeserver.messages(viewer, room_id, request).await.unwrap()).unwrap()
     }
 
-    pub async fn messages_error(&self, user_id: &UserId, room_id: &RoomId) -> Error {
+    pub(crate) async fn messages_error(&self, user_id: &UserId, room_id: &RoomId) -> Error {
         let viewer = Viewer {
             user_id,
             device_id: None,
@@ -299,16 +310,16 @@ impl Server {
 }
 
 /// A client that goes on from its last sync.
-pub struct Client<'a> {
-    pub server: &'a Server,
-    pub user_id: OwnedUserId,
-    pub since: Option<String>,
-    pub filter: Value,
+pub(crate) struct Client<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) user_id: OwnedUserId,
+    pub(crate) since: Option<String>,
+    pub(crate) filter: Value,
 }
 
 impl Client<'_> {
     /// The next answer.
-    pub async fn sync(&mut self) -> Value {
+    pub(crate) async fn sync(&mut self) -> Value {
         let answer = self
             .server
             .sync(&self.user_id, self.since.as_deref(), self.filter.clone())
@@ -318,12 +329,12 @@ impl Client<'_> {
     }
 }
 
-pub fn device() -> &'static DeviceId {
+pub(crate) fn device() -> &'static DeviceId {
     static DEVICE: std::sync::OnceLock<OwnedDeviceId> = std::sync::OnceLock::new();
     DEVICE.get_or_init(|| "DEVICE".into())
 }
 
-pub fn request(since: Option<&str>, filter: Value) -> SyncRequest {
+pub(crate) fn request(since: Option<&str>, filter: Value) -> SyncRequest {
     SyncRequest {
         since: since.map(|since| since.parse().unwrap()),
         filter: Filter::parse(&filter.to_string()).unwrap(),
@@ -331,7 +342,7 @@ pub fn request(since: Option<&str>, filter: Value) -> SyncRequest {
     }
 }
 
-pub fn page(from: Option<&str>, direction: PageDirection, limit: usize) -> MessagesRequest {
+pub(crate) fn page(from: Option<&str>, direction: PageDirection, limit: usize) -> MessagesRequest {
     MessagesRequest {
         from: from.map(|from| from.parse::<PageToken>().unwrap()),
         direction,
@@ -341,12 +352,12 @@ pub fn page(from: Option<&str>, direction: PageDirection, limit: usize) -> Messa
 }
 
 /// The part of an answer about a joined room.
-pub fn joined<'a>(answer: &'a Value, room_id: &RoomId) -> &'a Value {
+pub(crate) fn joined<'a>(answer: &'a Value, room_id: &RoomId) -> &'a Value {
     &answer["rooms"]["join"][room_id.as_str()]
 }
 
 /// The bodies of the messages among `events`.
-pub fn bodies(events: &Value) -> Vec<&str> {
+pub(crate) fn bodies(events: &Value) -> Vec<&str> {
     let events = events.as_array().map(Vec::as_slice).unwrap_or_default();
     events
         .iter()
@@ -355,24 +366,24 @@ pub fn bodies(events: &Value) -> Vec<&str> {
 }
 
 /// The types of `events`.
-pub fn kinds(events: &Value) -> Vec<&str> {
+pub(crate) fn kinds(events: &Value) -> Vec<&str> {
     let events = events.as_array().map(Vec::as_slice).unwrap_or_default();
     events.iter().filter_map(|event| event["type"].as_str()).collect()
 }
 
 /// The state keys of the member events among `events`.
-pub fn members(events: &Value) -> Vec<&str> {
+pub(crate) fn members(events: &Value) -> Vec<&str> {
     let events = events.as_array().map(Vec::as_slice).unwrap_or_default();
     let members = events.iter().filter(|event| event["type"] == "m.room.member");
     members.filter_map(|event| event["state_key"].as_str()).collect()
 }
 
-pub fn object(value: Value) -> JsonObject {
+pub(crate) fn object(value: Value) -> JsonObject {
     value.as_object().unwrap().clone()
 }
 
 /// Lets all other tasks run until they wait, and says whether `future` is done by then.
-pub async fn settles<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+pub(crate) async fn settles<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     let mut future = pin!(future);
     for _ in 0..200 {
         tokio::task::yield_now().await;
