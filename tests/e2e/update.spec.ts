@@ -31,12 +31,15 @@ test("a new version takes over without losing a request", async ({ profile, dire
   }
 });
 
-/** Runs in the page: sends until another worker controls the page, and a little longer. Never repeats a request. */
+/**
+ * Runs in the page: sends without a pause while the new version is installed, then at a person's pace until another worker
+ * controls the page, and a little longer. Never repeats a request.
+ */
 async function sendUntilReplaced(input: { room: string; accessToken: string }) {
   const answers: number[] = [];
   let replaced = false;
   navigator.serviceWorker.addEventListener("controllerchange", () => (replaced = true));
-  const send = async () => {
+  const send = async (pause: number) => {
     const path = `/_matrix/client/v3/rooms/${encodeURIComponent(input.room)}/send/m.room.message/brick${answers.length}`;
     const response = await fetch(path, {
       method: "PUT",
@@ -44,9 +47,10 @@ async function sendUntilReplaced(input: { room: string; accessToken: string }) {
       body: JSON.stringify({ msgtype: "m.text", body: `brick ${answers.length}` }),
     }).catch(() => undefined);
     answers.push(response?.status ?? 0);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((resolve) => setTimeout(resolve, pause));
   };
-  for (let count = 0; count < 900 && !replaced; count++) await send();
-  for (let count = 0; count < 20; count++) await send();
+  for (let count = 0; count < 150; count++) await send(0);
+  for (let count = 0; count < 200 && !replaced; count++) await send(250);
+  for (let count = 0; count < 20; count++) await send(0);
   return { answers, replaced };
 }

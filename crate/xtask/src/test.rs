@@ -86,11 +86,12 @@ fn web() -> Result<()> {
 
 fn end_to_end() -> Result<()> {
     app::build(app::Kind::Test)?;
-    run(cargo().args(["build", "--quiet", "--package", "hearth-node"]))?;
+    run(cargo().args(["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
     let mut tests = script("tests", "test");
     tests
         .env("HEARTH_APP", app::folder(app::Kind::Test)?)
-        .env("HEARTH_NODE", target("debug/hearth-node"));
+        .env("HEARTH_NODE", target("debug/hearth-node"))
+        .env("HEARTH_HOSTILE_PEER", target("debug/examples/hostile_peer"));
     if let Some(path) = browser::executable() {
         tests.env("CHROMIUM", path);
     }

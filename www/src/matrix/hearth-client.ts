@@ -258,8 +258,9 @@ export class HearthClient {
   /** What an earlier page could not get acknowledged. The server knows the transaction ids that it has seen. */
   #resume(): void {
     for (const { roomId, txnId, body } of outbox.list()) {
-      if (this.#client.getRoom(roomId)?.getMyMembership() === "join") void this.#deliver(roomId, txnId, body);
-      else outbox.remove(txnId);
+      const room = this.#client.getRoom(roomId);
+      if (room?.getMyMembership() !== "join" || hasArrived(room, txnId)) outbox.remove(txnId);
+      else void this.#deliver(roomId, txnId, body);
     }
   }
 
@@ -319,6 +320,11 @@ function hasOlder(room: Room): boolean {
   const timeline = room.getLiveTimeline();
   if (timeline.getPaginationToken(EventTimeline.BACKWARDS) === null) return false;
   return timeline.getEvents()[0]?.getType() !== "m.room.create";
+}
+
+/** Whether the server told of the message `txnId`, though its answer never came: sent again, it would show twice for a moment. */
+function hasArrived(room: Room, txnId: string): boolean {
+  return room.getLiveTimeline().getEvents().some((event) => event.getUnsigned().transaction_id === txnId);
 }
 
 function pending(room: Room, key: string): MatrixEvent | undefined {
