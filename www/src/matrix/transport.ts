@@ -2,6 +2,8 @@
  * `fetch` for the SDK, steady while the worker restarts: a browser may stop it between any two instructions, and the next
  * request starts it again. Requests that may be repeated (a `PUT` carries its transaction id) are, silently; others fail as usual.
  */
+import { noHandover } from "../platform/handover.ts";
+
 const PAUSES_MS = [100, 250, 600, 1_200, 2_500];
 const REPEATABLE_POST = /\/(receipt|read_markers|filter|join)\b/;
 
@@ -22,6 +24,7 @@ export const steadyFetch: typeof globalThis.fetch = async (input, init) => {
 
 /** A response with its body already read, so that a connection that breaks inside the body counts as one that broke. */
 async function whole(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
+  await noHandover();
   const response = await fetch(input, init);
   const body = await response.arrayBuffer();
   const { status, statusText, headers } = response;

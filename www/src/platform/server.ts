@@ -1,6 +1,7 @@
 /** What the worker answers beside Matrix, below `/_hearth/`. */
 import { type LogLine, parseLog } from "../domain/log-lines.ts";
 import { type ServerStatus, parseStatus } from "../domain/server-status.ts";
+import { noHandover } from "./handover.ts";
 
 /** The homeserver lives at the app's own address. */
 export const HOMESERVER = window.location.origin;
@@ -26,12 +27,14 @@ export function addRoute(server: string, relays: readonly string[]): Promise<voi
 }
 
 async function getJson(path: string): Promise<unknown> {
+  await noHandover();
   const response = await fetch(path, { cache: "no-store" });
   if (!response.ok) throw new Error(`${path}: ${response.status}`);
   return response.json();
 }
 
 async function post(path: string, body: unknown): Promise<void> {
+  await noHandover();
   const response = await fetch(path, {
     method: "POST",
     headers: { "Content-Type": "application/json" },

@@ -1,5 +1,6 @@
 /** The service worker that is the homeserver: registered, awaited, kept awake. */
 import { TICK_MS, type ToPage, type ToWorker } from "../../../service-worker/messages.ts";
+import { watchHandovers } from "./handover.ts";
 
 const UPDATE_CHECK_MS = 60 * 60_000;
 const CLAIM_MS = 4_000;
@@ -27,6 +28,7 @@ export async function startWorker(onUpdate: () => void): Promise<void> {
     if (event.data.type === "updated") onUpdate();
   });
   keepAwake();
+  watchHandovers(registration);
   keepUpdated(registration);
 }
 
