@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    command::{cargo, run},
+    command::{cargo, find, run},
     npm::{self, script},
     wasm_target::cargo_wasm,
 };
@@ -31,10 +31,21 @@ pub fn lint() -> Result<()> {
     ]))?;
     // Debian's compiler for wasm comes without clippy: there the compiler's own lints must do.
     run(cargo_wasm("check")?.args(["--quiet", "--package", "hearth-worker"]))?;
+    dependencies()?;
     for folder in npm::FOLDERS {
         npm::ensure(folder)?;
         run(&mut script(folder, "typecheck"))?;
         run(&mut script(folder, "lint"))?;
     }
     Ok(())
+}
+
+/// Checks licences and sources of the dependencies, where cargo-deny is installed: it takes longer to build than
+/// all of this project.
+fn dependencies() -> Result<()> {
+    if find("cargo-deny").is_none() {
+        eprintln!("skipped: licences and sources (cargo install cargo-deny)");
+        return Ok(());
+    }
+    run(cargo().args(["deny", "check", "bans", "licenses", "sources"]))
 }
