@@ -1,6 +1,6 @@
 //! The web app: the wasm module with its bindings, the client, the service worker.
 
-use std::{fs, path::PathBuf};
+use std::{fs, io::stderr, path::PathBuf};
 
 use anyhow::Result;
 
@@ -37,8 +37,12 @@ pub fn build(kind: Kind) -> Result<()> {
     if out.exists() {
         fs::remove_dir_all(&out)?;
     }
-    run(script("www", "build").env("HEARTH_OUT_DIR", &out))?;
+    // What the builders say is for people: standard output carries figures.
+    run(script("www", "build")
+        .env("HEARTH_OUT_DIR", &out)
+        .stdout(stderr()))?;
     run(script("service-worker", "build")
+        .stdout(stderr())
         .env("HEARTH_OUT_DIR", &out)
         .env("HEARTH_WASM_DIR", bindings)
         .env("HEARTH_TEST_HOOKS", if kind == Kind::Test { "1" } else { "" }))
