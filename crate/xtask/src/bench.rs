@@ -28,10 +28,7 @@ pub fn measure(json: bool) -> Result<()> {
         .env("HEARTH_WASM_BROTLI_BYTES", sizes.wasm_brotli.to_string())
         .env("HEARTH_APP_BROTLI_BYTES", sizes.app_brotli.to_string())
         .env("HEARTH_BENCH_OUT", &out);
-    if let Some(path) = browser::executable() {
-        bench.env("CHROMIUM", path);
-    }
-    run(&mut bench)?;
+    run(browser::named(&mut bench))?;
     let figures = fs::read_to_string(&out)?;
     if json {
         println!("{figures}");

@@ -1,6 +1,6 @@
 //! A Chromium for the tests: an installed one, Debian's, or Playwright's own.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context, Result};
 
@@ -16,7 +16,7 @@ const NAMES: [&str; 4] = [
     "google-chrome-stable",
 ];
 
-/// Makes sure that [`executable`] and chromedriver are there.
+/// Makes sure that a browser and chromedriver are there.
 pub fn ensure() -> Result<()> {
     if executable().is_some() && find("chromedriver").is_some() {
         return Ok(());
@@ -28,8 +28,15 @@ pub fn ensure() -> Result<()> {
         .context("no Chromium: install chromium and chromedriver")
 }
 
-/// The installed browser; `None` leaves the choice to Playwright.
-pub fn executable() -> Option<PathBuf> {
+/// Tells `command` of the installed browser; without one the choice is Playwright's.
+pub fn named(command: &mut Command) -> &mut Command {
+    match executable() {
+        Some(path) => command.env("CHROMIUM", path),
+        None => command,
+    }
+}
+
+fn executable() -> Option<PathBuf> {
     std::env::var_os("CHROMIUM")
         .map(PathBuf::from)
         .or_else(|| NAMES.iter().find_map(|name| find(name)))

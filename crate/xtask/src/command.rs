@@ -77,14 +77,11 @@ pub fn apt_install(packages: &[impl AsRef<str>]) -> Result<()> {
             names.join(" ")
         );
     }
-    let install = || {
-        run(command("apt-get")
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .args(["install", "-y", "--no-install-recommends", "-qq"])
-            .args(&names))
-    };
     run(command("apt-get").args(["update", "-qq"]))?;
-    install()
+    run(command("apt-get")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["install", "-y", "--no-install-recommends", "-qq"])
+        .args(&names))
 }
 
 fn line(command: &Command) -> String {

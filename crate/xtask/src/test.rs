@@ -92,8 +92,5 @@ fn end_to_end() -> Result<()> {
         .env("HEARTH_APP", app::folder(app::Kind::Test)?)
         .env("HEARTH_NODE", target("debug/hearth-node"))
         .env("HEARTH_HOSTILE_PEER", target("debug/examples/hostile_peer"));
-    if let Some(path) = browser::executable() {
-        tests.env("CHROMIUM", path);
-    }
-    run(&mut tests)
+    run(browser::named(&mut tests))
 }
