@@ -1,6 +1,6 @@
 //! Making rooms, and which the user is in. Spec: Client-Server API, sections 'Creation' and 'Room membership'.
 
-use hearth_homeserver::rooms::create::CreateRoom;
+use hearth_homeserver::rooms::{create::CreateRoom, upgrade::UpgradeRoom};
 use serde_json::json;
 
 use crate::{
@@ -14,6 +14,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::post("/_matrix/client/v3/createRoom", user!(create)).limited(),
         Route::get("/_matrix/client/v3/joined_rooms", user!(joined)),
         Route::get("/_matrix/client/v3/rooms/{roomId}/aliases", user!(aliases)),
+        Route::post("/_matrix/client/v3/rooms/{roomId}/upgrade", user!(upgrade)).limited(),
     ]
 }
 
@@ -36,4 +37,14 @@ async fn aliases(call: UserCall) -> Outcome {
         .room_aliases(&call.requester.user_id, &call.room_id()?)
         .await?;
     answer::json(&json!({"aliases": aliases}))
+}
+
+async fn upgrade(mut call: UserCall) -> Outcome {
+    let room_id = call.room_id()?;
+    let request: UpgradeRoom = call.json().await?;
+    let replacement = call
+        .homeserver()
+        .upgrade_room(&call.requester.user_id, &room_id, request)
+        .await?;
+    answer::json(&json!({"replacement_room": replacement}))
 }

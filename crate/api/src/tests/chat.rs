@@ -309,3 +309,56 @@ async fn everything_is_still_there_after_a_restart() {
         .ok();
     assert_eq!(again, before);
 }
+
+#[tokio::test]
+async fn a_room_is_upgraded() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room_id = ann
+        .create_room(json!({"preset": "public_chat", "room_version": "10"}))
+        .await;
+    bob.post(&format!("{ROOMS}/{room_id}/join"), json!({})).await.ok();
+    let upgrade = format!("{ROOMS}/{room_id}/upgrade");
+    bob.post(&upgrade, json!({"new_version": "12"}))
+        .await
+        .fails(403, "M_FORBIDDEN");
+    ann.post(&upgrade, json!({"new_version": "0"}))
+        .await
+        .fails(400, "M_UNSUPPORTED_ROOM_VERSION");
+    ann.post(&upgrade, json!({"new_version": 12}))
+        .await
+        .fails(400, "M_BAD_JSON");
+    ann.post(
+        &upgrade,
+        json!({"new_version": "12", "additional_creators": ["bob"]}),
+    )
+    .await
+    .fails(400, "M_BAD_JSON");
+    ann.post(
+        &format!("{ROOMS}/!nowhere:example.org/upgrade"),
+        json!({"new_version": "12"}),
+    )
+    .await
+    .fails(404, "M_NOT_FOUND");
+    let answer = ann
+        .post(
+            &upgrade,
+            json!({"new_version": "12", "additional_creators": [bob.user_id]}),
+        )
+        .await
+        .ok();
+    let replacement = answer["replacement_room"].as_str().unwrap();
+    let tombstone = ann
+        .get(&format!("{ROOMS}/{room_id}/state/m.room.tombstone"))
+        .await
+        .ok();
+    assert_eq!(tombstone["replacement_room"], replacement);
+    bob.post(&format!("{ROOMS}/{replacement}/join"), json!({}))
+        .await
+        .ok();
+    let create = bob
+        .get(&format!("{ROOMS}/{replacement}/state/m.room.create"))
+        .await
+        .ok();
+    assert_eq!(create["additional_creators"], json!([bob.user_id]));
+}

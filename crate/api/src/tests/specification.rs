@@ -253,6 +253,9 @@ async fn visit_rooms(checker: &mut Checker, server: &TestServer) {
             .visit(&cat, get.clone(), &format!("{ROOM}/{path}"), &ids, Value::Null)
             .await;
     }
+    let version = json!({"new_version": "11"});
+    let upgrade = format!("{ROOM}/upgrade");
+    checker.visit(&cat, Method::POST, &upgrade, &ids, version).await;
 }
 
 async fn visit_events(checker: &mut Checker, server: &TestServer) {

@@ -128,12 +128,26 @@ impl Homeserver {
         if !anyone && state.membership(user_id) != "join" {
             return Err(Error::Forbidden("you are not in this room".into()));
         }
+        Ok(self
+            .aliases_of(room_id)
+            .await?
+            .into_iter()
+            .map(|(alias, _)| alias)
+            .collect())
+    }
+
+    /// This server's aliases of a room, and who made them.
+    pub(crate) async fn aliases_of(
+        &self,
+        room_id: &RoomId,
+    ) -> Result<Vec<(OwnedRoomAliasId, OwnedUserId)>, Error> {
         let mut aliases = Vec::new();
         for (key, value) in scan_all(&*self.seams.store, Table::Directory, b"a\0").await? {
             let entry: AliasEntry = from_slice(&value)?;
             let alias = key.get(2..).and_then(|alias| str::from_utf8(alias).ok());
             let alias = alias.and_then(|alias| RoomAliasId::parse(alias).ok());
-            aliases.extend(alias.filter(|_| entry.room_id == room_id));
+            let alias = alias.filter(|_| entry.room_id == room_id);
+            aliases.extend(alias.map(|alias| (alias, entry.creator)));
         }
         Ok(aliases)
     }

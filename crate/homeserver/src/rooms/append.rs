@@ -126,12 +126,21 @@ impl Change<'_> {
     /// [`Error::Forbidden`] if the room's rules refuse it, [`Error::TooLarge`], [`Error::BadJson`].
     pub(crate) async fn send(&mut self, draft: Draft) -> Result<OwnedEventId, Error> {
         let transaction = draft.transaction.clone();
-        let pdu = self.build(draft)?;
-        self.authorise(&pdu)
-            .map_err(|rejection| Error::Forbidden(rejection.0))?;
+        let pdu = self.propose(draft)?;
         let event_id = pdu.event_id().to_owned();
         self.append(pdu, transaction, &BTreeSet::new()).await?;
         Ok(event_id)
+    }
+
+    /// Builds, signs and authorises what a local user sends, without adding it.
+    ///
+    /// # Errors
+    /// As [`Change::send`].
+    pub(crate) fn propose(&self, draft: Draft) -> Result<Pdu, Error> {
+        let pdu = self.build(draft)?;
+        self.authorise(&pdu)
+            .map_err(|rejection| Error::Forbidden(rejection.0))?;
+        Ok(pdu)
     }
 
     /// Builds and signs an event at the end of the room.

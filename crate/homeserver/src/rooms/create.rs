@@ -73,7 +73,12 @@ impl Homeserver {
         let plan = Plan::new(self, creator, request)?;
         let _directory = self.directory_lock.lock().await;
         let alias = self.free_alias(plan.request.room_alias_name.as_deref()).await?;
-        let create = self.build_create(&plan)?;
+        let create = self.create_event(
+            plan.version,
+            creator,
+            self.new_room_id(plan.version)?,
+            plan.create_content(),
+        )?;
         let room = Room::new(create.room_id().to_owned(), plan.version);
         let mut change = self.change(&room).await;
         change.append(create, None, &BTreeSet::new()).await?;
@@ -97,35 +102,46 @@ impl Homeserver {
         Ok(room.room_id.clone())
     }
 
-    fn build_create(&self, plan: &Plan) -> Result<Pdu, Error> {
-        let room_id = match plan.version.room_id_is_create_hash() {
-            true => None,
-            false => Some(self.new_room_id()?),
-        };
+    /// The create event of a new room. `room_id` is as [`Homeserver::new_room_id`] gave it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRoomState`] if the room version does not allow `content`.
+    pub(crate) fn create_event(
+        &self,
+        version: RoomVersion,
+        creator: &UserId,
+        room_id: Option<OwnedRoomId>,
+        mut content: JsonObject,
+    ) -> Result<Pdu, Error> {
+        content.insert("room_version".into(), version.as_str().into());
+        if !version.rules().authorization.use_room_create_sender {
+            content.insert("creator".into(), creator.as_str().into());
+        }
         let builder = EventBuilder {
             room_id,
-            sender: plan.creator.clone(),
+            sender: creator.to_owned(),
             event_type: TimelineEventType::RoomCreate,
             state_key: Some(String::new()),
-            content: plan.create_content(),
+            content,
             redacts: None,
             prev_events: Vec::new(),
             auth_events: Vec::new(),
             depth: 1,
             origin_server_ts: self.event_timestamp(),
         };
-        let create = builder.build(
-            plan.version,
-            self.identity.server_name(),
-            self.identity.key_pair(),
-        );
+        let create = builder.build(version, self.identity.server_name(), self.identity.key_pair());
         let create = create.map_err(build_error)?;
         check_auth_events(&create, |_| None).map_err(|rejection| Error::InvalidRoomState(rejection.0))?;
         Ok(create)
     }
 
-    fn new_room_id(&self) -> Result<OwnedRoomId, Error> {
+    /// An id for a new room; none in versions where it follows from the create event.
+    pub(crate) fn new_room_id(&self, version: RoomVersion) -> Result<Option<OwnedRoomId>, Error> {
+        if version.room_id_is_create_hash() {
+            return Ok(None);
+        }
         RoomId::parse(format!("!{}:{}", self.random_id(12), self.server_name()))
+            .map(Some)
             .map_err(|error| Error::Damaged(error.to_string()))
     }
 
@@ -226,20 +242,12 @@ impl Plan {
         })
     }
 
-    /// Whether creators outrank everybody else, and are so not among the power levels.
     fn ranks_creators(&self) -> bool {
-        self.version
-            .rules()
-            .authorization
-            .explicitly_privilege_room_creators
+        ranks_creators(self.version)
     }
 
     fn create_content(&self) -> JsonObject {
         let mut content = self.request.creation_content.clone();
-        content.insert("room_version".into(), self.version.as_str().into());
-        if !self.version.rules().authorization.use_room_create_sender {
-            content.insert("creator".into(), self.creator.as_str().into());
-        }
         if self.ranks_creators()
             && self.preset == Preset::TrustedPrivateChat
             && !self.request.invite.is_empty()
@@ -267,30 +275,40 @@ impl Plan {
                 );
             }
         }
-        let tombstone = if self.ranks_creators() { 150 } else { 100 };
-        let mut levels = object(json!({
-            "users": users,
-            "users_default": 0,
-            "events": {
-                "m.room.avatar": 50,
-                "m.room.canonical_alias": 50,
-                "m.room.encryption": 100,
-                "m.room.history_visibility": 100,
-                "m.room.name": 50,
-                "m.room.power_levels": 100,
-                "m.room.server_acl": 100,
-                "m.room.tombstone": tombstone,
-            },
-            "events_default": 0,
-            "state_default": 50,
-            "ban": 50,
-            "kick": 50,
-            "redact": 50,
-            "invite": 0,
-        }));
+        let mut levels = first_levels(self.version, users);
         levels.extend(self.request.power_level_content_override.clone());
         levels
     }
+}
+
+/// Whether creators outrank everybody else in rooms of `version`, and are so not among the power levels.
+pub(crate) fn ranks_creators(version: RoomVersion) -> bool {
+    version.rules().authorization.explicitly_privilege_room_creators
+}
+
+/// The power levels of a new room in which nobody asked for others.
+pub(crate) fn first_levels(version: RoomVersion, users: JsonObject) -> JsonObject {
+    let tombstone = if ranks_creators(version) { 150 } else { 100 };
+    object(json!({
+        "users": users,
+        "users_default": 0,
+        "events": {
+            "m.room.avatar": 50,
+            "m.room.canonical_alias": 50,
+            "m.room.encryption": 100,
+            "m.room.history_visibility": 100,
+            "m.room.name": 50,
+            "m.room.power_levels": 100,
+            "m.room.server_acl": 100,
+            "m.room.tombstone": tombstone,
+        },
+        "events_default": 0,
+        "state_default": 50,
+        "ban": 50,
+        "kick": 50,
+        "redact": 50,
+        "invite": 0,
+    }))
 }
 
 /// The presets, by their names in the spec.

@@ -20,4 +20,5 @@ pub mod send;
 pub mod state;
 pub mod timeline;
 pub(crate) mod tree;
+pub mod upgrade;
 pub mod visibility;

@@ -77,6 +77,6 @@ impl CurrentState {
 }
 
 /// A power level, which before room version 10 may be a string.
-fn integer(value: &Value) -> Option<i64> {
+pub(crate) fn integer(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
 }

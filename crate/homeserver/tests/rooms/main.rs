@@ -13,3 +13,4 @@ mod federation;
 mod membership;
 mod send;
 mod support;
+mod upgrade;

@@ -1,0 +1,356 @@
+//! Replacing rooms.
+
+use hearth_homeserver::{Error, RoomVersion, rooms::upgrade::UpgradeRoom};
+use ruma_common::{OwnedRoomId, RoomId, UserId};
+use serde_json::{Value, json};
+
+use crate::support::{Server, object};
+
+async fn upgrade(
+    server: &Server,
+    user: &UserId,
+    room: &RoomId,
+    request: Value,
+) -> Result<OwnedRoomId, Error> {
+    let request: UpgradeRoom = serde_json::from_value(request).unwrap();
+    server.homeserver.upgrade_room(user, room, request).await
+}
+
+async fn levels(server: &Server, room: &RoomId) -> Value {
+    server.state_content(room, "m.room.power_levels").await.unwrap()
+}
+
+#[tokio::test]
+async fn every_version_is_replaced_by_every_other() {
+    let server = Server::new().await;
+    let alice = server.alice();
+    for from in RoomVersion::ALL {
+        for to in RoomVersion::ALL {
+            let old = server
+                .create(json!({ "room_version": from.as_str(), "name": "Hall", "preset": "public_chat" }))
+                .await
+                .unwrap();
+            let request = json!({ "new_version": to.as_str() });
+            let new = upgrade(&server, &alice, &old, request).await;
+            let new = new.unwrap_or_else(|error| panic!("{from} to {to}: {error}"));
+            let create = server.state_content(&new, "m.room.create").await.unwrap();
+            assert_eq!(create["room_version"], to.as_str());
+            assert_eq!(create["predecessor"]["room_id"], old.as_str());
+            let tombstone = server.state_content(&old, "m.room.tombstone").await.unwrap();
+            assert_eq!(tombstone["replacement_room"], new.as_str());
+            assert_eq!(
+                server.state_content(&new, "m.room.name").await.unwrap()["name"],
+                "Hall"
+            );
+            let rules = server.state_content(&new, "m.room.join_rules").await.unwrap();
+            assert_eq!(rules["join_rule"], "public");
+            server.say(&alice, &new, "1", "here").await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_predecessor_names_the_tombstone_where_ids_allow() {
+    let server = Server::new().await;
+    let alice = server.alice();
+    for version in ["10", "12"] {
+        let old = server.public_room().await;
+        let new = upgrade(&server, &alice, &old, json!({ "new_version": version }))
+            .await
+            .unwrap();
+        let create = server.state_content(&new, "m.room.create").await.unwrap();
+        let room = server.homeserver.room(&old).await.unwrap().unwrap();
+        let tombstone = room
+            .snapshot()
+            .state
+            .get("m.room.tombstone", "")
+            .unwrap()
+            .event_id
+            .clone();
+        let expected = (version == "10").then(|| json!(tombstone));
+        assert_eq!(create["predecessor"].get("event_id"), expected.as_ref());
+    }
+}
+
+#[tokio::test]
+async fn state_is_copied_and_the_old_room_is_muted() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.alice(), server.bob());
+    let old = server
+        .create(json!({
+            "preset": "public_chat", "room_version": "9", "topic": "News",
+            "creation_content": { "type": "m.space", "m.federate": false, "org.example": "not copied" },
+            "power_level_content_override": { "users": { alice.as_str(): "100", bob.as_str(): "7" }, "invite": "3" },
+            "initial_state": [
+                { "type": "m.room.encryption", "content": { "algorithm": "m.megolm.v1.aes-sha2" } },
+                { "type": "m.room.server_acl", "content": { "allow": ["*"], "deny": ["evil"] } },
+                { "type": "m.room.avatar", "content": { "url": "mxc://x/y" } },
+                { "type": "m.space.child", "state_key": "!child:x", "content": { "via": ["x"] } },
+                { "type": "m.space.child", "state_key": "!gone:x", "content": {} },
+                { "type": "org.example", "content": { "not": "copied" } },
+            ],
+        }))
+        .await
+        .unwrap();
+    server.join(&bob, &old).await.unwrap();
+    let carol = server.user("carol");
+    server
+        .homeserver
+        .ban_user(&alice, &old, &carol, Some("spam".into()))
+        .await
+        .unwrap();
+    let new = upgrade(&server, &alice, &old, json!({ "new_version": "11" }))
+        .await
+        .unwrap();
+    for kind in [
+        "m.room.encryption",
+        "m.room.server_acl",
+        "m.room.avatar",
+        "m.room.topic",
+        "m.room.join_rules",
+        "m.room.guest_access",
+        "m.room.history_visibility",
+    ] {
+        let (before, after) = (
+            server.state_content(&old, kind).await,
+            server.state_content(&new, kind).await,
+        );
+        assert!(before.is_some() && before == after, "{kind}: {after:?}");
+    }
+    let create = server.state_content(&new, "m.room.create").await.unwrap();
+    assert_eq!(
+        (&create["type"], &create["m.federate"]),
+        (&json!("m.space"), &json!(false))
+    );
+    assert_eq!(create.get("org.example"), None);
+    assert_eq!(server.state_content(&new, "org.example").await, None);
+    let copied = levels(&server, &new).await;
+    assert_eq!(copied["users"], json!({ alice.as_str(): 100, bob.as_str(): 7 }));
+    assert_eq!(copied["invite"], 3);
+    let room = server.homeserver.room(&new).await.unwrap().unwrap();
+    let state = room.snapshot().state.clone();
+    assert!(state.get("m.space.child", "!child:x").is_some());
+    assert!(state.get("m.space.child", "!gone:x").is_none());
+    assert_eq!(server.membership(&carol, &new).await, "ban");
+    assert_eq!(server.membership(&bob, &new).await, "leave");
+    let muted = levels(&server, &old).await;
+    assert_eq!(
+        (&muted["events_default"], &muted["invite"]),
+        (&json!(50), &json!(50))
+    );
+    assert!(matches!(
+        server.say(&bob, &old, "1", "hello?").await,
+        Err(Error::Forbidden(_))
+    ));
+    server.join(&bob, &new).await.unwrap();
+    server.say(&bob, &new, "1", "hello").await.unwrap();
+}
+
+#[tokio::test]
+async fn creators_of_version_12_have_no_level() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.alice(), server.bob());
+    let old = server
+        .create(json!({
+            "preset": "public_chat", "room_version": "11",
+            "power_level_content_override": { "users": { alice.as_str(): 100, bob.as_str(): 100, "@x:y": 50 } },
+        }))
+        .await
+        .unwrap();
+    let request = json!({ "new_version": "12", "additional_creators": [bob] });
+    let new = upgrade(&server, &alice, &old, request).await.unwrap();
+    let create = server.state_content(&new, "m.room.create").await.unwrap();
+    assert_eq!(create["additional_creators"], json!([bob]));
+    let copied = levels(&server, &new).await;
+    assert_eq!(copied["users"], json!({ "@x:y": 50 }));
+    assert_eq!(copied["events"]["m.room.tombstone"], 150);
+    let again = upgrade(&server, &alice, &new, json!({ "new_version": "12" }))
+        .await
+        .unwrap();
+    let create = server.state_content(&again, "m.room.create").await.unwrap();
+    assert_eq!(
+        create.get("additional_creators"),
+        None,
+        "they have to be named anew"
+    );
+    let back = upgrade(&server, &alice, &again, json!({ "new_version": "10" }))
+        .await
+        .unwrap();
+    server.say(&alice, &back, "1", "still here").await.unwrap();
+}
+
+#[tokio::test]
+async fn who_has_just_the_power_for_the_tombstone_may_replace_a_room() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.alice(), server.bob());
+    let old = server
+        .create(json!({
+            "preset": "public_chat", "room_version": "10",
+            "power_level_content_override": {
+                "users": { alice.as_str(): 100, bob.as_str(): 60 },
+                "events": { "m.room.tombstone": 60, "m.room.power_levels": 100, "m.room.name": 90 },
+            },
+        }))
+        .await
+        .unwrap();
+    server.join(&bob, &old).await.unwrap();
+    server
+        .set(&alice, &old, "m.room.name", json!({ "name": "Hall" }))
+        .await
+        .unwrap();
+    let new = upgrade(&server, &bob, &old, json!({ "new_version": "10" }))
+        .await
+        .unwrap();
+    assert_eq!(
+        server.state_content(&new, "m.room.name").await.unwrap()["name"],
+        "Hall"
+    );
+    let copied = levels(&server, &new).await;
+    assert_eq!(
+        copied["users"],
+        json!({ alice.as_str(): 100, bob.as_str(): 60 }),
+        "raised only for the copy"
+    );
+    assert_eq!(
+        levels(&server, &old).await["events_default"],
+        0,
+        "bob may not change the old levels"
+    );
+    let tombstone = server.state_content(&old, "m.room.tombstone").await.unwrap();
+    assert_eq!(tombstone["replacement_room"], new.as_str());
+}
+
+#[tokio::test]
+async fn join_rules_are_copied_as_far_as_the_version_knows_them() {
+    let server = Server::new().await;
+    let hall = server.public_room().await;
+    let rules = json!({
+        "join_rule": "restricted", "allow": [{ "type": "m.room_membership", "room_id": hall }],
+    });
+    let old = server
+        .create(json!({
+            "room_version": "9",
+            "initial_state": [{ "type": "m.room.join_rules", "content": rules }],
+        }))
+        .await
+        .unwrap();
+    let bob = server.bob();
+    server.join(&bob, &hall).await.unwrap();
+    let newer = upgrade(&server, &server.alice(), &old, json!({ "new_version": "12" }))
+        .await
+        .unwrap();
+    assert_eq!(
+        server.state_content(&newer, "m.room.join_rules").await.unwrap(),
+        rules
+    );
+    server.join(&bob, &newer).await.unwrap();
+    let older = upgrade(&server, &server.alice(), &newer, json!({ "new_version": "6" }))
+        .await
+        .unwrap();
+    let fallen = server.state_content(&older, "m.room.join_rules").await.unwrap();
+    assert_eq!(
+        fallen,
+        json!({ "join_rule": "invite" }),
+        "version 6 has no restricted rooms"
+    );
+}
+
+#[tokio::test]
+async fn aliases_and_the_directory_move() {
+    let server = Server::new().await;
+    let alice = server.alice();
+    let old = server
+        .create(json!({ "preset": "public_chat", "visibility": "public", "room_alias_name": "hall", "room_version": "11" }))
+        .await
+        .unwrap();
+    let name = server.homeserver.server_name();
+    let (hall, side) = (format!("#hall:{name}"), format!("#side:{name}"));
+    server
+        .homeserver
+        .set_alias(&alice, side.as_str().try_into().unwrap(), &old)
+        .await
+        .unwrap();
+    server
+        .set(
+            &alice,
+            &old,
+            "m.room.canonical_alias",
+            json!({ "alias": hall, "alt_aliases": [side] }),
+        )
+        .await
+        .unwrap();
+    let new = upgrade(&server, &alice, &old, json!({ "new_version": "12" }))
+        .await
+        .unwrap();
+    for alias in [&hall, &side] {
+        let (found, _) = server
+            .homeserver
+            .local_alias(alias.as_str().try_into().unwrap())
+            .await
+            .unwrap();
+        assert_eq!(found, new);
+    }
+    let canonical = server
+        .state_content(&new, "m.room.canonical_alias")
+        .await
+        .unwrap();
+    assert_eq!(canonical, json!({ "alias": hall, "alt_aliases": [side] }));
+    assert_eq!(
+        server
+            .state_content(&old, "m.room.canonical_alias")
+            .await
+            .unwrap(),
+        json!({})
+    );
+    assert!(server.homeserver.is_published(&new).await.unwrap());
+    assert!(!server.homeserver.is_published(&old).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_may_not_be_replaced_stays_and_nothing_is_made() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.alice(), server.bob());
+    let old = server.public_room().await;
+    server.join(&bob, &old).await.unwrap();
+    let before = server.timeline(&old).await;
+    let denied = upgrade(&server, &bob, &old, json!({ "new_version": "12" })).await;
+    assert!(matches!(denied, Err(Error::Forbidden(_))), "{denied:?}");
+    let unknown = upgrade(&server, &alice, &old, json!({ "new_version": "99" })).await;
+    assert!(
+        matches!(unknown, Err(Error::UnsupportedRoomVersion(_))),
+        "{unknown:?}"
+    );
+    let nowhere = RoomId::parse("!nowhere:example.org").unwrap();
+    let nowhere = upgrade(&server, &alice, &nowhere, json!({ "new_version": "12" })).await;
+    assert!(matches!(nowhere, Err(Error::NotFound(_))), "{nowhere:?}");
+    assert_eq!(server.timeline(&old).await, before);
+    assert_eq!(server.homeserver.joined_rooms(&alice).len(), 1);
+    assert_eq!(server.state_content(&old, "m.room.tombstone").await, None);
+}
+
+#[tokio::test]
+async fn absurd_levels_do_not_stop_a_replacement() {
+    let server = Server::new().await;
+    let alice = server.alice();
+    let old = server
+        .create(json!({
+            "preset": "public_chat", "room_version": "6",
+            "power_level_content_override": {
+                "users": { alice.as_str(): 9_007_199_254_740_991_i64, "@top:x": "9007199254740991" },
+                "users_default": -9_007_199_254_740_991_i64, "kick": "-9007199254740991",
+                "notifications": { "room": "20" },
+            },
+        }))
+        .await
+        .unwrap();
+    let new = upgrade(&server, &alice, &old, json!({ "new_version": "11" }))
+        .await
+        .unwrap();
+    let copied = object(levels(&server, &new).await);
+    assert_eq!(
+        copied["users"],
+        json!({ alice.as_str(): 9_007_199_254_740_991_i64, "@top:x": 9_007_199_254_740_991_i64 })
+    );
+    assert_eq!(copied["kick"], -9_007_199_254_740_991_i64);
+    assert_eq!(copied["notifications"], json!({ "room": 20 }));
+}
