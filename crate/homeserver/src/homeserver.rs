@@ -18,7 +18,7 @@ use crate::{
     log::Log,
     push::unread::UnreadCache,
     receipts::ReceiptCache,
-    rooms::{event::RecentEvents, memberships::UserRooms, room::RoomCache, tree::NodeCache},
+    rooms::{event::EventCache, memberships::UserRooms, room::RoomCache, tree::NodeCache},
     typing::Typing,
 };
 
@@ -35,7 +35,7 @@ pub struct Homeserver {
     pub(crate) accounts: Accounts,
     pub(crate) rooms: RoomCache,
     pub(crate) nodes: NodeCache,
-    pub(crate) recent: RecentEvents,
+    pub(crate) events: EventCache,
     pub(crate) user_rooms: UserRooms,
     pub(crate) outbox: Outbox,
     /// Held while an alias is given or taken away.
@@ -70,7 +70,7 @@ impl Homeserver {
             accounts,
             rooms: RoomCache::default(),
             nodes: NodeCache::default(),
-            recent: RecentEvents::default(),
+            events: EventCache::default(),
             user_rooms,
             outbox,
             directory_lock: async_lock::Mutex::default(),

@@ -4,6 +4,7 @@
 //! spawn tasks. It does *not* know HTTP servers, libp2p, browsers or sockets; whoever embeds it brings those.
 
 pub mod accounts;
+mod cache;
 pub mod config;
 pub mod error;
 pub mod federation;

@@ -5,12 +5,18 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ruma_common::{EventId, OwnedEventId, RoomId, UserId};
+use ruma_common::{EventId, RoomId, UserId};
 use serde::Serialize;
 
 use crate::{
     Error, Homeserver, JsonObject,
-    rooms::{client_event::Viewer, event::StoredEvent, timeline::TimelineEvent},
+    rooms::{
+        client_event::Viewer,
+        event::StoredEvent,
+        state::put_after,
+        timeline::TimelineEvent,
+        view::{HISTORY_VISIBILITY, MEMBER, member},
+    },
     sync::{EventFilter, PageToken},
 };
 
@@ -190,17 +196,14 @@ impl Homeserver {
         room_id: &RoomId,
         request: &MembersRequest,
     ) -> Result<Vec<JsonObject>, Error> {
-        let mut members = self.room_state(viewer.user_id, room_id).await?;
+        let mut members = self.room_members(viewer.user_id, room_id).await?;
         if let Some(PageToken(at)) = request.at
             && let Some((_, last)) = self.timeline_before(room_id, at, 1).await?.pop()
             && last.decision.state_before.is_some()
         {
-            let state = self.state_after(&last).await?;
-            members = self
-                .stored_events(&state.into_values().collect::<Vec<_>>())
-                .await?;
+            members = self.members_after(&last).await?;
         }
-        members.retain(|event| event.kind() == "m.room.member" && request.allows(event));
+        members.retain(|event| request.allows(event));
         self.client_events(&members, viewer).await
     }
 
@@ -211,9 +214,8 @@ impl Homeserver {
         let membership = self.user_membership(user_id, room_id);
         let was_joined =
             membership.is_some_and(|entry| entry.joined_at.is_some() || entry.membership == "join");
-        let state = room.snapshot().state.clone();
-        let visibility = state.get("m.room.history_visibility", "");
-        let visibility = visibility.and_then(|event| event.content_text("history_visibility"));
+        let state = self.view(&room.snapshot(), &[HISTORY_VISIBILITY]).await?;
+        let visibility = state.text(HISTORY_VISIBILITY, "history_visibility");
         if was_joined || visibility == Some("world_readable") {
             Ok(())
         } else {
@@ -321,37 +323,46 @@ impl Homeserver {
         let Some(room) = self.room(room_id).await? else {
             return Ok(Vec::new());
         };
-        let state = room.snapshot().state.clone();
-        let senders: BTreeSet<_> = events.iter().map(|event| event.sender().as_str()).collect();
-        Ok(senders
-            .into_iter()
-            .filter_map(|sender| state.get("m.room.member", sender).cloned())
+        let senders: BTreeSet<_> = events.iter().map(|event| event.sender()).collect();
+        let keys: Vec<_> = senders.into_iter().map(member).collect();
+        Ok(self
+            .view(&room.snapshot(), &keys)
+            .await?
+            .iter()
+            .cloned()
             .collect())
     }
 
     async fn context_state(
         &self,
         room_id: &RoomId,
-        last: &StoredEvent,
+        last: &Arc<StoredEvent>,
         events: &[Arc<StoredEvent>],
         filter: &EventFilter,
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        let ids: Vec<OwnedEventId> = self.state_after(last).await?.into_values().collect();
-        let mut state = self.stored_events(&ids).await?;
-        if ids.is_empty()
-            && let Some(room) = self.room(room_id).await?
-        {
-            state = room.snapshot().state.iter().cloned().collect();
+        let root = match (&last.decision.state_before, self.room(room_id).await?) {
+            (Some(root), _) => root.clone(),
+            (None, Some(room)) => room.snapshot().record.state.clone(),
+            (None, None) => return Ok(Vec::new()),
+        };
+        let senders: BTreeSet<_> = events.iter().map(|event| event.sender().to_string()).collect();
+        let mut state = match filter.lazy_load_members {
+            true => self.state_with_members(&root, None, &senders, |_| true).await?,
+            false => self.whole_state(&root, |_| true).await?,
+        };
+        if last.decision.state_before.is_some() {
+            put_after(&mut state, last);
         }
         if filter.lazy_load_members {
-            let senders: BTreeSet<_> = events.iter().map(|event| event.sender().as_str()).collect();
-            state.retain(|event| {
-                let is_member = event.kind() == "m.room.member";
-                !is_member || event.state_key().is_some_and(|user| senders.contains(user))
-            });
+            state.retain(|event| event.kind() != MEMBER || is_of(event, &senders));
         }
         Ok(state)
     }
+}
+
+/// Whether `member` is the member event of one of `users`.
+fn is_of(member: &StoredEvent, users: &BTreeSet<String>) -> bool {
+    member.state_key().is_some_and(|user| users.contains(user))
 }
 
 impl<'a> Page<'a> {

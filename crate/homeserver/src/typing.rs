@@ -14,7 +14,7 @@ use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, ServerName, UserId};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{Error, Homeserver, JsonObject};
+use crate::{Error, Homeserver, JsonObject, rooms::view::member};
 
 /// The longest that one notice holds, in milliseconds, whatever the client asks for.
 const MAX_TIMEOUT: u64 = 120_000;
@@ -235,8 +235,11 @@ impl Homeserver {
 
     /// Whether the user, of whichever server, is joined to a room that is held here.
     pub(crate) async fn is_joined(&self, room_id: &RoomId, user_id: &UserId) -> Result<bool, Error> {
-        let room = self.room(room_id).await?;
-        Ok(room.is_some_and(|room| room.snapshot().state.membership(user_id) == "join"))
+        let Some(room) = self.room(room_id).await? else {
+            return Ok(false);
+        };
+        let state = self.view(&room.snapshot(), &[member(user_id)]).await?;
+        Ok(state.membership(user_id) == "join")
     }
 }
 

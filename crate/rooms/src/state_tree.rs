@@ -19,7 +19,7 @@ pub use change::{Change, Changed, apply, build};
 pub use difference::{Difference, diff};
 pub use node::{BUCKET, Branch, Child, Entry, Node, NodeHash, NodeSource};
 pub use path::KeyPath;
-pub use read::{entries, entries_of_type, get, get_many};
+pub use read::{Others, entries, entries_except_type, entries_of_type, get, get_many};
 
 /// Why a tree cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

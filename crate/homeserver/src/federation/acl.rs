@@ -3,14 +3,14 @@
 use ruma_common::ServerName;
 use serde_json::Value;
 
-use crate::rooms::room::CurrentState;
+use crate::rooms::view::{SERVER_ACL, View};
 
 /// The most entries of a list that are looked at.
 const MAX_ENTRIES: usize = 1000;
 
-/// Whether the room's access list denies `server`.
-pub(crate) fn is_denied(server: &ServerName, state: &CurrentState) -> bool {
-    let Some(list) = state.get("m.room.server_acl", "") else {
+/// Whether the room's access list denies `server`. `state` needs [`SERVER_ACL`].
+pub(crate) fn is_denied(server: &ServerName, state: &View) -> bool {
+    let Some(list) = state.get(SERVER_ACL.0, SERVER_ACL.1) else {
         return false;
     };
     let content = list.content();

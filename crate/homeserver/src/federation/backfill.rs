@@ -108,7 +108,7 @@ impl Homeserver {
         if oldest.pdu.prev_events().is_empty() {
             return Ok(0);
         }
-        for server in helpers(&room, self.server_name(), oldest.sender().server_name()) {
+        for server in self.helpers(&room, oldest.sender().server_name()).await? {
             let pdus = match self
                 .ask_for_history(&server, &room, oldest.pdu.prev_events(), limit.min(MAX_EVENTS))
                 .await
@@ -208,6 +208,19 @@ impl Homeserver {
         Ok((added, order))
     }
 
+    /// Whom to ask for history: first the server `likely`, then others in the room.
+    pub(crate) async fn helpers(
+        &self,
+        room: &Arc<Room>,
+        likely: &ServerName,
+    ) -> Result<Vec<OwnedServerName>, Error> {
+        let servers = self.others(&room.snapshot(), self.server_name()).await?;
+        let mut servers: Vec<_> = servers.into_iter().collect();
+        servers.sort_by_key(|server| server != likely);
+        servers.truncate(MAX_HELPERS);
+        Ok(servers)
+    }
+
     /// The state before the oldest event of a page; `None` if it cannot be had: the page is shown all the same.
     async fn state_of_first(&self, server: &ServerName, room: &Arc<Room>, first: &Pdu) -> Option<String> {
         if first.prev_events().is_empty() {
@@ -244,18 +257,4 @@ impl Homeserver {
         };
         Ok(StoredEvent::new(pdu, decision))
     }
-}
-
-/// Whom to ask for history: first the server of `likely`, then others in the room.
-pub(crate) fn helpers(room: &Arc<Room>, own: &ServerName, likely: &ServerName) -> Vec<OwnedServerName> {
-    let snapshot = room.snapshot();
-    let mut servers: Vec<_> = snapshot
-        .state
-        .servers()
-        .filter(|server| *server != own)
-        .cloned()
-        .collect();
-    servers.sort_by_key(|server| server != likely);
-    servers.truncate(MAX_HELPERS);
-    servers
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hearth_rooms::Pdu;
 use ruma_common::{OwnedEventId, ServerName};
 
-use crate::{Error, Homeserver, federation::backfill::helpers, rooms::event::StoredEvent, rooms::room::Room};
+use crate::{Error, Homeserver, rooms::event::StoredEvent, rooms::room::Room};
 
 /// How many positions are left out: the most events that a gap is filled with.
 const WIDTH: usize = 1000;
@@ -71,7 +71,7 @@ impl Homeserver {
         from: &[OwnedEventId],
     ) -> Result<Option<(ruma_common::OwnedServerName, Vec<Pdu>)>, Error> {
         let likely: &ServerName = after.sender().server_name();
-        for server in helpers(room, self.server_name(), likely) {
+        for server in self.helpers(room, likely).await? {
             match self.ask_for_history(&server, room, from, PAGE).await {
                 Ok(page) => return Ok(Some((server, page))),
                 Err(error @ (Error::Store(_) | Error::Damaged(_))) => return Err(error),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     Error, Homeserver, JsonObject,
     federation::{acl::is_denied, received::verified},
-    rooms::{admit::Outcome, room::Room},
+    rooms::{admit::Outcome, room::Room, view::SERVER_ACL},
     stored::{from_slice, to_vec},
 };
 
@@ -109,7 +109,7 @@ impl Homeserver {
             return Ok(None);
         };
         let outcome = match verified(version, value) {
-            Ok(_) if is_denied(origin, &room.snapshot().state) => {
+            Ok(_) if is_denied(origin, &self.view(&room.snapshot(), &[SERVER_ACL]).await?) => {
                 Err(Refusal("the room's access list denies your server".into()))
             }
             Ok(pdu) => self.take_in(origin, &room, pdu, gaps).await?,
@@ -175,12 +175,7 @@ impl Homeserver {
         if self.is_settled(pdu.event_id()).await? {
             return Ok(Ok(()));
         }
-        if !change
-            .snapshot
-            .state
-            .servers()
-            .any(|server| server == self.server_name())
-        {
+        if change.snapshot.members().local == 0 {
             return Ok(Err(Refusal("this server has left the room".into())));
         }
         let after_gap = state_before.is_some().then(|| pdu.event_id().to_owned());

@@ -195,7 +195,7 @@ impl Homeserver {
             ));
         }
         let mut change = self.change(&room).await;
-        let others = self.others(&change.snapshot, self.server_name());
+        let others = change.others(self.server_name()).await?;
         match change.admit(signed, None, others).await? {
             Outcome::Accepted => change.commit().await?,
             Outcome::Rejected(reason) | Outcome::SoftFailed(reason) => return Err(Error::Forbidden(reason)),
@@ -212,16 +212,15 @@ impl Homeserver {
         content: JsonObject,
     ) -> Result<(Pdu, Vec<JsonObject>), Error> {
         let change = self.change(room).await;
-        let builder = change.lay_out(Draft::member(sender, target, content))?;
+        let builder = change.lay_out(Draft::member(sender, target, content)).await?;
         let server_name = self.server_name().as_str();
         let invite = builder.build(change.snapshot.version(), server_name, self.identity.key_pair());
         let invite = invite.map_err(build_error)?;
         change
             .authorise(&invite)
+            .await?
             .map_err(|rejection| Error::Forbidden(rejection.0))?;
-        let mut stripped = change.snapshot.state.stripped_for(target);
-        let inviter = change.snapshot.state.get("m.room.member", sender.as_str());
-        stripped.extend(inviter.map(|event| crate::rooms::client_event::stripped(event)));
+        let stripped = change.stripped_for(sender, target).await?;
         Ok((invite, stripped))
     }
 }

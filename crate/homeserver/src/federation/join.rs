@@ -21,7 +21,7 @@ use crate::{
         uri::path,
     },
     rooms::{
-        append::Change,
+        append::{Audience, Change},
         event::{Decision, StoredEvent},
         membership::membership_content,
         room::{Room, RoomRecord},
@@ -55,7 +55,7 @@ impl Homeserver {
             return Err(Error::IncompatibleRoomVersion(version.to_owned()));
         }
         let mut content = membership_content("join", None);
-        if let Some(voucher) = self.voucher(user_id, &snapshot.state).await? {
+        if let Some(voucher) = self.voucher(user_id, &snapshot).await? {
             content.insert("join_authorised_via_users_server".into(), voucher.as_str().into());
         }
         self.lay_out_member(&room, user_id, content).await
@@ -92,7 +92,7 @@ impl Homeserver {
             "state": values(&state)?,
             "auth_chain": values(&chain)?,
             "members_omitted": false,
-            "servers_in_room": snapshot.state.servers().collect::<Vec<_>>(),
+            "servers_in_room": self.servers(&snapshot).await?.keys().collect::<Vec<_>>(),
         }))
     }
 
@@ -176,12 +176,7 @@ impl Homeserver {
             None => Room::new(room_id, version),
         };
         let mut change = self.change(&room).await;
-        if change
-            .snapshot
-            .state
-            .servers()
-            .any(|server| server == self.server_name())
-        {
+        if change.snapshot.members().local > 0 {
             // Somebody else of this server has joined in the meantime.
             change.admit(join, None, BTreeSet::new()).await?;
             return change.commit().await.map(drop);
@@ -191,8 +186,9 @@ impl Homeserver {
         if returns {
             self.leave_gap();
         }
-        change.restart(&join, root).await?;
-        change.append(join.clone(), None, &everyone(&change)).await?;
+        change.restart(&join, root);
+        // The server that helped tells the others of the join.
+        change.append(join.clone(), None, Audience::Nobody).await?;
         change.commit().await?;
         if returns {
             self.fill_gap(room, join.event_id().to_owned());
@@ -229,19 +225,14 @@ impl Change<'_> {
     }
 
     /// Begins the room anew just before `join`, with the state `root`: nothing that was known of it counts.
-    async fn restart(&mut self, join: &Pdu, root: String) -> Result<(), Error> {
-        let oldest = self.snapshot.record.oldest;
-        let record = RoomRecord::new(join.version());
-        let extremities = join.prev_events().to_vec();
-        let state = std::mem::replace(&mut self.snapshot.record.state, root.clone());
+    fn restart(&mut self, join: &Pdu, root: String) {
         self.snapshot.record = RoomRecord {
-            extremities,
-            oldest,
+            version: join.version(),
+            extremities: join.prev_events().to_vec(),
+            state: root,
             depth: join.depth(),
-            state,
-            ..record
+            ..self.snapshot.record.clone()
         };
-        self.set_root(root).await
     }
 }
 
@@ -313,11 +304,6 @@ fn countersigned(join: Pdu, theirs: Option<Value>) -> Pdu {
     theirs
         .filter(|theirs| theirs.event_id() == join.event_id())
         .unwrap_or(join)
-}
-
-/// Nobody has to be told of the join: the server that helped does that.
-fn everyone(change: &Change<'_>) -> BTreeSet<OwnedServerName> {
-    change.snapshot.state.servers().cloned().collect()
 }
 
 /// The error that says more: a refusal says more than that somebody could not be reached.

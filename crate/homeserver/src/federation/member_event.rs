@@ -49,7 +49,7 @@ impl Homeserver {
     ) -> Result<Value, Error> {
         let change = self.change(room).await;
         let version = change.snapshot.version();
-        let builder = change.lay_out(Draft::member(user_id, user_id, content))?;
+        let builder = change.lay_out(Draft::member(user_id, user_id, content)).await?;
         let event = builder.template(version).map_err(build_error)?;
         let trial = sign_template(
             version,
@@ -60,6 +60,7 @@ impl Homeserver {
         let trial = trial.map_err(|error| Error::BadJson(error.to_string()))?;
         change
             .authorise(&trial)
+            .await?
             .map_err(|rejection| Error::Forbidden(rejection.0))?;
         Ok(json!({ "room_version": version.as_str(), "event": event }))
     }
@@ -93,7 +94,7 @@ impl Homeserver {
             ));
         }
         let mut change = self.change(&room).await;
-        let others = self.others(&change.snapshot, origin);
+        let others = change.others(origin).await?;
         match change.admit(pdu.clone(), None, others).await? {
             Outcome::Accepted => (),
             Outcome::Rejected(reason) | Outcome::SoftFailed(reason) => return Err(Error::Forbidden(reason)),
@@ -108,7 +109,7 @@ impl Homeserver {
         if !self.must_vouch(&pdu) {
             return Ok(pdu);
         }
-        if self.voucher(pdu.sender(), &room.state).await?.is_none() {
+        if self.voucher(pdu.sender(), room).await?.is_none() {
             return Err(Error::UnableToAuthoriseJoin(
                 "this server does not let the user in".into(),
             ));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hearth_rooms::{Pdu, auth_check::needed_events, dag::topological_order};
 use http::Method;
-use ruma_common::{EventId, ServerName};
+use ruma_common::{EventId, RoomId, ServerName};
 use serde_json::{Value, json};
 
 use crate::{
@@ -23,6 +23,8 @@ use crate::{
 const MAX_STATES: usize = 2;
 /// The most events of a fetched state that are looked at, in each of its two lists.
 const MAX_STATE: usize = 50_000;
+/// The most local members whose depth is looked at: those who joined first.
+const MAX_MEMBERS: usize = 20;
 
 impl Homeserver {
     /// Sees to it that `pdu` can be taken in: that its prev events are known with their state, and its auth
@@ -72,14 +74,10 @@ impl Homeserver {
     }
 
     /// The least depth at which a local member stands: what lies deeper in the past is no gap, but history.
-    fn joined_depth(&self, room: &Arc<Room>) -> u64 {
-        let snapshot = room.snapshot();
-        let joined = snapshot
-            .state
-            .members()
-            .filter(|event| event.content_text("membership") == Some("join"));
-        let local = joined.filter(|event| event.sender().server_name() == self.server_name());
-        local.map(|event| event.depth()).min().unwrap_or_default()
+    async fn joined_depth(&self, room_id: &RoomId) -> Result<u64, Error> {
+        let joined = self.first_memberships(room_id, MAX_MEMBERS);
+        let joined = self.stored_events(&joined).await?;
+        Ok(joined.iter().map(|event| event.depth()).min().unwrap_or_default())
     }
 
     /// The events between what is held here and `pdu`, oldest first.
@@ -94,7 +92,7 @@ impl Homeserver {
             "latest_events": [pdu.event_id()],
             "earliest_events": room.snapshot().record.extremities,
             "limit": MAX_EVENTS,
-            "min_depth": self.joined_depth(room),
+            "min_depth": self.joined_depth(&room.room_id).await?,
         });
         let mut answer = match self.request(origin, Method::POST, &uri, Some(body)).await {
             Ok(answer) => answer,

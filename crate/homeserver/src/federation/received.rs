@@ -1,13 +1,13 @@
 //! The first look at an event of another server: format, signatures, hash.
 //! Spec: Server-Server API, section 'Checks performed on receipt of a PDU', steps 1 to 3.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use hearth_rooms::{
     Pdu, RoomVersion,
     signatures::{Verification, verify},
 };
-use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName};
+use ruma_common::{EventId, OwnedEventId, RoomId, ServerName};
 use serde_json::Value;
 
 use crate::{
@@ -67,19 +67,10 @@ impl Homeserver {
         let not_found = || Error::NotFound(format!("the room {room_id} is not known here"));
         let room = self.resident_room(room_id).await?.ok_or_else(not_found)?;
         let snapshot = room.snapshot();
-        match snapshot.state.servers().any(|server| server == origin) {
+        match self.servers(&snapshot).await?.contains_key(origin) {
             true => Ok(Snapshot::clone(&snapshot)),
             false => Err(Error::Forbidden("your server is not in this room".into())),
         }
-    }
-
-    /// The servers in a room but ourselves and `origin`.
-    pub(crate) fn others(&self, snapshot: &Snapshot, origin: &ServerName) -> BTreeSet<OwnedServerName> {
-        let servers = snapshot.state.servers();
-        servers
-            .filter(|server| *server != origin && *server != self.server_name())
-            .cloned()
-            .collect()
     }
 
     /// The events as another server may see them: whole, or redacted where it may not.

@@ -143,7 +143,7 @@ impl Homeserver {
         let mut servers = BTreeSet::new();
         for room_id in self.user_rooms.all_joined() {
             if let Some(room) = self.room(&room_id).await? {
-                servers.extend(room.snapshot().state.servers().cloned());
+                servers.extend(self.servers(&room.snapshot()).await?.keys().cloned());
             }
         }
         servers.remove(self.server_name());
@@ -165,14 +165,9 @@ impl Homeserver {
         let Some(room) = self.room(room_id).await? else {
             return Ok(());
         };
-        let snapshot = room.snapshot();
-        for server in snapshot
-            .state
-            .servers()
-            .filter(|server| *server != self.server_name())
-        {
-            self.queue_edu(server, kind, key, &content);
-            self.start_sender(server);
+        for server in self.others(&room.snapshot(), self.server_name()).await? {
+            self.queue_edu(&server, kind, key, &content);
+            self.start_sender(&server);
         }
         Ok(())
     }

@@ -17,7 +17,12 @@ use super::{RoomContext, attention};
 use crate::{
     Error, Homeserver, JsonObject,
     receipts::{RoomReceipts, thread_root},
-    rooms::{event::StoredEvent, room::Snapshot, timeline::TimelineEvent},
+    rooms::{
+        event::StoredEvent,
+        room::Snapshot,
+        timeline::TimelineEvent,
+        view::{CREATE, POWER_LEVELS, View, member},
+    },
 };
 
 /// How many of the newest events of a room are looked at. Counts do not go beyond it.
@@ -110,7 +115,7 @@ impl Homeserver {
             .upto
             .max(receipt_order(user_id, &receipts, None).unwrap_or_default());
         let new = self.newest_events(room_id, floor, upto).await?;
-        let context = Context::new(user_id, room_id, snapshot);
+        let context = self.push_context(user_id, snapshot).await?;
         found.extend(user_id, &new, &context.conditions());
         found.upto = upto;
         found.forget_read(user_id, &receipts);
@@ -213,22 +218,22 @@ struct Context<'a> {
     creators: Vec<String>,
 }
 
-impl<'a> Context<'a> {
-    fn new(user_id: &UserId, room_id: &'a RoomId, snapshot: &Snapshot) -> Self {
-        let state = &snapshot.state;
-        let member = state.get("m.room.member", user_id.as_str());
-        let power_levels = state.get("m.room.power_levels", "");
-        Self {
-            room_id,
-            joined_members: state.joined_count() as u64,
-            display_name: member
-                .and_then(|event| event.content_text("displayname"))
-                .map(str::to_owned),
+impl Homeserver {
+    async fn push_context<'a>(&self, user_id: &UserId, snapshot: &'a Snapshot) -> Result<Context<'a>, Error> {
+        let keys = [CREATE, POWER_LEVELS, member(user_id)];
+        let state = self.view(snapshot, &keys).await?;
+        let power_levels = state.get(POWER_LEVELS.0, POWER_LEVELS.1);
+        Ok(Context {
+            room_id: &snapshot.room_id,
+            joined_members: snapshot.members().joined,
+            display_name: state.text(member(user_id), "displayname").map(str::to_owned),
             power_levels: power_levels.map(|event| event.content().clone()),
-            creators: creators(snapshot),
-        }
+            creators: creators(snapshot, &state),
+        })
     }
+}
 
+impl Context<'_> {
     fn conditions(&self) -> RoomContext<'_> {
         RoomContext {
             room_id: self.room_id,
@@ -241,14 +246,14 @@ impl<'a> Context<'a> {
 }
 
 /// Those whose power is above all levels, which is so from room version 12 on.
-fn creators(snapshot: &Snapshot) -> Vec<String> {
+fn creators(snapshot: &Snapshot, state: &View) -> Vec<String> {
     let privileged = snapshot
         .record
         .version
         .rules()
         .authorization
         .explicitly_privilege_room_creators;
-    let Some(create) = snapshot.state.get("m.room.create", "").filter(|_| privileged) else {
+    let Some(create) = state.get(CREATE.0, CREATE.1).filter(|_| privileged) else {
         return Vec::new();
     };
     let others = create

@@ -13,7 +13,6 @@ use hearth_rooms::{
     resolution::{Progress, resolve},
 };
 use ruma_common::{OwnedEventId, OwnedServerName};
-use ruma_events::StateEventType;
 
 use crate::{
     Error,
@@ -82,42 +81,16 @@ impl Change<'_> {
             Ok(types) => types,
             Err(rejection) => return Ok(Outcome::Rejected(rejection.0)),
         };
-        let before = self.state_for_auth(root, &types).await?;
-        if let Err(rejection) = check_state(pdu, |kind, key| {
-            before.get(&(kind.clone(), key.to_owned())).cloned()
-        }) {
+        let before = self.authorising(root, &types).await?;
+        if let Err(rejection) = check_state(pdu, |kind, key| before.pdu(kind, key)) {
             return Ok(Outcome::Rejected(rejection.0));
         }
-        let now = &self.snapshot.state;
-        let allowed_now = check_state(pdu, |kind, key| {
-            Some(now.get(&kind.to_string(), key)?.pdu.clone())
-        });
+        let now = self.authorising(&self.snapshot.record.state, &types).await?;
+        let allowed_now = check_state(pdu, |kind, key| now.pdu(kind, key));
         Ok(allowed_now.map_or_else(
             |rejection| Outcome::SoftFailed(rejection.0),
             |()| Outcome::Accepted,
         ))
-    }
-
-    /// The entries of the state `root` that authorise, create event included.
-    async fn state_for_auth(
-        &self,
-        root: &str,
-        types: &[(StateEventType, String)],
-    ) -> Result<HashMap<(StateEventType, String), Pdu>, Error> {
-        let create = (StateEventType::RoomCreate, String::new());
-        let types: Vec<_> = types.iter().chain([&create]).collect();
-        let names: Vec<_> = types
-            .iter()
-            .map(|(kind, key)| (kind.to_string(), key.as_str()))
-            .collect();
-        let keys: Vec<_> = names.iter().map(|(kind, key)| (kind.as_str(), *key)).collect();
-        let ids = self.homeserver().tree_get(root, &keys, self.nodes()).await?;
-        let ids: Vec<_> = ids.into_iter().flatten().collect();
-        let events = self.known_events(&ids).await?;
-        Ok(events
-            .iter()
-            .filter_map(|event| Some((event.pdu.state_entry()?, event.pdu.clone())))
-            .collect())
     }
 
     /// The root of the state before `pdu`, as its prev events leave it.
@@ -133,7 +106,8 @@ impl Change<'_> {
     async fn advance_state(&mut self) -> Result<(), Error> {
         let extremities = self.snapshot.record.extremities.clone();
         let root = self.state_after_all(&extremities).await?;
-        self.set_root(root).await
+        self.set_root(root);
+        Ok(())
     }
 
     /// The root of the state after all of `event_ids`, resolved if they disagree.

@@ -9,6 +9,10 @@ use serde_json::Value;
 
 use crate::{
     Error, Homeserver, JsonObject,
+    rooms::{
+        room::Room,
+        view::{CANONICAL_ALIAS, CREATE, HISTORY_VISIBILITY, POWER_LEVELS, member},
+    },
     stored::{from_slice, scan_all, to_vec},
 };
 
@@ -31,7 +35,7 @@ impl Homeserver {
     ) -> Result<(), Error> {
         self.check_own(alias)?;
         let room = self.known_room(room_id).await?;
-        if room.snapshot().state.membership(user_id) != "join" {
+        if !self.is_joined(&room.room_id, user_id).await? {
             return Err(Error::Forbidden("you are not in this room".into()));
         }
         let _directory = self.directory_lock.lock().await;
@@ -51,12 +55,10 @@ impl Homeserver {
         let _directory = self.directory_lock.lock().await;
         let entry = self.alias_entry(alias).await?;
         let entry = entry.ok_or_else(|| Error::NotFound("no such room alias".into()))?;
-        let room = self.room(&entry.room_id).await?;
-        let may = room.is_some_and(|room| {
-            room.snapshot()
-                .state
-                .may_send(user_id, "m.room.canonical_alias", true)
-        });
+        let may = match self.room(&entry.room_id).await? {
+            Some(room) => self.may_name(user_id, &room).await?,
+            None => false,
+        };
         if entry.creator != user_id && !may {
             return Err(Error::Forbidden("you may not remove this alias".into()));
         }
@@ -101,12 +103,8 @@ impl Homeserver {
         let entry = entry.ok_or_else(|| Error::NotFound("no such room alias".into()))?;
         let mut servers = vec![self.server_name().to_owned()];
         if let Some(room) = self.room(&entry.room_id).await? {
-            let snapshot = room.snapshot();
-            let others = snapshot
-                .state
-                .servers()
-                .filter(|server| *server != self.server_name());
-            servers.extend(others.take(MAX_SERVERS).cloned());
+            let others = self.others(&room.snapshot(), self.server_name()).await?;
+            servers.extend(others.into_iter().take(MAX_SERVERS));
         }
         Ok((entry.room_id, servers))
     }
@@ -120,13 +118,13 @@ impl Homeserver {
         user_id: &UserId,
         room_id: &RoomId,
     ) -> Result<Vec<OwnedRoomAliasId>, Error> {
-        let room = self.room(room_id).await?;
-        let state = room.map(|room| room.snapshot().state.clone()).unwrap_or_default();
-        let visibility = state.get("m.room.history_visibility", "");
-        let anyone =
-            visibility.and_then(|event| event.content_text("history_visibility")) == Some("world_readable");
+        let forbidden = || Error::Forbidden("you are not in this room".into());
+        let room = self.room(room_id).await?.ok_or_else(forbidden)?;
+        let keys = [HISTORY_VISIBILITY, member(user_id)];
+        let state = self.view(&room.snapshot(), &keys).await?;
+        let anyone = state.text(HISTORY_VISIBILITY, "history_visibility") == Some("world_readable");
         if !anyone && state.membership(user_id) != "join" {
-            return Err(Error::Forbidden("you are not in this room".into()));
+            return Err(forbidden());
         }
         Ok(self
             .aliases_of(room_id)
@@ -179,8 +177,10 @@ impl Homeserver {
         content: &JsonObject,
     ) -> Result<(), Error> {
         let room = self.known_room(room_id).await?;
-        let present = room.snapshot().state.get("m.room.canonical_alias", "").cloned();
-        let present = present
+        let state = self.view(&room.snapshot(), &[CANONICAL_ALIAS]).await?;
+        let present = state
+            .iter()
+            .next()
             .map(|event| named_aliases(event.content()))
             .transpose()?
             .unwrap_or_default();
@@ -194,6 +194,13 @@ impl Homeserver {
             }
         }
         Ok(())
+    }
+
+    /// Whether the user may set the canonical alias of a room, and so say what it is called elsewhere.
+    pub(crate) async fn may_name(&self, user_id: &UserId, room: &Room) -> Result<bool, Error> {
+        let keys = [CREATE, POWER_LEVELS, member(user_id)];
+        let state = self.view(&room.snapshot(), &keys).await?;
+        Ok(state.may_send(user_id, CANONICAL_ALIAS.0, true))
     }
 
     async fn alias_entry(&self, alias: &RoomAliasId) -> Result<Option<AliasEntry>, Error> {

@@ -1,28 +1,28 @@
 //! Changing a room: events are added under its lock, and committed as one batch.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
 use async_lock::MutexGuardArc;
 use hearth_rooms::{
     BuildError, EventBuilder, Pdu, PduError, Rejection, auth_check, auth_selection, pdu::MAX_PREV_EVENTS,
-    redaction::may_apply,
+    redaction::may_apply, state_tree::Difference,
 };
 use hearth_storage::{Table, WriteBatch};
-use ruma_common::{EventId, OwnedDeviceId, OwnedEventId, OwnedServerName, OwnedUserId, UserId};
-use ruma_events::{StateEventType, TimelineEventType};
+use ruma_common::{EventId, OwnedDeviceId, OwnedEventId, OwnedServerName, OwnedUserId, ServerName, UserId};
+use ruma_events::TimelineEventType;
 
 use crate::{
     Error, Homeserver, JsonObject, LogEntry,
     federation::sender::Outbox,
     rooms::{
         event::{Decision, StoredEvent},
-        memberships::{RoomMember, UserMembership, invite_key, member_key, user_key},
         room::{Room, Snapshot},
         timeline::timeline_key,
         tree::{Nodes, StateEntry},
+        view::{CREATE, MEMBER, POWER_LEVELS, View},
     },
     stored::to_vec,
 };
@@ -71,6 +71,15 @@ impl Draft {
     }
 }
 
+/// Whom an event is sent to that is appended to a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// All other servers in the room.
+    Room,
+    /// Nobody: who has to know does.
+    Nobody,
+}
+
 /// Where an event goes that is added to a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
@@ -81,22 +90,34 @@ enum Place {
     Stored,
 }
 
+/// An event of a change.
+struct Pending {
+    event: Arc<StoredEvent>,
+    place: Place,
+}
+
+/// An event to be sent once it is committed: its log position, and where to.
+type Letter = (u64, BTreeSet<OwnedServerName>, Arc<StoredEvent>);
+
 /// A change to one room, made under its lock. Dropped without [`Change::commit`], it never was.
 pub(crate) struct Change<'a> {
-    homeserver: &'a Homeserver,
-    room: Arc<Room>,
+    pub(super) homeserver: &'a Homeserver,
+    pub(super) room: Arc<Room>,
     guard: MutexGuardArc<()>,
     /// The room as it will be.
     pub(crate) snapshot: Snapshot,
-    before: Arc<Snapshot>,
-    events: Vec<(StoredEvent, Place)>,
+    /// The room as it was.
+    pub(super) before: Arc<Snapshot>,
+    events: Vec<Pending>,
+    /// Where in `events` each is.
+    indices: HashMap<OwnedEventId, usize>,
     /// Other writes that belong to the change.
     pub(crate) batch: WriteBatch,
     nodes: Nodes,
     /// Stored events that redactions of this change take the content of.
-    redacted: Vec<Arc<StoredEvent>>,
-    /// Events as they were written, to be kept in memory once they are committed.
-    written: Vec<Arc<StoredEvent>>,
+    redacted: HashMap<OwnedEventId, Arc<StoredEvent>>,
+    /// Servers of users whom this change lets in.
+    joining: BTreeSet<OwnedServerName>,
 }
 
 impl Homeserver {
@@ -111,10 +132,11 @@ impl Homeserver {
             snapshot: Snapshot::clone(&before),
             before,
             events: Vec::new(),
+            indices: HashMap::new(),
             batch: WriteBatch::new(),
             nodes: Nodes::default(),
-            redacted: Vec::new(),
-            written: Vec::new(),
+            redacted: HashMap::new(),
+            joining: BTreeSet::new(),
         }
     }
 }
@@ -126,9 +148,9 @@ impl Change<'_> {
     /// [`Error::Forbidden`] if the room's rules refuse it, [`Error::TooLarge`], [`Error::BadJson`].
     pub(crate) async fn send(&mut self, draft: Draft) -> Result<OwnedEventId, Error> {
         let transaction = draft.transaction.clone();
-        let pdu = self.propose(draft)?;
+        let pdu = self.propose(draft).await?;
         let event_id = pdu.event_id().to_owned();
-        self.append(pdu, transaction, &BTreeSet::new()).await?;
+        self.append(pdu, transaction, Audience::Room).await?;
         Ok(event_id)
     }
 
@@ -136,40 +158,31 @@ impl Change<'_> {
     ///
     /// # Errors
     /// As [`Change::send`].
-    pub(crate) fn propose(&self, draft: Draft) -> Result<Pdu, Error> {
-        let pdu = self.build(draft)?;
+    pub(crate) async fn propose(&self, draft: Draft) -> Result<Pdu, Error> {
+        let pdu = self.build(draft).await?;
         self.authorise(&pdu)
+            .await?
             .map_err(|rejection| Error::Forbidden(rejection.0))?;
         Ok(pdu)
     }
 
     /// Builds and signs an event at the end of the room.
-    fn build(&self, draft: Draft) -> Result<Pdu, Error> {
+    async fn build(&self, draft: Draft) -> Result<Pdu, Error> {
         let version = self.snapshot.version();
         let server_name = self.homeserver.identity.server_name();
-        let builder = self.lay_out(draft)?;
+        let builder = self.lay_out(draft).await?;
         builder
             .build(version, server_name, self.homeserver.identity.key_pair())
             .map_err(build_error)
     }
 
     /// Lays out an event at the end of the room.
-    pub(crate) fn lay_out(&self, draft: Draft) -> Result<EventBuilder, Error> {
+    pub(crate) async fn lay_out(&self, draft: Draft) -> Result<EventBuilder, Error> {
         let version = self.snapshot.version();
-        let event_type = TimelineEventType::from(draft.kind);
-        let content = serde_json::value::to_raw_value(&draft.content)
-            .map_err(|error| Error::BadJson(error.to_string()))?;
-        let state = &self.snapshot.state;
-        let auth_events = auth_selection::select(
-            version,
-            &event_type,
-            &draft.sender,
-            draft.state_key.as_deref(),
-            &content,
-            |kind, state_key| Some(state.get(&kind.to_string(), state_key)?.event_id.clone()),
-        )
-        .map_err(|rejection| Error::Forbidden(rejection.0))?;
+        let event_type = TimelineEventType::from(draft.kind.as_str());
+        let auth_events = self.auth_events(&draft, &event_type).await?;
         let names_room = event_type != TimelineEventType::RoomCreate || !version.room_id_is_create_hash();
+        let record = &self.snapshot.record;
         Ok(EventBuilder {
             room_id: names_room.then(|| self.room.room_id.clone()),
             sender: draft.sender,
@@ -177,121 +190,135 @@ impl Change<'_> {
             state_key: draft.state_key,
             content: draft.content,
             redacts: draft.redacts,
-            prev_events: self
-                .snapshot
-                .record
-                .extremities
-                .iter()
-                .take(MAX_PREV_EVENTS)
-                .cloned()
-                .collect(),
+            prev_events: record.extremities.iter().take(MAX_PREV_EVENTS).cloned().collect(),
             auth_events,
-            depth: self.snapshot.record.depth + 1,
+            depth: record.depth + 1,
             origin_server_ts: self.homeserver.event_timestamp(),
         })
     }
 
-    /// Whether the present state allows `pdu`.
-    pub(crate) fn authorise(&self, pdu: &Pdu) -> Result<(), Rejection> {
-        let state = &self.snapshot.state;
-        let mut keys = auth_selection::auth_types_of(pdu)?;
-        keys.push((StateEventType::RoomCreate, String::new()));
-        let authorising: Vec<_> = keys
+    /// What is to show that `draft` is allowed.
+    async fn auth_events(
+        &self,
+        draft: &Draft,
+        event_type: &TimelineEventType,
+    ) -> Result<Vec<OwnedEventId>, Error> {
+        let content = serde_json::value::to_raw_value(&draft.content)
+            .map_err(|error| Error::BadJson(error.to_string()))?;
+        let state_key = draft.state_key.as_deref();
+        let version = self.snapshot.version();
+        let forbidden = |rejection: Rejection| Error::Forbidden(rejection.0);
+        let types = auth_selection::auth_types(version, event_type, &draft.sender, state_key, &content)
+            .map_err(forbidden)?;
+        let state = self.authorising(&self.snapshot.record.state, &types).await?;
+        let listed = types
             .iter()
-            .filter_map(|(kind, key)| state.get(&kind.to_string(), key))
-            .collect();
-        auth_check::check_auth_events(pdu, |event_id| {
-            let listed = authorising.iter().find(|event| event.event_id == event_id);
+            .filter_map(|(kind, key)| state.get(&kind.to_string(), key));
+        Ok(listed.map(|event| event.event_id.clone()).collect())
+    }
+
+    /// Whether the present state allows `pdu`.
+    pub(crate) async fn authorise(&self, pdu: &Pdu) -> Result<Result<(), Rejection>, Error> {
+        let types = match auth_selection::auth_types_of(pdu) {
+            Ok(types) => types,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let state = self.authorising(&self.snapshot.record.state, &types).await?;
+        Ok(auth_check::check_auth_events(pdu, |event_id| {
+            let listed = state.iter().find(|event| event.event_id == event_id);
             listed.map(|event| event.pdu.clone())
-        })
+        }))
     }
 
     /// Adds an event whose past is the whole room as it is: everything sent here, and what others sent last.
-    /// It is sent to all servers in the room but ourselves and `except`.
     pub(crate) async fn append(
         &mut self,
         pdu: Pdu,
         transaction: Option<(OwnedDeviceId, String)>,
-        except: &BTreeSet<OwnedServerName>,
+        audience: Audience,
     ) -> Result<(), Error> {
         let state_before = self.snapshot.record.state.clone();
-        let mut destinations: BTreeSet<_> = self.snapshot.state.servers().cloned().collect();
-        let mut decision = Decision {
+        let decision = Decision {
             transaction,
+            replaces: self.replaced_by(&pdu).await?,
+            state_before: Some(state_before.clone()),
             ..Decision::new(&self.room.room_id)
         };
-        decision.state_before = Some(state_before);
-        decision.replaces = self.replaced_by(&pdu);
-        let event = StoredEvent::new(pdu, decision);
-        self.snapshot.record.depth = self.snapshot.record.depth.max(event.pdu.depth());
-        self.snapshot
-            .record
+        let mut event = StoredEvent::new(pdu, decision);
+        let record = &mut self.snapshot.record;
+        record.depth = record.depth.max(event.pdu.depth());
+        record
             .extremities
             .retain(|id| !event.pdu.prev_events().contains(id));
-        self.snapshot.record.extremities.push(event.event_id.clone());
+        record.extremities.push(event.event_id.clone());
         self.redact(&event).await?;
         if event.state_key().is_some() {
-            self.set_state(Arc::new(event.clone())).await?;
+            let root = self
+                .insert_state(&state_before, vec![StateEntry::of(&event)])
+                .await?;
+            event.decision.state_now = Some(root.clone()).filter(|root| *root != state_before);
+            self.snapshot.record.state = root;
         }
-        destinations.extend(self.snapshot.state.servers().cloned());
-        destinations.extend(removed_server(&event));
-        destinations.remove(self.homeserver.server_name());
-        destinations.retain(|server| !except.contains(server));
-        self.events.push((event, Place::Live(destinations)));
+        self.joining.extend(joining_server(&event));
+        let destinations = match audience {
+            Audience::Room => self.destinations(&event).await?,
+            Audience::Nobody => BTreeSet::new(),
+        };
+        self.add(event, Place::Live(destinations));
         Ok(())
     }
 
+    /// The servers that an event is sent to which is sent to all.
+    async fn destinations(&self, event: &StoredEvent) -> Result<BTreeSet<OwnedServerName>, Error> {
+        let own = self.homeserver.server_name();
+        let mut destinations = self.others(own).await?;
+        destinations.extend(self.joining.iter().cloned());
+        destinations.extend(removed_server(event));
+        destinations.remove(own);
+        Ok(destinations)
+    }
+
+    /// The servers that were in the room before this change, but ourselves and `except`.
+    pub(crate) async fn others(&self, except: &ServerName) -> Result<BTreeSet<OwnedServerName>, Error> {
+        self.homeserver.others(&self.before, except).await
+    }
+
     /// Adds an event to the end of the timeline whose past may be another than the room as it is, with the
-    /// state that it says was before it, and sends it to `servers`. The room's state and extremities are the
-    /// caller's business.
+    /// state that it says was before it, and sends it to `servers`. The room's extremities are the caller's
+    /// business, and its state, which is said afterwards ([`Change::set_root`]).
     pub(crate) async fn append_remote(
         &mut self,
         mut event: StoredEvent,
         servers: BTreeSet<OwnedServerName>,
     ) -> Result<(), Error> {
-        event.decision.replaces = self.replaced_by(&event.pdu);
+        event.decision.replaces = self.replaced_by(&event.pdu).await?;
         let event = self.redacted_early(event).await?;
         self.redact(&event).await?;
         self.snapshot.record.depth = self.snapshot.record.depth.max(event.pdu.depth());
-        self.events.push((event, Place::Live(servers)));
+        self.add(event, Place::Live(servers));
         Ok(())
     }
 
-    /// Makes `root` the current state.
-    pub(crate) async fn set_root(&mut self, root: String) -> Result<(), Error> {
-        let before = std::mem::replace(&mut self.snapshot.record.state, root.clone());
-        if before == root {
-            return Ok(());
+    /// Makes `root` the current state, as of after the event that was added last.
+    pub(crate) fn set_root(&mut self, root: String) {
+        if let Some(Pending { event, place }) = self.events.last_mut()
+            && *place != Place::Stored
+            && event.decision.state_before.as_ref() != Some(&root)
+        {
+            Arc::make_mut(event).decision.state_now = Some(root.clone());
         }
-        let differences = self
-            .homeserver
-            .tree_difference(&before, &root, &self.nodes)
-            .await?;
-        let ids: Vec<_> = differences
-            .iter()
-            .filter_map(|entry| entry.after.clone())
-            .collect();
-        let events = self.known_events(&ids).await?;
-        let state = Arc::make_mut(&mut self.snapshot.state);
-        for removed in differences.iter().filter(|entry| entry.after.is_none()) {
-            state.remove(&removed.event_type, &removed.state_key);
-        }
-        events.into_iter().for_each(|event| state.set(event));
-        Ok(())
+        self.snapshot.record.state = root;
     }
 
     /// Stores an event without putting it at the end of the timeline.
     pub(crate) fn keep(&mut self, event: StoredEvent) {
-        self.events.push((event, Place::Stored));
+        self.add(event, Place::Stored);
     }
 
-    /// Makes `event` part of the current state.
-    pub(crate) async fn set_state(&mut self, event: Arc<StoredEvent>) -> Result<(), Error> {
-        let entry = StateEntry::of(&event);
-        let root = self.snapshot.record.state.clone();
-        self.snapshot.record.state = self.insert_state(&root, vec![entry]).await?;
-        Arc::make_mut(&mut self.snapshot.state).set(event);
-        Ok(())
+    fn add(&mut self, event: StoredEvent, place: Place) {
+        self.indices.insert(event.event_id.clone(), self.events.len());
+        let event = Arc::new(event);
+        self.events.push(Pending { event, place });
     }
 
     /// The root of the state tree `root` with `entries` set. Its new nodes become part of the change.
@@ -303,22 +330,37 @@ impl Change<'_> {
         self.homeserver.tree_insert(root, entries, &mut self.nodes).await
     }
 
-    /// The events `event_ids` that are known, those of this change too.
+    /// The events `event_ids` that are known, those of this change too, in the order asked for.
     pub(crate) async fn known_events(
         &self,
         event_ids: &[OwnedEventId],
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        let own = |id: &OwnedEventId| self.events.iter().find(|(event, _)| event.event_id == *id);
-        let (here, stored): (Vec<_>, Vec<_>) = event_ids.iter().cloned().partition(|id| own(id).is_some());
-        let here = here
+        let stored: Vec<_> = event_ids
             .iter()
-            .filter_map(own)
-            .map(|(event, _)| Arc::new(event.clone()));
-        let mut events: Vec<_> = here.collect();
-        if !stored.is_empty() {
-            events.extend(self.homeserver.stored_events(&stored).await?);
-        }
-        Ok(events)
+            .filter(|id| self.own_event(id).is_none())
+            .cloned()
+            .collect();
+        let mut stored = self
+            .homeserver
+            .stored_events(&stored)
+            .await?
+            .into_iter()
+            .peekable();
+        let event = |id: &OwnedEventId| match self.own_event(id) {
+            Some(event) => Some(event.clone()),
+            None => stored.next_if(|event| event.event_id == *id),
+        };
+        Ok(event_ids.iter().filter_map(event).collect())
+    }
+
+    /// An event as this change writes it.
+    pub(super) fn own_event(&self, event_id: &EventId) -> Option<&Arc<StoredEvent>> {
+        let pending = self
+            .indices
+            .get(event_id)
+            .and_then(|index| self.events.get(*index));
+        let pending = pending.map(|pending| &pending.event);
+        pending.or_else(|| self.redacted.get(event_id))
     }
 
     /// The nodes of this change.
@@ -331,10 +373,17 @@ impl Change<'_> {
         self.homeserver
     }
 
-    fn replaced_by(&self, pdu: &Pdu) -> Option<OwnedEventId> {
+    async fn replaced_by(&self, pdu: &Pdu) -> Result<Option<OwnedEventId>, Error> {
+        let Some(state_key) = pdu.state_key() else {
+            return Ok(None);
+        };
         let kind = pdu.event_type().to_string();
-        let replaced = self.snapshot.state.get(&kind, pdu.state_key()?)?;
-        Some(replaced.event_id.clone())
+        let root = &self.snapshot.record.state;
+        let found = self
+            .homeserver
+            .tree_get(root, &[(&kind, state_key)], &self.nodes)
+            .await?;
+        Ok(found.into_iter().next().flatten())
     }
 
     /// Applies the redaction `event` to its target, or notes it for when the target comes.
@@ -345,24 +394,21 @@ impl Change<'_> {
         let Some(target_id) = event.pdu.redacts() else {
             return Ok(());
         };
-        let pending = self
-            .events
-            .iter()
-            .position(|(pending, _)| pending.event_id == target_id);
-        if let Some(index) = pending {
-            if let Some((target, _)) = self.events.get_mut(index) {
-                *target = redacted(target, event, &self.snapshot)?;
-            }
+        let target = self.known_events(&[target_id.to_owned()]).await?.pop();
+        let Some(target) = target else {
+            self.batch
+                .put(Table::Events, redaction_key(target_id), event.event_id.as_bytes());
             return Ok(());
-        }
-        match self.homeserver.stored_event(target_id).await? {
-            Some(target) => self
-                .redacted
-                .push(Arc::new(redacted(&target, event, &self.snapshot)?)),
-            None => {
-                self.batch
-                    .put(Table::Events, redaction_key(target_id), event.event_id.as_bytes());
-            }
+        };
+        let power = self.view(&[CREATE, POWER_LEVELS]).await?;
+        let target = Arc::new(redacted(&target, event, &power)?);
+        let pending = self
+            .indices
+            .get(target_id)
+            .and_then(|index| self.events.get_mut(*index));
+        match pending {
+            Some(pending) => pending.event = target,
+            None => drop(self.redacted.insert(target_id.to_owned(), target)),
         }
         Ok(())
     }
@@ -376,7 +422,7 @@ impl Change<'_> {
         let text = str::from_utf8(&value).map_err(|_| Error::Damaged("redaction".into()))?;
         let redaction = EventId::parse(text).map_err(|_| Error::Damaged("redaction".into()))?;
         match self.homeserver.stored_event(&redaction).await? {
-            Some(redaction) => redacted(&event, &redaction, &self.snapshot),
+            Some(redaction) => redacted(&event, &redaction, &self.view(&[CREATE, POWER_LEVELS]).await?),
             None => Ok(event),
         }
     }
@@ -387,23 +433,21 @@ impl Change<'_> {
     /// [`Error::Store`] if the store fails; then nothing has changed.
     pub(crate) async fn commit(mut self) -> Result<u64, Error> {
         let homeserver = self.homeserver;
-        let live = self
-            .events
-            .iter()
-            .filter(|(_, place)| matches!(place, Place::Live(_)))
-            .count();
-        let state_only = self.changes_beyond_timeline();
+        let changes = self.state_changes().await?;
+        let members = self.member_changes(&changes).await?;
+        self.count_changes(&members).await?;
+        let is_live = |pending: &&Pending| pending.place != Place::Stored;
+        let live = self.events.iter().filter(is_live).count();
+        let state_only = self.changes_beyond_timeline(&changes);
         let reservation = homeserver.log.reserve(live + usize::from(state_only));
-        let (entries, mail) = self.write_events(reservation.first())?;
-        let mut entries = entries;
+        let (mut entries, mail) = self.write_events(reservation.first())?;
         if state_only {
             entries.push(LogEntry::State {
                 room_id: self.room.room_id.clone(),
             });
         }
         let last = reservation.first() + (entries.len() as u64).saturating_sub(1);
-        self.write_redacted()?;
-        let memberships = self.write_members(last)?;
+        let memberships = self.write_members(members, last)?;
         self.nodes.write(&mut self.batch);
         self.batch.put(
             Table::Rooms,
@@ -416,7 +460,8 @@ impl Change<'_> {
             snapshot,
             batch,
             nodes,
-            written,
+            events,
+            redacted,
             ..
         } = self;
         let Some(shared) = homeserver.shared() else {
@@ -430,7 +475,10 @@ impl Change<'_> {
                         .publish(&user_id, &room.room_id, Some(membership));
                 }
                 nodes.publish(&shared.nodes);
-                written.into_iter().for_each(|event| shared.recent.keep(event));
+                let written = events.into_iter().map(|pending| pending.event);
+                for event in written.chain(redacted.into_values()) {
+                    shared.events.keep(event);
+                }
                 room.publish(snapshot);
                 shared.rooms.keep(&room);
                 for (position, servers, event) in mail {
@@ -442,184 +490,72 @@ impl Change<'_> {
     }
 
     /// Writes the events; the live ones get positions from `first` on.
-    #[allow(clippy::type_complexity, reason = "one caller takes it apart at once")]
-    fn write_events(
-        &mut self,
-        first: u64,
-    ) -> Result<
-        (
-            Vec<LogEntry>,
-            Vec<(u64, BTreeSet<OwnedServerName>, Arc<StoredEvent>)>,
-        ),
-        Error,
-    > {
+    fn write_events(&mut self, first: u64) -> Result<(Vec<LogEntry>, Vec<Letter>), Error> {
         let (mut entries, mut mail) = (Vec::new(), Vec::new());
-        for (mut event, place) in std::mem::take(&mut self.events) {
-            let Place::Live(servers) = place else {
-                self.write_stored(&event)?;
-                self.written.push(Arc::new(event));
-                continue;
-            };
-            let position = first + entries.len() as u64;
-            event.decision.order = Some(position.cast_signed());
-            let event = Arc::new(event);
-            self.write_stored(&event)?;
-            self.refresh_state(&event);
-            self.written.push(event.clone());
-            Outbox::store(&mut self.batch, &servers, position, &event.event_id);
-            let (room_id, event_id) = (self.room.room_id.clone(), event.event_id.clone());
-            entries.push(LogEntry::Event { room_id, event_id });
-            mail.push((position, servers, event));
+        for Pending { event, place } in &mut self.events {
+            if let Place::Live(servers) = place {
+                let position = first + entries.len() as u64;
+                Arc::make_mut(event).decision.order = Some(position.cast_signed());
+                Outbox::store(&mut self.batch, servers, position, &event.event_id);
+                let (room_id, event_id) = (self.room.room_id.clone(), event.event_id.clone());
+                entries.push(LogEntry::Event { room_id, event_id });
+                mail.push((position, std::mem::take(servers), event.clone()));
+            }
+            write_event(&mut self.batch, event)?;
+        }
+        for event in self.redacted.values() {
+            write_event(&mut self.batch, event)?;
         }
         Ok((entries, mail))
     }
 
-    fn write_stored(&mut self, event: &StoredEvent) -> Result<(), Error> {
-        if let Some(order) = event.decision.order {
-            self.batch.put(
-                Table::Timeline,
-                timeline_key(&self.room.room_id, order),
-                event.event_id.as_bytes(),
-            );
-        }
-        self.batch
-            .put(Table::Events, event.event_id.as_bytes(), event.encode()?);
-        Ok(())
-    }
-
-    fn write_redacted(&mut self) -> Result<(), Error> {
-        for event in std::mem::take(&mut self.redacted) {
-            self.batch
-                .put(Table::Events, event.event_id.as_bytes(), event.encode()?);
-            self.refresh_state(&event);
-            self.written.push(event);
-        }
-        Ok(())
-    }
-
-    /// Puts the final copy of a state event into the state.
-    fn refresh_state(&mut self, event: &Arc<StoredEvent>) {
-        if event.state_key().is_some() {
-            Arc::make_mut(&mut self.snapshot.state).refresh(event);
-        }
-    }
-
-    /// Writes the rows of the members that have changed; returns those of local users. `position` is the log
-    /// position of the change, unless the event has one of its own.
-    fn write_members(&mut self, position: u64) -> Result<BTreeMap<OwnedUserId, UserMembership>, Error> {
-        let mut local = BTreeMap::new();
-        for user_id in self.changed_members() {
-            let Some(event) = self.snapshot.state.get("m.room.member", user_id.as_str()) else {
-                continue;
-            };
-            let membership = self.snapshot.state.membership(&user_id).to_owned();
-            let event_id = event.event_id.clone();
-            let position = event
-                .decision
-                .order
-                .map_or(position, |order| order.max(0).cast_unsigned());
-            let row = RoomMember {
-                membership: membership.clone(),
-                event_id: event_id.clone(),
-            };
-            self.batch.put(
-                Table::Memberships,
-                member_key(&self.room.room_id, &user_id),
-                to_vec(&row)?,
-            );
-            if self.homeserver.is_local(&user_id) {
-                let row = self.user_row(&user_id, membership, event_id, position);
-                self.batch.put(
-                    Table::Memberships,
-                    user_key(&user_id, &self.room.room_id),
-                    to_vec(&row)?,
-                );
-                self.write_invite_state(&user_id, &row.membership)?;
-                local.insert(user_id, row);
-            }
-        }
-        Ok(local)
-    }
-
-    fn user_row(
-        &self,
-        user_id: &UserId,
-        membership: String,
-        event_id: OwnedEventId,
-        position: u64,
-    ) -> UserMembership {
-        let before = self.homeserver.user_membership(user_id, &self.room.room_id);
-        let was_joined = before.as_ref().is_some_and(|before| before.membership == "join");
-        let joined_at = before.and_then(|before| before.joined_at);
-        let joins = membership == "join" && !was_joined;
-        let joined_at = if joins { Some(position) } else { joined_at };
-        UserMembership {
-            membership,
-            event_id,
-            position,
-            joined_at,
-        }
-    }
-
-    /// Keeps the stripped state for a local user who is invited, and drops it for any other.
-    fn write_invite_state(&mut self, user_id: &UserId, membership: &str) -> Result<(), Error> {
-        let key = invite_key(user_id, &self.room.room_id);
-        if membership == "invite" {
-            let stripped = self.snapshot.state.stripped_for(user_id);
-            self.batch.put(Table::Memberships, key, to_vec(&stripped)?);
-        } else {
-            self.batch.delete(Table::Memberships, key);
-        }
-        Ok(())
-    }
-
-    /// The users whose membership event is another one than before.
-    fn changed_members(&self) -> Vec<OwnedUserId> {
-        let members = self
-            .changed_state()
-            .into_iter()
-            .filter(|event| event.kind() == "m.room.member");
-        members
-            .filter_map(|event| UserId::parse(event.state_key()?).ok())
-            .collect()
-    }
-
-    /// The state events that were not in the state before.
-    fn changed_state(&self) -> Vec<&Arc<StoredEvent>> {
-        if Arc::ptr_eq(&self.before.state, &self.snapshot.state) {
-            return Vec::new();
-        }
-        let is_new = |event: &&Arc<StoredEvent>| {
-            let before = event
-                .state_key()
-                .and_then(|key| self.before.state.get(event.kind(), key));
-            before.is_none_or(|before| before.event_id != event.event_id)
-        };
-        self.snapshot.state.iter().filter(is_new).collect()
+    /// Where the state differs from what it was before. Costs as much as it differs.
+    async fn state_changes(&self) -> Result<Vec<Difference>, Error> {
+        let (before, after) = (&self.before.record.state, &self.snapshot.record.state);
+        self.homeserver.tree_difference(before, after, &self.nodes).await
     }
 
     /// Whether the state changes by more than the events that are appended to the timeline.
-    fn changes_beyond_timeline(&self) -> bool {
-        let live = self.events.iter().filter(|(_, place)| *place != Place::Stored);
-        let live: BTreeSet<_> = live.map(|(event, _)| &event.event_id).collect();
-        self.changed_state()
+    fn changes_beyond_timeline(&self, changes: &[Difference]) -> bool {
+        let live = self
+            .events
             .iter()
-            .any(|event| !live.contains(&event.event_id))
+            .filter(|pending| pending.place != Place::Stored);
+        let live: BTreeSet<_> = live.map(|pending| &pending.event.event_id).collect();
+        let is_told = |change: &Difference| change.after.as_ref().is_some_and(|after| live.contains(after));
+        !changes.iter().all(is_told)
     }
+}
+
+/// Puts an event into `batch`, and into the timeline if it has a place there.
+fn write_event(batch: &mut WriteBatch, event: &StoredEvent) -> Result<(), Error> {
+    if let Some(order) = event.decision.order {
+        let key = timeline_key(event.room_id(), order);
+        batch.put(Table::Timeline, key, event.event_id.as_bytes());
+    }
+    batch.put(Table::Events, event.event_id.as_bytes(), event.encode()?);
+    Ok(())
+}
+
+/// The server of a user whom `event` lets in.
+fn joining_server(event: &StoredEvent) -> Option<OwnedServerName> {
+    let joins = event.kind() == MEMBER && event.content_text("membership") == Some("join");
+    let user_id = UserId::parse(event.state_key()?).ok()?;
+    joins.then(|| user_id.server_name().to_owned())
 }
 
 /// The server of a user whom `event` removes: it hears of it, though it may have no member left.
 pub(crate) fn removed_server(event: &StoredEvent) -> Option<OwnedServerName> {
     let removed = matches!(event.content_text("membership"), Some("leave" | "ban"));
-    if event.kind() != "m.room.member" || !removed {
+    if event.kind() != MEMBER || !removed {
         return None;
     }
     Some(UserId::parse(event.state_key()?).ok()?.server_name().to_owned())
 }
 
-/// `target` as `redaction` leaves it: unchanged if that may not redact it.
-fn redacted(target: &StoredEvent, redaction: &StoredEvent, room: &Snapshot) -> Result<StoredEvent, Error> {
-    let has_power = room.state.power_level(redaction.sender()) >= room.state.power_field("redact", 50);
+/// `target` as `redaction` leaves it: unchanged if that may not redact it. `power` says what its sender may.
+fn redacted(target: &StoredEvent, redaction: &StoredEvent, power: &View) -> Result<StoredEvent, Error> {
+    let has_power = power.power_level(redaction.sender()) >= power.power_field("redact", 50);
     if !may_apply(&redaction.pdu, &target.pdu, has_power) || target.decision.redacted_by.is_some() {
         return Ok(target.clone());
     }

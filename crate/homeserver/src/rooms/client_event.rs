@@ -1,9 +1,9 @@
 //! Events in the form that clients get. Spec: Client-Server API, section 'Room event format'.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use hearth_rooms::client_event::{RoomIdField, client_event, stripped_state};
-use ruma_common::{DeviceId, UserId};
+use ruma_common::{DeviceId, EventId, UserId};
 use serde_json::Value;
 
 use crate::{Error, Homeserver, JsonObject, rooms::event::StoredEvent};
@@ -16,6 +16,9 @@ pub struct Viewer<'a> {
     /// The device, if it is known.
     pub device_id: Option<&'a DeviceId>,
 }
+
+/// Events by their ids.
+type Referred<'a> = HashMap<&'a EventId, &'a Arc<StoredEvent>>;
 
 impl Homeserver {
     /// `events` as `viewer` gets them, in order, each with `room_id` and with `unsigned` (`age`,
@@ -30,15 +33,20 @@ impl Homeserver {
         events: &[Arc<StoredEvent>],
         viewer: Viewer<'_>,
     ) -> Result<Vec<JsonObject>, Error> {
-        let mut shown = Vec::with_capacity(events.len());
-        for event in events {
-            let unsigned = self.unsigned(event, viewer).await?;
-            shown.push(client_event(&event.pdu, RoomIdField::Included, unsigned));
-        }
-        Ok(shown)
+        let decisions = events.iter().map(|event| &event.decision);
+        let referred = decisions.flat_map(|decision| [&decision.replaces, &decision.redacted_by]);
+        let referred: Vec<_> = referred.flatten().cloned().collect();
+        let referred = self.stored_events(&referred).await?;
+        let referred = referred.iter().map(|event| (&*event.event_id, event)).collect();
+        let shown = events.iter().map(|event| {
+            let unsigned = self.unsigned(event, viewer, &referred);
+            client_event(&event.pdu, RoomIdField::Included, unsigned)
+        });
+        Ok(shown.collect())
     }
 
-    async fn unsigned(&self, event: &StoredEvent, viewer: Viewer<'_>) -> Result<JsonObject, Error> {
+    /// `unsigned` of an event; `referred` has the events that its decision refers to.
+    fn unsigned(&self, event: &StoredEvent, viewer: Viewer<'_>, referred: &Referred<'_>) -> JsonObject {
         let mut unsigned = JsonObject::new();
         let age = self.now().saturating_sub(event.origin_server_ts());
         unsigned.insert("age".into(), age.into());
@@ -46,18 +54,18 @@ impl Homeserver {
             unsigned.insert("transaction_id".into(), txn_id.into());
         }
         if let Some(replaced) = &event.decision.replaces
-            && let Some(replaced) = self.stored_event(replaced).await?
+            && let Some(replaced) = referred.get(&**replaced)
         {
             unsigned.insert("replaces_state".into(), replaced.event_id.as_str().into());
             unsigned.insert("prev_content".into(), replaced.content().clone().into());
         }
         if let Some(redaction) = &event.decision.redacted_by
-            && let Some(redaction) = self.stored_event(redaction).await?
+            && let Some(redaction) = referred.get(&**redaction)
         {
             let redaction = client_event(&redaction.pdu, RoomIdField::Included, JsonObject::new());
             unsigned.insert("redacted_because".into(), redaction.into());
         }
-        Ok(unsigned)
+        unsigned
     }
 }
 

@@ -1,7 +1,5 @@
 //! Making rooms. Spec: Client-Server API, section 'Creation'.
 
-use std::collections::BTreeSet;
-
 use hearth_rooms::{EventBuilder, Pdu, RoomVersion, UnsupportedVersion, auth_check::check_auth_events};
 use hearth_storage::Table;
 use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -13,7 +11,7 @@ use crate::{
     Error, Homeserver, JsonObject,
     rooms::{
         aliases::{alias_key, alias_row},
-        append::{Draft, build_error},
+        append::{Audience, Draft, build_error},
         directory::published_key,
         room::Room,
     },
@@ -81,7 +79,7 @@ impl Homeserver {
         )?;
         let room = Room::new(create.room_id().to_owned(), plan.version);
         let mut change = self.change(&room).await;
-        change.append(create, None, &BTreeSet::new()).await?;
+        change.append(create, None, Audience::Nobody).await?;
         for draft in self.first_events(&plan, alias.as_ref()).await? {
             change.send(draft).await.map_err(invalid_state)?;
         }

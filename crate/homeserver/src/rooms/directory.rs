@@ -8,7 +8,11 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver, JsonObject,
-    rooms::{create::object, room::CurrentState},
+    rooms::{
+        create::object,
+        room::Snapshot,
+        view::{AVATAR, CANONICAL_ALIAS, CREATE, GUEST_ACCESS, HISTORY_VISIBILITY, JOIN_RULES, NAME, TOPIC},
+    },
     stored::scan_all,
 };
 
@@ -113,11 +117,7 @@ impl Homeserver {
         published: bool,
     ) -> Result<(), Error> {
         let room = self.known_room(room_id).await?;
-        if !room
-            .snapshot()
-            .state
-            .may_send(user_id, "m.room.canonical_alias", true)
-        {
+        if !self.may_name(user_id, &room).await? {
             return Err(Error::Forbidden("you may not publish this room".into()));
         }
         let mut batch = WriteBatch::new();
@@ -129,7 +129,7 @@ impl Homeserver {
     }
 
     /// The published rooms that match, with their number of members.
-    async fn published_rooms(&self, query: &DirectoryQuery) -> Result<Vec<(usize, JsonObject)>, Error> {
+    async fn published_rooms(&self, query: &DirectoryQuery) -> Result<Vec<(u64, JsonObject)>, Error> {
         let term = query
             .filter
             .as_ref()
@@ -149,13 +149,41 @@ impl Homeserver {
             let Some(room) = self.room(&room_id).await? else {
                 continue;
             };
-            let snapshot = room.snapshot();
-            let summary = summary(&room_id, &snapshot.state);
+            let summary = self.room_summary(&room.snapshot()).await?;
             if matches(&summary, &term, types) {
-                rooms.push((snapshot.state.joined_count(), summary));
+                rooms.push((room.snapshot().members().joined, summary));
             }
         }
         Ok(rooms)
+    }
+
+    /// A room as the directory lists it. Spec: Client-Server API, `PublicRoomsChunk`.
+    async fn room_summary(&self, snapshot: &Snapshot) -> Result<JsonObject, Error> {
+        let keys = [
+            CREATE,
+            JOIN_RULES,
+            HISTORY_VISIBILITY,
+            CANONICAL_ALIAS,
+            NAME,
+            TOPIC,
+            AVATAR,
+            GUEST_ACCESS,
+        ];
+        let state = self.view(snapshot, &keys).await?;
+        let mut summary = object(json!({
+            "room_id": snapshot.room_id,
+            "num_joined_members": snapshot.members().joined,
+            "world_readable": state.text(HISTORY_VISIBILITY, "history_visibility") == Some("world_readable"),
+            "guest_can_join": state.text(GUEST_ACCESS, "guest_access") == Some("can_join"),
+            "name": state.text(NAME, "name"),
+            "topic": state.text(TOPIC, "topic"),
+            "avatar_url": state.text(AVATAR, "url"),
+            "canonical_alias": state.text(CANONICAL_ALIAS, "alias"),
+            "join_rule": state.text(JOIN_RULES, "join_rule"),
+            "room_type": state.text(CREATE, "type"),
+        }));
+        summary.retain(|_, value| !value.is_null());
+        Ok(summary)
     }
 
     async fn remote_directory(
@@ -174,27 +202,6 @@ impl Homeserver {
         let answer = self.request(server, Method::POST, uri, Some(body.into())).await?;
         serde_json::from_value(answer).map_err(|_| Error::Unreachable("the answer is malformed".into()))
     }
-}
-
-/// A room as the directory lists it. Spec: Client-Server API, `PublicRoomsChunk`.
-pub(crate) fn summary(room_id: &RoomId, state: &CurrentState) -> JsonObject {
-    let text = |kind: &str, field: &str| state.get(kind, "").and_then(|event| event.content_text(field));
-    let visibility = text("m.room.history_visibility", "history_visibility");
-    let guests = text("m.room.guest_access", "guest_access");
-    let mut summary = object(json!({
-        "room_id": room_id,
-        "num_joined_members": state.joined_count(),
-        "world_readable": visibility == Some("world_readable"),
-        "guest_can_join": guests == Some("can_join"),
-        "name": text("m.room.name", "name"),
-        "topic": text("m.room.topic", "topic"),
-        "avatar_url": text("m.room.avatar", "url"),
-        "canonical_alias": text("m.room.canonical_alias", "alias"),
-        "join_rule": text("m.room.join_rules", "join_rule"),
-        "room_type": text("m.room.create", "type"),
-    }));
-    summary.retain(|_, value| !value.is_null());
-    summary
 }
 
 fn matches(summary: &JsonObject, term: &str, types: Option<&Vec<Value>>) -> bool {

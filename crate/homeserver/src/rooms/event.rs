@@ -1,9 +1,6 @@
 //! Events as they are stored: the PDU and what was decided about it.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, OnceLock};
 
 use hearth_rooms::{Pdu, UnsupportedVersion};
 use hearth_storage::Table;
@@ -13,11 +10,16 @@ use serde_json::value::RawValue;
 
 use crate::{
     Error, Homeserver, JsonObject,
+    cache::Cache,
     stored::{from_slice, to_vec},
 };
 
-/// How many of the events that were written last are kept in memory.
-const RECENT: usize = 2048;
+/// About how many bytes of events are kept in memory.
+const CACHED_BYTES: usize = 24 << 20;
+/// How many events are read at once.
+const PAGE: usize = 1024;
+/// Who reads more events than this at once reads all of a state, and not soon again: they are not kept.
+const MANY: usize = 512;
 
 /// What was decided about an event when it was stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +34,10 @@ pub struct Decision {
     /// The root of the tree of the room's state before the event; `None` where that is not known (outliers).
     #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
     pub state_before: Option<String>,
+    /// The root of the room's current state once the event was appended live, if that is another one than
+    /// `state_before`.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub state_now: Option<String>,
     /// The state event that this one replaced when it was appended live.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<OwnedEventId>,
@@ -56,6 +62,7 @@ impl Decision {
             room_id: room_id.to_owned(),
             order: None,
             state_before: None,
+            state_now: None,
             replaces: None,
             redacted_by: None,
             rejected: false,
@@ -75,7 +82,8 @@ pub struct StoredEvent {
     /// What was decided about it.
     pub decision: Decision,
     kind: String,
-    content: JsonObject,
+    /// The content, once somebody has asked for it.
+    content: OnceLock<JsonObject>,
 }
 
 /// The row of an event in `Table::Events`.
@@ -93,11 +101,10 @@ impl StoredEvent {
     /// An event to be stored with `decision`.
     pub(crate) fn new(pdu: Pdu, decision: Decision) -> Self {
         let pdu = pdu.with_rejected(decision.rejected);
-        let content = pdu.content_as().unwrap_or_default();
         Self {
             event_id: pdu.event_id().to_owned(),
             kind: pdu.event_type().to_string(),
-            content,
+            content: OnceLock::new(),
             pdu,
             decision,
         }
@@ -140,12 +147,13 @@ impl StoredEvent {
 
     /// The content.
     pub fn content(&self) -> &JsonObject {
-        &self.content
+        self.content
+            .get_or_init(|| self.pdu.content_as().unwrap_or_default())
     }
 
     /// A string field of the content.
     pub fn content_text(&self, field: &str) -> Option<&str> {
-        self.content.get(field)?.as_str()
+        self.content().get(field)?.as_str()
     }
 
     /// Whether clients may be shown it at all.
@@ -163,6 +171,12 @@ impl StoredEvent {
         })
     }
 
+    /// About how many bytes it takes in memory.
+    fn weight(&self) -> usize {
+        const PARTS: usize = 1024;
+        2 * self.pdu.json().len() + PARTS
+    }
+
     fn decode(value: &[u8]) -> Result<Self, Error> {
         let damaged = |error: String| Error::Damaged(format!("stored event: {error}"));
         let Row {
@@ -178,41 +192,24 @@ impl StoredEvent {
     }
 }
 
-/// The events that were written last, as they were written.
-#[derive(Default)]
-pub(crate) struct RecentEvents {
-    events: Mutex<Recent>,
+/// The events that were written or read last, as they are stored.
+pub(crate) struct EventCache {
+    events: Cache<OwnedEventId, Arc<StoredEvent>>,
 }
 
-#[derive(Default)]
-struct Recent {
-    by_id: HashMap<OwnedEventId, Arc<StoredEvent>>,
-    order: VecDeque<OwnedEventId>,
-}
-
-impl RecentEvents {
-    /// Keeps `event`, which has just been committed, in place of an earlier copy.
-    pub(crate) fn keep(&self, event: Arc<StoredEvent>) {
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let event_id = event.event_id.clone();
-        if events.by_id.insert(event_id.clone(), event).is_none() {
-            events.order.push_back(event_id);
-        }
-        if events.order.len() > RECENT {
-            let Some(oldest) = events.order.pop_front() else {
-                return;
-            };
-            events.by_id.remove(&oldest);
+impl Default for EventCache {
+    fn default() -> Self {
+        Self {
+            events: Cache::new(CACHED_BYTES),
         }
     }
+}
 
-    fn get(&self, event_id: &EventId) -> Option<Arc<StoredEvent>> {
-        self.events
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .by_id
-            .get(event_id)
-            .cloned()
+impl EventCache {
+    /// Keeps `event`, which has just been committed, in place of an earlier copy.
+    pub(crate) fn keep(&self, event: Arc<StoredEvent>) {
+        let weight = event.weight();
+        self.events.put(event.event_id.clone(), event, weight);
     }
 }
 
@@ -222,13 +219,7 @@ impl Homeserver {
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn stored_event(&self, event_id: &EventId) -> Result<Option<Arc<StoredEvent>>, Error> {
-        if let Some(event) = self.recent.get(event_id) {
-            return Ok(Some(event));
-        }
-        let value = self.seams.store.get(Table::Events, event_id.as_bytes()).await?;
-        value
-            .map(|value| StoredEvent::decode(&value).map(Arc::new))
-            .transpose()
+        Ok(self.stored_events(&[event_id.to_owned()]).await?.pop())
     }
 
     /// The events `event_ids` that are stored, in the order asked for; those not stored are left out.
@@ -236,24 +227,39 @@ impl Homeserver {
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn stored_events(&self, event_ids: &[OwnedEventId]) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        let mut events: Vec<_> = event_ids
-            .iter()
-            .map(|event_id| self.recent.get(event_id))
-            .collect();
+        let kept = |event_id| self.events.events.get(event_id);
+        let mut events: Vec<_> = event_ids.iter().map(kept).collect();
         let missing = event_ids.iter().zip(&events).filter(|(_, event)| event.is_none());
         let keys: Vec<_> = missing
             .map(|(event_id, _)| event_id.as_bytes().to_vec())
             .collect();
         if !keys.is_empty() {
-            let mut values = self.seams.store.get_many(Table::Events, &keys).await?.into_iter();
+            let mut read = self.read_events(&keys).await?.into_iter();
             for event in events.iter_mut().filter(|event| event.is_none()) {
-                let value = values.next().flatten();
-                *event = value
-                    .map(|value| StoredEvent::decode(&value).map(Arc::new))
-                    .transpose()?;
+                *event = read.next().flatten();
             }
         }
         Ok(events.into_iter().flatten().collect())
+    }
+
+    /// Reads the events of `keys` from the store, and keeps them in memory if they are not very many.
+    async fn read_events(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Arc<StoredEvent>>>, Error> {
+        let before = self.events.events.moment();
+        let mut values = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(PAGE) {
+            values.extend(self.seams.store.get_many(Table::Events, keys).await?);
+        }
+        let decode = |value: Option<Vec<u8>>| value.map(|value| StoredEvent::decode(&value).map(Arc::new));
+        let read = values
+            .into_iter()
+            .map(|value| decode(value).transpose())
+            .collect::<Result<Vec<_>, _>>()?;
+        if keys.len() <= MANY {
+            let found = read.iter().flatten();
+            let found = found.map(|event| (event.event_id.clone(), event.clone(), event.weight()));
+            self.events.events.fill(before, found);
+        }
+        Ok(read)
     }
 
     /// The event `event_id` of `room_id`, if `user_id` may see it.

@@ -11,7 +11,8 @@ use crate::{
     rooms::{
         append::Draft,
         memberships::{invite_key, user_key},
-        room::{CurrentState, Room},
+        room::{Room, Snapshot},
+        view::{CREATE, JOIN_RULES, POWER_LEVELS, member},
     },
 };
 
@@ -37,7 +38,7 @@ impl Homeserver {
         };
         let content = self.member_content(user_id, "join", reason).await?;
         if let Some(room) = self.resident_room(&room_id).await? {
-            if room.snapshot().state.membership(user_id) != "join" {
+            if !self.is_joined(&room_id, user_id).await? {
                 self.join_resident(user_id, &room, content).await?;
             }
             return Ok(room_id);
@@ -83,7 +84,7 @@ impl Homeserver {
     ) -> Result<(), Error> {
         let content = membership_content("leave", reason);
         if let Some(room) = self.resident_room(room_id).await? {
-            let state = room.snapshot().state.clone();
+            let state = self.view(&room.snapshot(), &[member(user_id)]).await?;
             return match state.membership(user_id) {
                 "leave" if state.get("m.room.member", user_id.as_str()).is_some() => Ok(()),
                 "join" | "invite" | "knock" => self
@@ -190,12 +191,7 @@ impl Homeserver {
     /// The room, if a user of this server is joined to it: then its state is known here.
     pub(crate) async fn resident_room(&self, room_id: &RoomId) -> Result<Option<Arc<Room>>, Error> {
         let room = self.room(room_id).await?;
-        Ok(room.filter(|room| {
-            room.snapshot()
-                .state
-                .servers()
-                .any(|server| server == self.server_name())
-        }))
+        Ok(room.filter(|room| room.snapshot().members().local > 0))
     }
 
     /// Joins a room that this server is in. A restricted room vouches for members of the rooms it names.
@@ -205,7 +201,7 @@ impl Homeserver {
         room: &Arc<Room>,
         mut content: JsonObject,
     ) -> Result<(), Error> {
-        if let Some(voucher) = self.voucher(user_id, &room.snapshot().state).await? {
+        if let Some(voucher) = self.voucher(user_id, &room.snapshot()).await? {
             content.insert("join_authorised_via_users_server".into(), voucher.as_str().into());
         }
         self.send_draft(&room.room_id, Draft::member(user_id, user_id, content))
@@ -218,8 +214,10 @@ impl Homeserver {
     pub(crate) async fn voucher(
         &self,
         user_id: &UserId,
-        state: &CurrentState,
+        snapshot: &Snapshot,
     ) -> Result<Option<OwnedUserId>, Error> {
+        let keys = [CREATE, JOIN_RULES, POWER_LEVELS, member(user_id)];
+        let state = self.view(snapshot, &keys).await?;
         let Some(rules) = state.get("m.room.join_rules", "") else {
             return Ok(None);
         };
@@ -239,18 +237,14 @@ impl Homeserver {
         let rooms = allow.filter_map(|rule| RoomId::parse(rule.get("room_id")?.as_str()?).ok());
         let mut allowed = false;
         for room_id in rooms.take(MAX_ALLOW_RULES) {
-            let room = self.resident_room(&room_id).await?;
-            allowed |= room.is_some_and(|room| room.snapshot().state.membership(user_id) == "join");
+            allowed = allowed
+                || self.resident_room(&room_id).await?.is_some() && self.is_joined(&room_id, user_id).await?;
         }
-        let may_invite = |user: &UserId| {
-            self.is_local(user)
-                && state.membership(user) == "join"
-                && state.power_level(user) >= state.power_field("invite", 0)
-        };
-        let members = state
-            .members()
-            .filter_map(|event| UserId::parse(event.state_key()?).ok());
-        Ok(members.into_iter().find(|user| allowed && may_invite(user)))
+        if !allowed {
+            return Ok(None);
+        }
+        let may_invite = |user: &OwnedUserId| state.power_level(user) >= state.power_field("invite", 0);
+        Ok(self.local_members(&snapshot.room_id).into_iter().find(may_invite))
     }
 
     /// The servers that know the room that a local user is invited to.
@@ -293,7 +287,8 @@ impl Homeserver {
         otherwise: &str,
     ) -> Result<(), Error> {
         let room = self.known_room(room_id).await?;
-        match memberships.contains(&room.snapshot().state.membership(target)) {
+        let state = self.view(&room.snapshot(), &[member(target)]).await?;
+        match memberships.contains(&state.membership(target)) {
             true => Ok(()),
             false => Err(Error::Forbidden(format!("{target} {otherwise}"))),
         }

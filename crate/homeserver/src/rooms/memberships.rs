@@ -1,14 +1,15 @@
 //! Which rooms each local user has to do with: kept in memory, stored in `Table::Memberships`.
 //!
 //! Rows `u\0user\0room` are local users' own; rows `r\0room\0user` are everybody's in the rooms held here.
-//! Rows `i\0user\0room` hold the stripped state of invites.
+//! Rows `i\0user\0room` hold the stripped state of invites. Rows `s\0room\0server` are in `member_counts`.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
     sync::{PoisonError, RwLock},
 };
 
-use hearth_storage::{Store, Table};
+use hearth_storage::{Direction, KeyRange, Store, Table};
 use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +128,52 @@ impl Homeserver {
             .collect()
     }
 
+    /// At most `limit` members of a room held here, whatever their membership, in the order of their ids: those
+    /// after `after`.
+    pub(crate) async fn member_page(
+        &self,
+        room_id: &RoomId,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<(OwnedUserId, RoomMember)>, Error> {
+        let mut range = KeyRange::prefix(members_key(room_id));
+        if let Some(after) = after {
+            range.start = Bound::Excluded(member_key(room_id, after));
+        }
+        let scan = self
+            .seams
+            .store
+            .scan(Table::Memberships, range, Direction::Forward, limit);
+        let member = |(key, value): &(Vec<u8>, Vec<u8>)| Ok((parse_member(key)?, from_slice(value)?));
+        scan.await?.iter().map(member).collect()
+    }
+
+    /// The member events of those who have the given membership in a room held here.
+    pub(crate) async fn members_with(
+        &self,
+        room_id: &RoomId,
+        membership: &str,
+    ) -> Result<Vec<OwnedEventId>, Error> {
+        let rows = scan_all(&*self.seams.store, Table::Memberships, &members_key(room_id)).await?;
+        let rows = rows.iter().map(|(_, value)| from_slice::<RoomMember>(value));
+        let rows = rows.filter(|row| row.as_ref().map_or(true, |row| row.membership == membership));
+        rows.map(|row| Ok(row?.event_id)).collect()
+    }
+
+    /// The member events of at most `limit` local users joined to a room: those whose memberships are oldest.
+    pub(crate) fn first_memberships(&self, room_id: &RoomId, limit: usize) -> Vec<OwnedEventId> {
+        let users = self
+            .user_rooms
+            .rooms
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let here = users.values().filter_map(|rooms| rooms.get(room_id));
+        let mut joined: Vec<_> = here.filter(|entry| entry.membership == "join").collect();
+        joined.sort_by_key(|entry| entry.position);
+        let first = joined.into_iter().take(limit);
+        first.map(|entry| entry.event_id.clone()).collect()
+    }
+
     /// The stripped state that came with the user's invite to the room, the membership event last.
     ///
     /// # Errors
@@ -145,6 +192,11 @@ pub(crate) fn user_key(user_id: &UserId, room_id: &RoomId) -> Vec<u8> {
     key(b'u', user_id.as_str(), room_id.as_str())
 }
 
+/// What the keys of all members' rows of a room begin with.
+pub(crate) fn members_key(room_id: &RoomId) -> Vec<u8> {
+    key(b'r', room_id.as_str(), "")
+}
+
 /// The key of a member's row of a room.
 pub(crate) fn member_key(room_id: &RoomId, user_id: &UserId) -> Vec<u8> {
     key(b'r', room_id.as_str(), user_id.as_str())
@@ -157,6 +209,13 @@ pub(crate) fn invite_key(user_id: &UserId, room_id: &RoomId) -> Vec<u8> {
 
 fn key(kind: u8, first: &str, second: &str) -> Vec<u8> {
     [&[kind, 0], first.as_bytes(), &[0], second.as_bytes()].concat()
+}
+
+/// The user of a member's row.
+fn parse_member(key: &[u8]) -> Result<OwnedUserId, Error> {
+    let user_id = str::from_utf8(key).ok().and_then(|key| key.rsplit('\0').next());
+    let user_id = user_id.and_then(|user_id| UserId::parse(user_id).ok());
+    user_id.ok_or_else(|| Error::Damaged("membership key".into()))
 }
 
 fn parse_key(key: &[u8]) -> Result<(OwnedUserId, OwnedRoomId), Error> {

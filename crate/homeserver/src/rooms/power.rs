@@ -3,9 +3,10 @@
 use ruma_common::UserId;
 use serde_json::Value;
 
-use crate::rooms::room::CurrentState;
+use crate::rooms::view::View;
 
-impl CurrentState {
+/// These need the create event and the power levels among what was asked for.
+impl View {
     /// The power level of a user. A creator of a room of version 12 or later outranks every number.
     pub fn power_level(&self, user_id: &UserId) -> i64 {
         if self.has_ranking_creators() && self.is_creator(user_id) {
@@ -36,7 +37,7 @@ impl CurrentState {
         })
     }
 
-    /// Whether a user may send an event of `kind`.
+    /// Whether a user may send an event of `kind`. Needs their membership, too.
     pub fn may_send(&self, user_id: &UserId, kind: &str, is_state: bool) -> bool {
         self.membership(user_id) == "join" && self.power_level(user_id) >= self.required_power(kind, is_state)
     }

@@ -1,36 +1,26 @@
 //! A room as it is kept in memory while it is used.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError, RwLock},
-};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use hearth_rooms::RoomVersion;
 use hearth_storage::Table;
-use ruma_common::{OwnedEventId, OwnedRoomId, OwnedServerName, RoomId, UserId};
+use lru::LruCache;
+use ruma_common::{OwnedEventId, OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Homeserver, JsonObject,
+    Error, Homeserver,
     rooms::{
-        client_event::stripped,
-        event::StoredEvent,
-        tree::{Nodes, empty_root},
+        member_counts::{MemberCounts, ServerCounts},
+        tree::empty_root,
     },
     stored::from_slice,
 };
 
-/// The state that describes a room to whom is invited to it. Spec: Client-Server API, section 'Stripped state'.
-const INVITE_STATE: [&str; 8] = [
-    "m.room.create",
-    "m.room.name",
-    "m.room.avatar",
-    "m.room.topic",
-    "m.room.join_rules",
-    "m.room.canonical_alias",
-    "m.room.encryption",
-    "m.room.tombstone",
-];
+/// How many rooms are kept in memory while nobody uses them.
+const MAX_ROOMS: usize = 256;
+/// How many rooms are looked at for one that nobody uses.
+const MAX_TRIES: usize = 8;
 
 /// What is stored about a room itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +37,9 @@ pub struct RoomRecord {
     /// The order of the oldest back-filled event, 0 if there is none.
     #[serde(default)]
     pub oldest: i64,
+    /// How many members the current state has; `None` in a record of before they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<MemberCounts>,
 }
 
 impl RoomRecord {
@@ -58,6 +51,7 @@ impl RoomRecord {
             state: empty_root(),
             depth: 0,
             oldest: 0,
+            members: Some(MemberCounts::default()),
         }
     }
 }
@@ -92,16 +86,15 @@ pub struct Room {
 impl Room {
     /// A room that does not exist yet.
     pub(crate) fn new(room_id: OwnedRoomId, version: RoomVersion) -> Arc<Self> {
-        Self::with_snapshot(
-            room_id,
-            Snapshot {
-                record: RoomRecord::new(version),
-                state: Arc::default(),
-            },
-        )
+        Self::with_record(room_id, RoomRecord::new(version))
     }
 
-    fn with_snapshot(room_id: OwnedRoomId, snapshot: Snapshot) -> Arc<Self> {
+    fn with_record(room_id: OwnedRoomId, record: RoomRecord) -> Arc<Self> {
+        let snapshot = Snapshot {
+            room_id: room_id.clone(),
+            record,
+            servers: OnceLock::new(),
+        };
         let snapshot = RwLock::new(Arc::new(snapshot));
         Arc::new(Self {
             room_id,
@@ -124,13 +117,15 @@ impl Room {
     }
 }
 
-/// A room at one moment. Cheap to clone.
+/// A room at one moment. Cheap to clone. Its state is read with [`Homeserver::view`].
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// The room.
+    pub room_id: OwnedRoomId,
     /// What is stored about the room.
     pub record: RoomRecord,
-    /// The current state.
-    pub state: Arc<CurrentState>,
+    /// The servers in the room, once somebody has asked for them. See [`Homeserver::servers`].
+    pub(crate) servers: OnceLock<Arc<ServerCounts>>,
 }
 
 impl Snapshot {
@@ -138,140 +133,24 @@ impl Snapshot {
     pub fn version(&self) -> RoomVersion {
         self.record.version
     }
-}
 
-/// The current state of a room: its events by type and state key.
-#[derive(Clone, Debug, Default)]
-pub struct CurrentState {
-    events: BTreeMap<String, BTreeMap<String, Arc<StoredEvent>>>,
-    /// How many members of each server are joined.
-    servers: BTreeMap<OwnedServerName, usize>,
-}
-
-impl CurrentState {
-    /// The event of `kind` with `state_key`.
-    pub fn get(&self, kind: &str, state_key: &str) -> Option<&Arc<StoredEvent>> {
-        self.events.get(kind)?.get(state_key)
-    }
-
-    /// Every state event.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<StoredEvent>> {
-        self.events.values().flat_map(BTreeMap::values)
-    }
-
-    /// Every `m.room.member` event.
-    pub fn members(&self) -> impl Iterator<Item = &Arc<StoredEvent>> {
-        self.events
-            .get("m.room.member")
-            .into_iter()
-            .flat_map(BTreeMap::values)
-    }
-
-    /// The membership of a user; `leave` if there is none.
-    pub fn membership(&self, user_id: &UserId) -> &str {
-        let member = self.get("m.room.member", user_id.as_str());
-        member
-            .and_then(|event| event.content_text("membership"))
-            .unwrap_or("leave")
-    }
-
-    /// The stripped state that `user_id` is shown with an invite, the invite last.
-    pub(crate) fn stripped_for(&self, user_id: &UserId) -> Vec<JsonObject> {
-        let described = INVITE_STATE.into_iter().filter_map(|kind| self.get(kind, ""));
-        let invite = self.get("m.room.member", user_id.as_str());
-        let sender = invite.and_then(|invite| self.get("m.room.member", invite.sender().as_str()));
-        let sender = sender.filter(|sender| sender.state_key() != Some(user_id.as_str()));
-        described
-            .chain(sender)
-            .chain(invite)
-            .map(|event| stripped(event))
-            .collect()
-    }
-
-    /// Puts `event` into the state.
-    pub(crate) fn set(&mut self, event: Arc<StoredEvent>) {
-        let Some(state_key) = event.state_key().map(str::to_owned) else {
-            return;
-        };
-        let is_member = event.kind() == "m.room.member";
-        self.events
-            .entry(event.kind().to_owned())
-            .or_default()
-            .insert(state_key, event);
-        if is_member {
-            self.count_servers();
-        }
-    }
-
-    /// Takes `(kind, state_key)` out of the state.
-    pub(crate) fn remove(&mut self, kind: &str, state_key: &str) {
-        if let Some(events) = self.events.get_mut(kind) {
-            events.remove(state_key);
-        }
-        if kind == "m.room.member" {
-            self.count_servers();
-        }
-    }
-
-    /// Replaces the copy of `event` in the state, if there is one, with this one.
-    pub(crate) fn refresh(&mut self, event: &Arc<StoredEvent>) {
-        let Some(state_key) = event.state_key() else {
-            return;
-        };
-        let here = self
-            .events
-            .get_mut(event.kind())
-            .and_then(|events| events.get_mut(state_key));
-        if let Some(here) = here.filter(|here| here.event_id == event.event_id) {
-            *here = event.clone();
-        }
-    }
-
-    /// The state made of `events`.
-    pub(crate) fn of(events: impl IntoIterator<Item = Arc<StoredEvent>>) -> Self {
-        let mut state = Self::default();
-        for event in events {
-            let Some(state_key) = event.state_key().map(str::to_owned) else {
-                continue;
-            };
-            state
-                .events
-                .entry(event.kind().to_owned())
-                .or_default()
-                .insert(state_key, event);
-        }
-        state.count_servers();
-        state
-    }
-
-    fn count_servers(&mut self) {
-        let mut servers = BTreeMap::new();
-        for event in self
-            .members()
-            .filter(|event| event.content_text("membership") == Some("join"))
-        {
-            if let Some(user_id) = event.state_key().and_then(|user| UserId::parse(user).ok()) {
-                *servers.entry(user_id.server_name().to_owned()).or_default() += 1;
-            }
-        }
-        self.servers = servers;
-    }
-
-    /// How many users are joined.
-    pub fn joined_count(&self) -> usize {
-        self.servers.values().sum()
-    }
-
-    /// The servers with a joined member.
-    pub fn servers(&self) -> impl Iterator<Item = &OwnedServerName> {
-        self.servers.keys()
+    /// How many members the room has.
+    pub fn members(&self) -> MemberCounts {
+        self.record.members.unwrap_or_default()
     }
 }
 
-/// The rooms that are in memory.
-#[derive(Default)]
+/// The rooms that are in memory: those that somebody holds, and those used last.
 pub(crate) struct RoomCache {
-    rooms: Mutex<HashMap<OwnedRoomId, Arc<Room>>>,
+    rooms: Mutex<LruCache<OwnedRoomId, Arc<Room>>>,
+}
+
+impl Default for RoomCache {
+    fn default() -> Self {
+        Self {
+            rooms: Mutex::new(LruCache::unbounded()),
+        }
+    }
 }
 
 impl RoomCache {
@@ -286,10 +165,30 @@ impl RoomCache {
     /// Keeps `room`, unless the same is kept already; returns the one that is kept.
     pub(crate) fn keep(&self, room: &Arc<Room>) -> Arc<Room> {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        rooms
-            .entry(room.room_id.clone())
-            .or_insert_with(|| room.clone())
-            .clone()
+        let kept = rooms.get_or_insert(room.room_id.clone(), || room.clone()).clone();
+        shrink(&mut rooms);
+        kept
+    }
+
+    /// How many rooms are in memory.
+    pub(crate) fn len(&self) -> usize {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+/// Drops rooms beyond [`MAX_ROOMS`] that were not used for the longest time. A room that somebody holds stays:
+/// its lock must remain the only one. Nobody can take hold of one meanwhile, because that takes the cache's lock.
+fn shrink(rooms: &mut LruCache<OwnedRoomId, Arc<Room>>) {
+    for _ in 0..MAX_TRIES {
+        if rooms.len() <= MAX_ROOMS {
+            return;
+        }
+        let Some((room_id, room)) = rooms.pop_lru() else {
+            return;
+        };
+        if Arc::strong_count(&room) > 1 {
+            rooms.put(room_id, room);
+        }
     }
 }
 
@@ -299,20 +198,26 @@ impl Homeserver {
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn room(&self, room_id: &RoomId) -> Result<Option<Arc<Room>>, Error> {
-        if let Some(room) = self.rooms.get(room_id) {
-            return Ok(Some(room));
-        }
-        let Some(value) = self.seams.store.get(Table::Rooms, room_id.as_bytes()).await? else {
-            return Ok(None);
+        let room = match self.rooms.get(room_id) {
+            Some(room) => room,
+            None => match self.read_record(room_id).await? {
+                Some(record) => self.rooms.keep(&Room::with_record(room_id.to_owned(), record)),
+                None => return Ok(None),
+            },
         };
-        let record: RoomRecord = from_slice(&value)?;
-        let ids: Vec<_> = self
-            .tree_state(&record.state, &Nodes::default())
-            .await?
-            .into_values()
-            .collect();
-        let state = Arc::new(CurrentState::of(self.stored_events(&ids).await?));
-        let room = Room::with_snapshot(room_id.to_owned(), Snapshot { record, state });
-        Ok(Some(self.rooms.keep(&room)))
+        if room.snapshot().record.members.is_none() {
+            self.count_members(&room).await?;
+        }
+        Ok(Some(room))
+    }
+
+    async fn read_record(&self, room_id: &RoomId) -> Result<Option<RoomRecord>, Error> {
+        let value = self.seams.store.get(Table::Rooms, room_id.as_bytes()).await?;
+        value.map(|value| from_slice(&value)).transpose()
+    }
+
+    /// How many rooms are in memory.
+    pub fn rooms_in_memory(&self) -> usize {
+        self.rooms.len()
     }
 }

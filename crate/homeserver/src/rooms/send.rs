@@ -10,8 +10,10 @@ use sha2::{Digest, Sha256};
 use crate::{
     Error, Homeserver, JsonObject,
     rooms::{
-        append::Draft,
-        room::{CurrentState, Room},
+        append::{Change, Draft},
+        event::StoredEvent,
+        room::Room,
+        view::{CREATE, POWER_LEVELS},
     },
 };
 
@@ -40,7 +42,7 @@ impl Homeserver {
         let mut draft = Draft::message(sender, kind, content);
         draft.redacts = redacts(kind, &mut draft.content);
         draft.transaction = Some((device_id.to_owned(), txn_id.to_owned()));
-        self.check_redaction(&change.snapshot.state, &draft).await?;
+        self.check_redaction(&change, &draft).await?;
         let event_id = change.send(draft).await?;
         change.batch.put(Table::Accounts, key, event_id.as_bytes());
         change.commit().await?;
@@ -74,7 +76,7 @@ impl Homeserver {
     pub(crate) async fn send_draft(&self, room_id: &RoomId, draft: Draft) -> Result<OwnedEventId, Error> {
         let room = self.known_room(room_id).await?;
         let mut change = self.change(&room).await;
-        if let Some(event_id) = unchanged(&change.snapshot.state, &draft) {
+        if let Some(event_id) = unchanged(&change, &draft).await? {
             return Ok(event_id);
         }
         let event_id = change.send(draft).await?;
@@ -111,12 +113,13 @@ impl Homeserver {
 
     /// Whether the sender may redact what `draft` redacts. Other servers let users of one server redact each
     /// other's events: who may is this server's to say.
-    async fn check_redaction(&self, state: &CurrentState, draft: &Draft) -> Result<(), Error> {
+    async fn check_redaction(&self, change: &Change<'_>, draft: &Draft) -> Result<(), Error> {
         let Some(target) = &draft.redacts else {
             return Ok(());
         };
         let target = self.stored_event(target).await?;
         let is_own = target.is_none_or(|target| target.sender() == draft.sender);
+        let state = change.view(&[CREATE, POWER_LEVELS]).await?;
         match is_own || state.power_level(&draft.sender) >= state.power_field("redact", 50) {
             true => Ok(()),
             false => Err(Error::Forbidden("you may not redact this event".into())),
@@ -134,10 +137,14 @@ impl Homeserver {
 }
 
 /// The event that already says what `draft` would, from the same sender.
-fn unchanged(state: &CurrentState, draft: &Draft) -> Option<OwnedEventId> {
-    let event = state.get(&draft.kind, draft.state_key.as_deref()?)?;
-    let same = event.sender() == draft.sender && *event.content() == draft.content;
-    same.then(|| event.event_id.clone())
+async fn unchanged(change: &Change<'_>, draft: &Draft) -> Result<Option<OwnedEventId>, Error> {
+    let Some(state_key) = draft.state_key.as_deref() else {
+        return Ok(None);
+    };
+    let state = change.view(&[(&draft.kind, state_key)]).await?;
+    let same =
+        |event: &&Arc<StoredEvent>| event.sender() == draft.sender && *event.content() == draft.content;
+    Ok(state.iter().find(same).map(|event| event.event_id.clone()))
 }
 
 /// What a redaction redacts, taken out of its content: the room version says where it belongs.

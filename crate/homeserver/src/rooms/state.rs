@@ -1,6 +1,9 @@
 //! The state of a room, now and at an event. Spec: Client-Server API, section 'Getting events for a room'.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ruma_common::{OwnedEventId, RoomId, UserId};
 
@@ -10,6 +13,7 @@ use crate::{
         event::StoredEvent,
         room::Room,
         tree::{Nodes, empty_root},
+        view::{HISTORY_VISIBILITY, MEMBER, member},
     },
 };
 
@@ -29,7 +33,7 @@ impl Homeserver {
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
         let (room, left) = self.readable_room(user_id, room_id).await?;
         match left {
-            None => Ok(room.snapshot().state.iter().cloned().collect()),
+            None => self.whole_state(&room.snapshot().record.state, |_| true).await,
             Some(event) => {
                 let ids: Vec<_> = self.state_after(&event).await?.into_values().collect();
                 self.stored_events(&ids).await
@@ -51,20 +55,89 @@ impl Homeserver {
         let not_found = || Error::NotFound("the room has no such state".into());
         let (room, left) = self.readable_room(user_id, room_id).await?;
         match left {
-            None => room
-                .snapshot()
-                .state
-                .get(kind, state_key)
-                .cloned()
-                .ok_or_else(not_found),
+            None => {
+                let state = self.view(&room.snapshot(), &[(kind, state_key)]).await?;
+                state.get(kind, state_key).cloned().ok_or_else(not_found)
+            }
+            Some(event) if event.kind() == kind && event.state_key() == Some(state_key) => Ok(event),
             Some(event) => {
-                let state = self.state_after(&event).await?;
-                let event_id = state
-                    .get(&(kind.to_owned(), state_key.to_owned()))
-                    .ok_or_else(not_found)?;
-                self.stored_event(event_id).await?.ok_or_else(not_found)
+                let root = event.decision.state_before.as_deref().ok_or_else(not_found)?;
+                let state = self.view_at(root, &[(kind, state_key)]).await?;
+                state.get(kind, state_key).cloned().ok_or_else(not_found)
             }
         }
+    }
+
+    /// The member events of [`Homeserver::room_state`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn room_members(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let (room, left) = self.readable_room(user_id, room_id).await?;
+        match left {
+            None => self.members_at(&room.snapshot().record.state).await,
+            Some(event) => self.members_after(&event).await,
+        }
+    }
+
+    /// The events of the state `root` whose types are `wanted`.
+    pub(crate) async fn whole_state(
+        &self,
+        root: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let state = self.tree_state(root, &Nodes::default()).await?;
+        let wanted = state
+            .into_iter()
+            .filter(|((kind, _), _)| wanted(&kind.to_string()));
+        let ids: Vec<_> = wanted.map(|(_, event_id)| event_id).collect();
+        self.stored_events(&ids).await
+    }
+
+    /// The events of the state `root` whose types are `wanted`, but of its members (`all` in number, if that is
+    /// known) only `users`. Costs as much as it returns.
+    pub(crate) async fn state_with_members(
+        &self,
+        root: &str,
+        all: Option<u64>,
+        users: &BTreeSet<String>,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let others = self.tree_without_members(root, all).await?;
+        let others = others.into_iter().filter(|entry| wanted(&entry.event_type));
+        let mut ids: Vec<_> = others.map(|entry| entry.event_id).collect();
+        if wanted(MEMBER) {
+            let keys: Vec<_> = users.iter().map(|user| (MEMBER, user.as_str())).collect();
+            let members = self.tree_get(root, &keys, &Nodes::default()).await?;
+            ids.extend(members.into_iter().flatten());
+        }
+        self.stored_events(&ids).await
+    }
+
+    /// The member events of the state `root`.
+    pub(crate) async fn members_at(&self, root: &str) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let members = self.tree_of_type(root, MEMBER).await?;
+        let ids: Vec<_> = members.into_iter().map(|(_, event_id)| event_id).collect();
+        self.stored_events(&ids).await
+    }
+
+    /// The member events of the state just after `event`.
+    pub(crate) async fn members_after(
+        &self,
+        event: &Arc<StoredEvent>,
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let mut members = match &event.decision.state_before {
+            Some(root) => self.members_at(root).await?,
+            None => Vec::new(),
+        };
+        if event.kind() == MEMBER {
+            put_after(&mut members, event);
+        }
+        Ok(members)
     }
 
     /// The state just before `event`; empty if it is not known (outliers).
@@ -129,11 +202,10 @@ impl Homeserver {
     ) -> Result<(Arc<Room>, Option<Arc<StoredEvent>>), Error> {
         let forbidden = || Error::Forbidden("you are not in this room".into());
         let room = self.room(room_id).await?.ok_or_else(forbidden)?;
-        let snapshot = room.snapshot();
-        let visibility = snapshot.state.get("m.room.history_visibility", "");
-        let anyone =
-            visibility.and_then(|event| event.content_text("history_visibility")) == Some("world_readable");
-        if anyone || snapshot.state.membership(user_id) == "join" {
+        let keys = [HISTORY_VISIBILITY, member(user_id)];
+        let state = self.view(&room.snapshot(), &keys).await?;
+        let anyone = state.text(HISTORY_VISIBILITY, "history_visibility") == Some("world_readable");
+        if anyone || state.membership(user_id) == "join" {
             return Ok((room, None));
         }
         let left = self
@@ -142,5 +214,13 @@ impl Homeserver {
         let left = left.filter(|entry| matches!(entry.membership.as_str(), "leave" | "ban"));
         let event = self.stored_event(&left.ok_or_else(forbidden)?.event_id).await?;
         Ok((room, Some(event.ok_or_else(forbidden)?)))
+    }
+}
+
+/// Makes `state`, which was before `event`, the state after it.
+pub(crate) fn put_after(state: &mut Vec<Arc<StoredEvent>>, event: &Arc<StoredEvent>) {
+    if event.state_key().is_some() && !event.decision.rejected {
+        state.retain(|other| other.kind() != event.kind() || other.state_key() != event.state_key());
+        state.push(event.clone());
     }
 }

@@ -1,21 +1,24 @@
 //! Loading and storing the nodes of state trees. What they mean is `hearth_rooms::state_tree`'s to know.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use hearth_rooms::{
     StateMap,
-    state_tree::{self, Change as TreeChange, Difference, Node, NodeHash, NodeSource, TreeError},
+    state_tree::{self, Change as TreeChange, Difference, Entry, Node, NodeHash, NodeSource, TreeError},
 };
 use hearth_storage::{Table, WriteBatch};
 use ruma_common::OwnedEventId;
 
-use crate::{Error, Homeserver, rooms::event::StoredEvent};
+use crate::{
+    Error, Homeserver,
+    cache::Cache,
+    rooms::{event::StoredEvent, view::MEMBER},
+};
 
-/// How many nodes are kept in memory.
-const CACHED: usize = 16_384;
+/// About how many bytes of nodes are kept in memory.
+const CACHED_BYTES: usize = 16 << 20;
+/// Who reads more nodes than this at once reads all of a state, and not soon again: they are not kept.
+const MANY: usize = 256;
 
 /// One entry of the state: type, state key and event.
 #[derive(Clone, Debug)]
@@ -63,26 +66,32 @@ impl Nodes {
 }
 
 /// The nodes that were used last.
-#[derive(Default)]
 pub(crate) struct NodeCache {
-    nodes: Mutex<HashMap<NodeHash, Arc<Node>>>,
+    nodes: Cache<NodeHash, Arc<Node>>,
+}
+
+impl Default for NodeCache {
+    fn default() -> Self {
+        Self {
+            nodes: Cache::new(CACHED_BYTES),
+        }
+    }
 }
 
 impl NodeCache {
-    fn get(&self, hash: &NodeHash) -> Option<Arc<Node>> {
-        self.nodes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(hash)
-            .cloned()
-    }
-
     fn keep(&self, hash: NodeHash, node: Arc<Node>) {
-        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        if nodes.len() >= CACHED {
-            nodes.clear();
-        }
-        nodes.insert(hash, node);
+        let weight = weight(&node);
+        self.nodes.put(hash, node, weight);
+    }
+}
+
+/// About how many bytes a node takes in memory.
+fn weight(node: &Node) -> usize {
+    const ENTRY: usize = 250;
+    const CHILD: usize = 64;
+    match node {
+        Node::Bucket(entries) => entries.len() * ENTRY,
+        Node::Branch(branch) => branch.children.len() * CHILD + ENTRY,
     }
 }
 
@@ -101,7 +110,7 @@ impl NodeSource for Loaded<'_> {
             .get(hash)
             .or_else(|| self.loaded.get(hash))
             .cloned();
-        here.or_else(|| self.cache.get(hash))
+        here.or_else(|| self.cache.nodes.get(hash))
     }
 }
 
@@ -149,6 +158,27 @@ impl Homeserver {
             .into_iter()
             .map(|entry| (entry.state_key, entry.event_id))
             .collect())
+    }
+
+    /// The entries of the tree `root` that are no memberships. The memberships are not read if it is known how
+    /// many they are (`members`).
+    pub(crate) async fn tree_without_members(
+        &self,
+        root: &str,
+        members: Option<u64>,
+    ) -> Result<Vec<Entry>, Error> {
+        let root = parse_root(root)?;
+        let nothing = Nodes::default();
+        let read = |nodes: &Loaded<'_>| state_tree::entries_except_type(nodes, &root, MEMBER);
+        let others = self.with_nodes(&nothing, read).await?;
+        if others.skipped == 0 || members == Some(others.skipped) {
+            return Ok(others.entries);
+        }
+        let mut entries = self
+            .with_nodes(&nothing, |nodes| state_tree::entries(nodes, &root))
+            .await?;
+        entries.retain(|entry| entry.event_type != MEMBER);
+        Ok(entries)
     }
 
     /// Single entries of the tree `root`, in the order of `keys`.
@@ -203,7 +233,9 @@ impl Homeserver {
             let value = value.ok_or_else(|| Error::Damaged("a node of the state is missing".into()))?;
             let node = Node::decode(hash, &value).map_err(|error| Error::Damaged(error.to_string()))?;
             let node = Arc::new(node);
-            nodes.cache.keep(*hash, node.clone());
+            if missing.len() <= MANY {
+                nodes.cache.keep(*hash, node.clone());
+            }
             nodes.loaded.insert(*hash, node);
         }
         Ok(())

@@ -4,8 +4,6 @@
 //! one batch, what happens to the old one: tombstone, power levels, aliases, directory. A crash in between
 //! leaves the old room as it was. Members are *not* carried over: they join the new room themselves.
 
-use std::collections::BTreeSet;
-
 use hearth_rooms::{Pdu, RoomVersion, UnsupportedVersion};
 use hearth_storage::Table;
 use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -16,11 +14,12 @@ use crate::{
     Error, Homeserver, JsonObject,
     rooms::{
         aliases::{alias_key, alias_row},
-        append::{Change, Draft},
+        append::{Audience, Change, Draft},
         create::{first_levels, object, ranks_creators},
         directory::published_key,
         power::integer,
-        room::{CurrentState, Room},
+        room::Room,
+        view::{CANONICAL_ALIAS, CREATE, MEMBER, POWER_LEVELS, View, member},
     },
 };
 
@@ -80,7 +79,8 @@ impl Homeserver {
         let room = self.known_room(room_id).await?;
         let _directory = self.directory_lock.lock().await;
         let mut old = self.change(&room).await;
-        if !old.snapshot.state.may_send(user_id, "m.room.tombstone", true) {
+        let state = self.state_to_copy(user_id, &old).await?;
+        if !state.may_send(user_id, "m.room.tombstone", true) {
             return Err(Error::Forbidden("you may not upgrade this room".into()));
         }
         let upgrade = Upgrade {
@@ -91,41 +91,54 @@ impl Homeserver {
             additional_creators: request.additional_creators,
             aliases: self.aliases_of(room_id).await?,
         };
-        let (create, tombstone) = self.create_and_tombstone(&upgrade, &old)?;
+        let (create, tombstone) = self.create_and_tombstone(&upgrade, &state, &old).await?;
         let replacement = Room::new(create.room_id().to_owned(), version);
         let mut new = self.change(&replacement).await;
-        new.append(create, None, &BTreeSet::new()).await?;
-        self.copy_state(&upgrade, &old.snapshot.state, &mut new).await?;
-        upgrade.close(&mut old, tombstone).await?;
+        new.append(create, None, Audience::Nobody).await?;
+        self.copy_state(&upgrade, &state, &mut new).await?;
+        upgrade.close(&state, &mut old, tombstone).await?;
         self.move_names(&upgrade, &mut old, &replacement.room_id).await?;
         new.commit().await?;
         old.commit().await?;
         Ok(replacement.room_id.clone())
     }
 
+    /// What an upgrade looks at of the old room's state: what is copied of it, and what the user may do.
+    async fn state_to_copy(&self, user_id: &UserId, old: &Change<'_>) -> Result<View, Error> {
+        let mut keys = vec![CREATE, POWER_LEVELS, CANONICAL_ALIAS, member(user_id)];
+        keys.extend(COPIED.map(|kind| (kind, "")));
+        let mut state = old.view(&keys).await?;
+        let root = &old.snapshot.record.state;
+        let children = self.tree_of_type(root, "m.space.child").await?;
+        let mut ids: Vec<_> = children.into_iter().map(|(_, event_id)| event_id).collect();
+        ids.extend(self.members_with(&old.snapshot.room_id, "ban").await?);
+        state.extend(self.stored_events(&ids).await?);
+        Ok(state)
+    }
+
     /// The new room's create event and the old room's tombstone, which name each other as far as ids allow: the
     /// one that is built first cannot name the other's hash.
-    fn create_and_tombstone(&self, upgrade: &Upgrade, old: &Change<'_>) -> Result<(Pdu, Pdu), Error> {
+    async fn create_and_tombstone(
+        &self,
+        upgrade: &Upgrade,
+        state: &View,
+        old: &Change<'_>,
+    ) -> Result<(Pdu, Pdu), Error> {
         let create = |room_id, tombstone: Option<&Pdu>| {
-            let content = upgrade.create_content(&old.snapshot.state, tombstone);
+            let content = upgrade.create_content(state, tombstone);
             self.create_event(upgrade.version, &upgrade.user_id, room_id, content)
         };
         if let Some(room_id) = self.new_room_id(upgrade.version)? {
-            let tombstone = old.propose(upgrade.tombstone(&room_id))?;
+            let tombstone = old.propose(upgrade.tombstone(&room_id)).await?;
             return Ok((create(Some(room_id), Some(&tombstone))?, tombstone));
         }
         let create = create(None, None)?;
-        let tombstone = old.propose(upgrade.tombstone(create.room_id()))?;
+        let tombstone = old.propose(upgrade.tombstone(create.room_id())).await?;
         Ok((create, tombstone))
     }
 
     /// Adds to the new room what follows its create event.
-    async fn copy_state(
-        &self,
-        upgrade: &Upgrade,
-        old: &CurrentState,
-        new: &mut Change<'_>,
-    ) -> Result<(), Error> {
+    async fn copy_state(&self, upgrade: &Upgrade, old: &View, new: &mut Change<'_>) -> Result<(), Error> {
         let user_id = &upgrade.user_id;
         let levels = upgrade.levels(old);
         let raised = upgrade.raised(old, &levels);
@@ -200,7 +213,7 @@ impl Upgrade {
         Draft::state(&self.user_id, "m.room.tombstone", "", object(content))
     }
 
-    fn create_content(&self, old: &CurrentState, tombstone: Option<&Pdu>) -> JsonObject {
+    fn create_content(&self, old: &View, tombstone: Option<&Pdu>) -> JsonObject {
         let mut predecessor = object(json!({ "room_id": self.room_id }));
         predecessor.extend(tombstone.map(|pdu| ("event_id".to_owned(), pdu.event_id().as_str().into())));
         let mut content = object(json!({ "predecessor": predecessor }));
@@ -223,7 +236,7 @@ impl Upgrade {
     }
 
     /// The old room's power levels as the new version has them.
-    fn levels(&self, old: &CurrentState) -> JsonObject {
+    fn levels(&self, old: &View) -> JsonObject {
         let Some(event) = old.get("m.room.power_levels", "") else {
             let own = (!ranks_creators(self.version)).then(|| (self.user_id.to_string(), 100.into()));
             return first_levels(self.version, own.into_iter().collect());
@@ -245,7 +258,7 @@ impl Upgrade {
     }
 
     /// `levels`, with the one who upgrades high enough to copy everything.
-    fn raised(&self, old: &CurrentState, levels: &JsonObject) -> JsonObject {
+    fn raised(&self, old: &View, levels: &JsonObject) -> JsonObject {
         let mut levels = levels.clone();
         if ranks_creators(self.version) {
             return levels;
@@ -275,7 +288,7 @@ impl Upgrade {
     }
 
     /// The state that is copied as it is.
-    fn copied(&self, old: &CurrentState) -> Vec<Draft> {
+    fn copied(&self, old: &View) -> Vec<Draft> {
         let rules = &self.version.rules().authorization;
         let plain = COPIED.into_iter().filter_map(|kind| old.get(kind, ""));
         let create = old.get("m.room.create", "");
@@ -302,7 +315,7 @@ impl Upgrade {
             .collect()
     }
 
-    fn bans(&self, old: &CurrentState) -> Vec<Draft> {
+    fn bans(&self, old: &View) -> Vec<Draft> {
         let ban = |(user, reason): (OwnedUserId, Option<&str>)| {
             let mut content = object(json!({ "membership": "ban" }));
             content.extend(reason.map(|reason| ("reason".to_owned(), reason.into())));
@@ -313,7 +326,7 @@ impl Upgrade {
 
     /// The canonical alias of the new and of the old room: each keeps those aliases that mean it. `None` where
     /// there is nothing to set.
-    fn canonical_alias(&self, old: &CurrentState) -> (Option<JsonObject>, Option<JsonObject>) {
+    fn canonical_alias(&self, old: &View) -> (Option<JsonObject>, Option<JsonObject>) {
         let Some(event) = old.get("m.room.canonical_alias", "") else {
             return (None, None);
         };
@@ -331,13 +344,12 @@ impl Upgrade {
     }
 
     /// Adds to the old room what tells that it is replaced, and what keeps others from going on in it.
-    async fn close(&self, old: &mut Change<'_>, tombstone: Pdu) -> Result<(), Error> {
-        let state = old.snapshot.state.clone();
-        old.append(tombstone, None, &BTreeSet::new()).await?;
+    async fn close(&self, state: &View, old: &mut Change<'_>, tombstone: Pdu) -> Result<(), Error> {
+        old.append(tombstone, None, Audience::Room).await?;
         let levels = state
             .get("m.room.power_levels", "")
             .and_then(|event| muted(event.content()));
-        let (_, alias) = self.canonical_alias(&state);
+        let (_, alias) = self.canonical_alias(state);
         let drafts = [("m.room.canonical_alias", alias), ("m.room.power_levels", levels)];
         for (kind, content) in drafts {
             let Some(content) = content else { continue };
@@ -355,10 +367,9 @@ impl Upgrade {
 }
 
 /// The banned users, and why they are.
-fn banned(state: &CurrentState) -> impl Iterator<Item = (OwnedUserId, Option<&str>)> {
-    let bans = state
-        .members()
-        .filter(|event| event.content_text("membership") == Some("ban"));
+fn banned(state: &View) -> impl Iterator<Item = (OwnedUserId, Option<&str>)> {
+    let members = state.iter().filter(|event| event.kind() == MEMBER);
+    let bans = members.filter(|event| event.content_text("membership") == Some("ban"));
     bans.filter_map(|event| {
         Some((
             UserId::parse(event.state_key()?).ok()?,

@@ -6,7 +6,12 @@ use ruma_common::{OwnedEventId, RoomId, ServerName, UserId};
 
 use crate::{
     Error, Homeserver,
-    rooms::{append::removed_server, event::StoredEvent, memberships::UserMembership, tree::Nodes},
+    rooms::{
+        append::removed_server,
+        event::StoredEvent,
+        memberships::UserMembership,
+        view::{HISTORY_VISIBILITY, member},
+    },
 };
 
 impl Homeserver {
@@ -34,7 +39,7 @@ impl Homeserver {
             Some(root) => match seen.get(root) {
                 Some(moment) => moment.clone(),
                 None => {
-                    let moment = self.moment(event.room_id(), root, user_id).await?;
+                    let moment = self.moment(root, user_id).await?;
                     seen.insert(root.clone(), moment.clone());
                     moment
                 }
@@ -48,40 +53,18 @@ impl Homeserver {
     }
 
     /// What the state `root` says about who may see.
-    async fn moment(&self, room_id: &RoomId, root: &str, user_id: &UserId) -> Result<Moment, Error> {
-        let room = self.room(room_id).await?;
-        if room.is_some_and(|room| room.snapshot().record.state == root) {
-            return self.present_moment(room_id, user_id).await;
-        }
-        let keys = [
-            ("m.room.history_visibility", ""),
-            ("m.room.member", user_id.as_str()),
-        ];
+    async fn moment(&self, root: &str, user_id: &UserId) -> Result<Moment, Error> {
+        let state = self.view_at(root, &[HISTORY_VISIBILITY, member(user_id)]).await?;
         let mut moment = Moment::default();
-        let ids = self.tree_get(root, &keys, &Nodes::default()).await?;
-        for event in self
-            .stored_events(&ids.into_iter().flatten().collect::<Vec<_>>())
-            .await?
-        {
-            moment.note(&event);
-        }
+        state.iter().for_each(|event| moment.note(event));
         Ok(moment)
     }
 
     async fn present_moment(&self, room_id: &RoomId, user_id: &UserId) -> Result<Moment, Error> {
-        let mut moment = Moment::default();
-        if let Some(room) = self.room(room_id).await? {
-            let state = &room.snapshot().state;
-            let member = state.get("m.room.member", user_id.as_str());
-            for event in state
-                .get("m.room.history_visibility", "")
-                .into_iter()
-                .chain(member)
-            {
-                moment.note(event);
-            }
+        match self.room(room_id).await? {
+            Some(room) => self.moment(&room.snapshot().record.state, user_id).await,
+            None => Ok(Moment::default()),
         }
-        Ok(moment)
     }
 
     /// Whether any user of `server` may see `event`. Spec: Server-Server API, section 'Backfilling'.
@@ -92,15 +75,8 @@ impl Homeserver {
         let Some(root) = &event.decision.state_before else {
             return Ok(true);
         };
-        let visibility = self
-            .tree_get(root, &[("m.room.history_visibility", "")], &Nodes::default())
-            .await?;
-        let visibility = self
-            .stored_events(&visibility.into_iter().flatten().collect::<Vec<_>>())
-            .await?;
-        let visibility = visibility
-            .first()
-            .and_then(|event| event.content_text("history_visibility"));
+        let state = self.view_at(root, &[HISTORY_VISIBILITY]).await?;
+        let visibility = state.text(HISTORY_VISIBILITY, "history_visibility");
         if !matches!(visibility, Some("invited" | "joined")) {
             return Ok(true);
         }

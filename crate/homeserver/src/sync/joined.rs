@@ -9,20 +9,16 @@ use super::{
     Context, account_data_events,
     changes::RoomChanges,
     event,
-    members::{is_needless, needed_members, summary},
+    members::needed_members,
     response::{Events, JoinedRoom, State, Summary},
-    state::Extent,
+    state::{Extent, Scope},
     timeline::{Span, Window},
 };
 use crate::{
     Error, Homeserver, JsonObject,
     push::unread::{ThreadCounts, UnreadCounts},
     receipts::{ReceiptKind, RoomReceipts},
-    rooms::{
-        event::StoredEvent,
-        memberships::UserMembership,
-        room::{CurrentState, Snapshot},
-    },
+    rooms::{event::StoredEvent, memberships::UserMembership, room::Snapshot, view::MEMBER},
 };
 
 /// What is to be told of one joined room.
@@ -72,9 +68,12 @@ impl Homeserver {
         // The client may hold an older part of the timeline, from before the user left and came back.
         window.limited |= telling.is_new && context.from.is_some();
         let members_changed = telling.state_changed() || window.limited || window.has_members();
-        let summary = members_changed.then(|| summary(&snapshot.state, context.viewer.user_id));
+        let summary = match members_changed {
+            true => Some(self.summary(snapshot, context.viewer.user_id).await?),
+            false => None,
+        };
         let state = self
-            .told_state(telling, &snapshot.state, &window, summary.as_ref())
+            .told_state(telling, snapshot, &window, summary.as_ref())
             .await?;
         let mut room = JoinedRoom {
             summary,
@@ -95,7 +94,7 @@ impl Homeserver {
     async fn told_state(
         &self,
         telling: &Telling<'_>,
-        state: &CurrentState,
+        snapshot: &Snapshot,
         window: &Window,
         summary: Option<&Summary>,
     ) -> Result<Events, Error> {
@@ -109,21 +108,44 @@ impl Homeserver {
         } else {
             Extent::Since(telling.span.after)
         };
-        let beside = context.beside(window);
-        let mut told = self
-            .state_beside(state, beside, telling.span.upto, extent)
-            .await?;
-        if filter.lazy_load_members {
-            let is_new = extent == Extent::Whole;
-            let needed = needed_members(&window.events, context.viewer.user_id, summary, is_new);
-            if is_new {
-                told.retain(|event| !is_needless(event, &needed));
-            } else {
-                add_members(&mut told, state, window, &needed);
-            }
+        let is_whole = extent == Extent::Whole;
+        let user_id = context.viewer.user_id;
+        let needed = filter
+            .lazy_load_members
+            .then(|| needed_members(&window.events, user_id, summary, is_whole));
+        let scope = Scope {
+            snapshot,
+            window: context.beside(window),
+            upto: telling.span.upto,
+            extent,
+            members: needed.as_ref(),
+            filter: Some(filter),
+        };
+        let mut told = self.state_beside(&scope).await?;
+        if let Some(needed) = needed.filter(|_| !is_whole) {
+            self.add_members(&mut told, snapshot, window, &needed).await?;
         }
         told.retain(|event| filter.allows(event.kind(), event.sender().as_str(), event.content()));
         Ok(self.rendered(context, &told).await?.into())
+    }
+
+    /// Adds the needed members as they are now, but those whom the answer tells of already.
+    async fn add_members(
+        &self,
+        told: &mut Vec<Arc<StoredEvent>>,
+        snapshot: &Snapshot,
+        window: &Window,
+        needed: &BTreeSet<String>,
+    ) -> Result<(), Error> {
+        let keys: Vec<_> = needed.iter().map(|user| (MEMBER, user.as_str())).collect();
+        let members = self.view(snapshot, &keys).await?;
+        let ids = window.ids();
+        let known: BTreeSet<_> = told.iter().map(|event| event.event_id.clone()).collect();
+        let is_new = |member: &&Arc<StoredEvent>| {
+            !ids.contains(&*member.event_id) && !known.contains(&member.event_id)
+        };
+        told.extend(members.iter().filter(is_new).cloned());
+        Ok(())
     }
 
     async fn ephemeral(&self, telling: &Telling<'_>, typing: Option<JsonObject>) -> Result<Events, Error> {
@@ -259,20 +281,6 @@ fn has_news(room: &JoinedRoom) -> bool {
         || !room.state.is_empty()
         || !room.ephemeral.is_empty()
         || !room.account_data.is_empty()
-}
-
-/// Adds the needed members as they are now, but those whom the answer tells of already.
-fn add_members(
-    told: &mut Vec<Arc<StoredEvent>>,
-    state: &CurrentState,
-    window: &Window,
-    needed: &BTreeSet<String>,
-) {
-    let ids = window.ids();
-    let known: BTreeSet<_> = told.iter().map(|event| event.event_id.clone()).collect();
-    let members = needed.iter().filter_map(|user| state.get("m.room.member", user));
-    let new = members.filter(|member| !ids.contains(&*member.event_id) && !known.contains(&member.event_id));
-    told.extend(new.cloned());
 }
 
 /// The receipts of `users` (`None`: of everybody) that `viewer` may see, as one event.

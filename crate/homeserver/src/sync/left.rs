@@ -7,7 +7,7 @@ use super::{
     Context, event,
     joined::place,
     response::{Events, LeftRoom, State, Timeline},
-    state::Extent,
+    state::{Extent, Scope},
     timeline::Span,
 };
 use crate::{Error, Homeserver, JsonObject, rooms::memberships::UserMembership};
@@ -40,7 +40,14 @@ impl Homeserver {
             Extent::Since(after)
         };
         let state = self
-            .state_beside(&room.snapshot().state, context.beside(&window), span.upto, extent)
+            .state_beside(&Scope {
+                snapshot: &room.snapshot(),
+                window: context.beside(&window),
+                upto: span.upto,
+                extent,
+                members: None,
+                filter: None,
+            })
             .await?;
         let state = Events::from(self.rendered(context, &state).await?);
         let state = State::new(context.request.state_form, state);

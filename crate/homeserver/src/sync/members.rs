@@ -5,24 +5,90 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ruma_common::UserId;
+use ruma_common::{OwnedUserId, UserId};
 
 use super::response::Summary;
-use crate::rooms::{event::StoredEvent, room::CurrentState};
+use crate::{
+    Error, Homeserver,
+    rooms::{
+        event::StoredEvent,
+        room::Snapshot,
+        view::{CANONICAL_ALIAS, MEMBER, NAME},
+    },
+};
 
 /// How many members a room without a name is named after.
 const MAX_HEROES: usize = 5;
+/// How many members are read at once in search of heroes.
+const PAGE: usize = 64;
+/// How often that is done.
+const MAX_PAGES: usize = 16;
 
-/// The summary of a room for `user_id`.
-pub(super) fn summary(state: &CurrentState, user_id: &UserId) -> Summary {
-    let invited = state
-        .members()
-        .filter(|member| membership(member) == "invite")
-        .count();
-    Summary {
-        heroes: (!is_named(state)).then(|| heroes(state, user_id)),
-        joined_member_count: state.joined_count(),
-        invited_member_count: invited,
+/// Members who may become heroes, in the order of their ids.
+#[derive(Default)]
+struct Heroes {
+    present: Vec<OwnedUserId>,
+    gone: Vec<OwnedUserId>,
+}
+
+impl Homeserver {
+    /// The summary of a room for `user_id`.
+    pub(super) async fn summary(&self, snapshot: &Snapshot, user_id: &UserId) -> Result<Summary, Error> {
+        let state = self.view(snapshot, &[NAME, CANONICAL_ALIAS]).await?;
+        let has = |key, field| state.text(key, field).is_some_and(|text| !text.is_empty());
+        let is_named = has(NAME, "name") || has(CANONICAL_ALIAS, "alias");
+        let heroes = match is_named {
+            true => None,
+            false => Some(self.heroes(snapshot, user_id).await?),
+        };
+        let members = snapshot.members();
+        Ok(Summary {
+            heroes,
+            joined_member_count: members.joined,
+            invited_member_count: members.invited,
+        })
+    }
+
+    /// The first members who are joined or invited; of a room that everybody else has left, the first who left.
+    async fn heroes(&self, snapshot: &Snapshot, user_id: &UserId) -> Result<Vec<String>, Error> {
+        let members = snapshot.members();
+        let others = (members.joined + members.invited).saturating_sub(1);
+        let wanted = MAX_HEROES.min(usize::try_from(others).unwrap_or(MAX_HEROES));
+        let (mut heroes, mut after) = (Heroes::default(), None);
+        for _ in 0..MAX_PAGES {
+            let page = self
+                .member_page(&snapshot.room_id, after.as_deref(), PAGE)
+                .await?;
+            let is_last = page.len() < PAGE;
+            after = page.last().map(|(member, _)| member.clone());
+            for (member, row) in page.into_iter().filter(|(member, _)| member != user_id) {
+                heroes.note(member, &row.membership);
+            }
+            let is_done = wanted > 0 && heroes.present.len() >= wanted;
+            if is_done || is_last {
+                break;
+            }
+        }
+        Ok(heroes.first())
+    }
+}
+
+impl Heroes {
+    fn note(&mut self, member: OwnedUserId, membership: &str) {
+        match membership {
+            "join" | "invite" => self.present.push(member),
+            "leave" | "ban" => self.gone.push(member),
+            _ => (),
+        }
+    }
+
+    fn first(self) -> Vec<String> {
+        let heroes = if self.present.is_empty() {
+            self.gone
+        } else {
+            self.present
+        };
+        heroes.into_iter().take(MAX_HEROES).map(String::from).collect()
     }
 }
 
@@ -35,7 +101,7 @@ pub(super) fn needed_members(
     is_new: bool,
 ) -> BTreeSet<String> {
     let senders = timeline.iter().map(|event| event.sender().to_string());
-    let members = timeline.iter().filter(|event| event.kind() == "m.room.member");
+    let members = timeline.iter().filter(|event| event.kind() == MEMBER);
     let members = members.filter_map(|event| event.state_key().map(str::to_owned));
     let heroes = summary
         .and_then(|summary| summary.heroes.clone())
@@ -45,39 +111,4 @@ pub(super) fn needed_members(
         .chain(heroes)
         .chain(is_new.then(|| user_id.to_string()))
         .collect()
-}
-
-/// Whether `event` is a member event of somebody who is not `needed`.
-pub(super) fn is_needless(event: &StoredEvent, needed: &BTreeSet<String>) -> bool {
-    event.kind() == "m.room.member" && event.state_key().is_some_and(|user| !needed.contains(user))
-}
-
-fn is_named(state: &CurrentState) -> bool {
-    let has = |kind, field| {
-        let text = state.get(kind, "").and_then(|event| event.content_text(field));
-        text.is_some_and(|text| !text.is_empty())
-    };
-    has("m.room.name", "name") || has("m.room.canonical_alias", "alias")
-}
-
-/// The first members who joined or were invited; of a room that everybody else has left, the first who left.
-fn heroes(state: &CurrentState, user_id: &UserId) -> Vec<String> {
-    let mut present = others(state, user_id, &["join", "invite"]);
-    if present.is_empty() {
-        present = others(state, user_id, &["leave", "ban"]);
-    }
-    present.sort_by_key(|member| (member.origin_server_ts(), member.event_id.clone()));
-    let users = present.into_iter().filter_map(|member| member.state_key());
-    users.take(MAX_HEROES).map(str::to_owned).collect()
-}
-
-fn others<'a>(state: &'a CurrentState, user_id: &UserId, memberships: &[&str]) -> Vec<&'a Arc<StoredEvent>> {
-    let is_other = |member: &&Arc<StoredEvent>| {
-        member.state_key() != Some(user_id.as_str()) && memberships.contains(&membership(member))
-    };
-    state.members().filter(is_other).collect()
-}
-
-fn membership(member: &StoredEvent) -> &str {
-    member.content_text("membership").unwrap_or_default()
 }

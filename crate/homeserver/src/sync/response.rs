@@ -90,10 +90,10 @@ pub struct Summary {
     pub heroes: Option<Vec<String>>,
     /// How many users are joined.
     #[serde(rename = "m.joined_member_count")]
-    pub joined_member_count: usize,
+    pub joined_member_count: u64,
     /// How many users are invited.
     #[serde(rename = "m.invited_member_count")]
-    pub invited_member_count: usize,
+    pub invited_member_count: u64,
 }
 
 /// A room that the user is invited to.

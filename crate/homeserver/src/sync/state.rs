@@ -7,10 +7,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ruma_common::{EventId, OwnedEventId};
 
-use super::timeline::Window;
+use super::{filter::EventFilter, timeline::Window};
 use crate::{
     Error, Homeserver,
-    rooms::{event::StoredEvent, room::CurrentState},
+    rooms::{
+        event::StoredEvent,
+        room::Snapshot,
+        tree::{Nodes, empty_root},
+    },
 };
 
 /// How often the same state may change within one answer and still be followed back.
@@ -25,43 +29,90 @@ pub(super) enum Extent {
     Since(i64),
 }
 
+/// The state to be told of a room.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'a> {
+    /// The room.
+    pub(super) snapshot: &'a Snapshot,
+    /// The events before which the state is told; `None` if it is told as of after them.
+    pub(super) window: Option<&'a Window>,
+    /// The place in the timeline after which nothing is told.
+    pub(super) upto: i64,
+    /// How much of it.
+    pub(super) extent: Extent,
+    /// Whose memberships belong to the whole state; `None` if everybody's.
+    pub(super) members: Option<&'a BTreeSet<String>>,
+    /// What else to leave out.
+    pub(super) filter: Option<&'a EventFilter>,
+}
+
 impl Homeserver {
-    /// The state of `extent` as it was before the events of `window` (`None`: with them), none of it from after
-    /// `upto`.
+    /// The state of `scope`.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
-    pub(super) async fn state_beside(
-        &self,
-        state: &CurrentState,
-        window: Option<&Window>,
-        upto: i64,
-        extent: Extent,
-    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        let untold = |event: &StoredEvent| match extent {
-            Extent::Whole => true,
-            Extent::Since(place) => event.decision.order.is_some_and(|order| order > place),
-        };
-        if extent != Extent::Whole && window.is_some_and(|window| !window.is_partial) {
+    pub(super) async fn state_beside(&self, scope: &Scope<'_>) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        if scope.extent != Extent::Whole && scope.window.is_some_and(|window| !window.is_partial) {
             return Ok(Vec::new());
         }
-        let ids = window.map(Window::ids).unwrap_or_default();
+        let ids = scope.window.map(Window::ids).unwrap_or_default();
         let mut beside = Vec::new();
-        let mut replaced = sort(
-            state.iter().filter(|event| untold(event)).cloned(),
-            &ids,
-            upto,
-            &mut beside,
-        );
+        let present = match scope.extent {
+            Extent::Whole => self.present_state(scope).await?,
+            Extent::Since(place) => self.changed_since(scope.snapshot, place).await?,
+        };
+        let untold = |event: &Arc<StoredEvent>| scope.extent.has(event);
+        let mut replaced = sort(present.into_iter().filter(untold), &ids, scope.upto, &mut beside);
         for _ in 0..MAX_CHANGES {
             if replaced.is_empty() {
                 break;
             }
             let events = self.stored_events(&replaced).await?;
-            let events = events.into_iter().filter(|event| untold(event));
-            replaced = sort(events, &ids, upto, &mut beside);
+            replaced = sort(events.into_iter().filter(untold), &ids, scope.upto, &mut beside);
         }
         Ok(beside)
+    }
+
+    /// The whole present state, as far as it is wanted.
+    async fn present_state(&self, scope: &Scope<'_>) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let root = &scope.snapshot.record.state;
+        let wanted = |kind: &str| scope.filter.is_none_or(|filter| filter.allows_type(kind));
+        match scope.members {
+            Some(users) => {
+                let all = scope.snapshot.members().all;
+                self.state_with_members(root, Some(all), users, wanted).await
+            }
+            None => self.whole_state(root, wanted).await,
+        }
+    }
+
+    /// What is in the present state and was not when the timeline had come to `place`, and perhaps more.
+    async fn changed_since(&self, snapshot: &Snapshot, place: i64) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let next = place.saturating_add(1);
+        let last = self.timeline_before(&snapshot.room_id, next, 1).await?.pop();
+        let before = last.and_then(|(_, event)| {
+            let decision = &event.decision;
+            decision
+                .state_now
+                .clone()
+                .or_else(|| decision.state_before.clone())
+        });
+        let before = before.unwrap_or_else(empty_root);
+        let changes = self
+            .tree_difference(&before, &snapshot.record.state, &Nodes::default())
+            .await?;
+        let ids: Vec<_> = changes.into_iter().filter_map(|change| change.after).collect();
+        self.stored_events(&ids).await
+    }
+}
+
+impl Extent {
+    /// Whether `event`, of the present state or replaced since, belongs to what is told.
+    fn has(self, event: &StoredEvent) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Since(place) => event.decision.order.is_some_and(|order| order > place),
+        }
     }
 }
 

@@ -92,15 +92,8 @@ fn value(pdu: &Pdu) -> Value {
 
 /// The events that allow a member's message.
 async fn auth_of(server: &Server, room: &OwnedRoomId, join: &Pdu) -> Vec<OwnedEventId> {
-    let room = server.homeserver.room(room).await.unwrap().unwrap();
-    let levels = room
-        .snapshot()
-        .state
-        .get("m.room.power_levels", "")
-        .unwrap()
-        .event_id
-        .clone();
-    vec![levels, join.event_id().to_owned()]
+    let levels = server.state(room, "m.room.power_levels", "").await.unwrap();
+    vec![levels.event_id.clone(), join.event_id().to_owned()]
 }
 
 #[tokio::test]

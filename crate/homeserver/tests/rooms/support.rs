@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use hearth_homeserver::{
     Clock, Config, Error, Federation, FederationError, Homeserver, Identity, JsonObject, Rng, Seams, Spawner,
-    rooms::create::CreateRoom,
+    rooms::{create::CreateRoom, event::StoredEvent},
 };
 use hearth_storage::{BoxFuture, MemoryStore};
 use ruma_common::{DeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -170,23 +170,26 @@ impl Server {
             .timeline_after(room, i64::MIN, 1000)
             .await
             .unwrap();
-        let text = |event: &hearth_homeserver::rooms::event::StoredEvent| {
-            event.content_text("body").unwrap_or(event.kind()).to_owned()
-        };
+        let text = |event: &StoredEvent| event.content_text("body").unwrap_or(event.kind()).to_owned();
         events.iter().map(|(_, event)| text(event)).collect()
     }
 
-    pub async fn state_content(&self, room: &RoomId, kind: &str) -> Option<Value> {
+    pub async fn state(&self, room: &RoomId, kind: &str, state_key: &str) -> Option<Arc<StoredEvent>> {
         let room = self.homeserver.room(room).await.unwrap()?;
-        let state = room.snapshot().state.clone();
-        state
-            .get(kind, "")
-            .map(|event| Value::Object(event.content().clone()))
+        let keys = [(kind, state_key)];
+        let state = self.homeserver.view(&room.snapshot(), &keys).await.unwrap();
+        state.get(kind, state_key).cloned()
+    }
+
+    pub async fn state_content(&self, room: &RoomId, kind: &str) -> Option<Value> {
+        let event = self.state(room, kind, "").await?;
+        Some(Value::Object(event.content().clone()))
     }
 
     pub async fn membership(&self, user: &UserId, room: &RoomId) -> String {
-        let room = self.homeserver.room(room).await.unwrap().unwrap();
-        room.snapshot().state.membership(user).to_owned()
+        let event = self.state(room, "m.room.member", user.as_str()).await;
+        let membership = event.as_ref().and_then(|event| event.content_text("membership"));
+        membership.unwrap_or("leave").to_owned()
     }
 }
 

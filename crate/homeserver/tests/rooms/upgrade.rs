@@ -59,15 +59,8 @@ async fn the_predecessor_names_the_tombstone_where_ids_allow() {
             .await
             .unwrap();
         let create = server.state_content(&new, "m.room.create").await.unwrap();
-        let room = server.homeserver.room(&old).await.unwrap().unwrap();
-        let tombstone = room
-            .snapshot()
-            .state
-            .get("m.room.tombstone", "")
-            .unwrap()
-            .event_id
-            .clone();
-        let expected = (version == "10").then(|| json!(tombstone));
+        let tombstone = server.state(&old, "m.room.tombstone", "").await.unwrap();
+        let expected = (version == "10").then(|| json!(tombstone.event_id));
         assert_eq!(create["predecessor"].get("event_id"), expected.as_ref());
     }
 }
@@ -127,10 +120,9 @@ async fn state_is_copied_and_the_old_room_is_muted() {
     let copied = levels(&server, &new).await;
     assert_eq!(copied["users"], json!({ alice.as_str(): 100, bob.as_str(): 7 }));
     assert_eq!(copied["invite"], 3);
-    let room = server.homeserver.room(&new).await.unwrap().unwrap();
-    let state = room.snapshot().state.clone();
-    assert!(state.get("m.space.child", "!child:x").is_some());
-    assert!(state.get("m.space.child", "!gone:x").is_none());
+    let child = |id| server.state(&new, "m.space.child", id);
+    assert!(child("!child:x").await.is_some());
+    assert!(child("!gone:x").await.is_none());
     assert_eq!(server.membership(&carol, &new).await, "ban");
     assert_eq!(server.membership(&bob, &new).await, "leave");
     let muted = levels(&server, &old).await;

@@ -71,6 +71,34 @@ pub fn entries_of_type(
     reader.finish(found)
 }
 
+/// The entries of the state `root` but those of one type. See [`entries_except_type`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Others {
+    /// The entries of other types.
+    pub entries: Vec<Entry>,
+    /// How many entries were passed over unread: all whose paths begin as those of the type do. If these are
+    /// more than the state has entries of the type, some of them are of other types (hashes of types can
+    /// share their first bytes, and be made to), and [`entries`] has to be asked.
+    pub skipped: u64,
+}
+
+/// All entries of the state `root` but those of `event_type`, whose subtree is not looked at.
+///
+/// # Errors
+/// [`TreeError::Missing`] with all nodes that are known to be needed.
+pub fn entries_except_type(
+    source: &impl NodeSource,
+    root: &NodeHash,
+    event_type: &str,
+) -> Result<Others, TreeError> {
+    let mut reader = Reader::new(source);
+    let mut others = Others::default();
+    if *root != NodeHash::EMPTY {
+        collect_others(&mut reader, *root, event_type, &mut others);
+    }
+    reader.finish(others)
+}
+
 fn find<S: NodeSource>(
     reader: &mut Reader<'_, S>,
     root: &NodeHash,
@@ -135,4 +163,57 @@ fn collect_type<S: NodeSource>(
         prefix = rest;
     }
     collect(reader, &hash, found);
+}
+
+/// Adds what lies below `hash` to `others`: follows the path of `event_type` and takes all that branches off.
+fn collect_others<S: NodeSource>(
+    reader: &mut Reader<'_, S>,
+    mut hash: NodeHash,
+    event_type: &str,
+    others: &mut Others,
+) {
+    let nibbles = type_nibbles(event_type);
+    let mut rest = nibbles.as_slice();
+    loop {
+        let Some(node) = reader.node(&hash) else { return };
+        let branch = match &*node {
+            Node::Bucket(entries) => return others.part(entries, event_type),
+            Node::Branch(branch) => branch,
+        };
+        let shared = rest
+            .iter()
+            .zip(&branch.prefix)
+            .take_while(|(a, b)| a == b)
+            .count();
+        if shared == rest.len() {
+            others.skipped = branch.count();
+            return;
+        }
+        if shared < branch.prefix.len() {
+            return collect(reader, &hash, &mut others.entries);
+        }
+        let Some((nibble, below)) = rest.get(shared..).and_then(<[u8]>::split_first) else {
+            return;
+        };
+        for (_, child) in branch.children.iter().filter(|(other, _)| *other != nibble) {
+            collect(reader, &child.hash, &mut others.entries);
+        }
+        let Some(child) = branch.children.get(nibble) else {
+            return;
+        };
+        if below.is_empty() {
+            others.skipped = child.count;
+            return;
+        }
+        (hash, rest) = (child.hash, below);
+    }
+}
+
+impl Others {
+    /// Takes a bucket in which the type may stand beside others.
+    fn part(&mut self, bucket: &[Entry], event_type: &str) {
+        let (own, others): (Vec<_>, Vec<_>) = bucket.iter().partition(|entry| entry.event_type == event_type);
+        self.skipped = own.len() as u64;
+        self.entries.extend(others.into_iter().cloned());
+    }
 }

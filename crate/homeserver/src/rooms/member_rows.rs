@@ -1,0 +1,251 @@
+//! What is kept of a room's members beside its state: their rows, their counts, and what their own servers are
+//! to know. A [`Change`] finds the members it changes by comparing the state before and after.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use hearth_rooms::state_tree::Difference;
+use hearth_storage::Table;
+use ruma_common::{OwnedEventId, OwnedServerName, OwnedUserId, UserId};
+
+use crate::{
+    Error, JsonObject,
+    rooms::{
+        append::Change,
+        client_event::stripped,
+        event::StoredEvent,
+        member_counts::{ServerCounts, server_key},
+        memberships::{RoomMember, UserMembership, invite_key, member_key, user_key},
+        view::{AVATAR, CANONICAL_ALIAS, CREATE, JOIN_RULES, Key, MEMBER, NAME, TOPIC, member},
+    },
+    stored::to_vec,
+};
+
+/// The state that describes a room to whom is invited to it. Spec: Client-Server API, section 'Stripped state'.
+const INVITE_STATE: [Key<'static>; 8] = [
+    CREATE,
+    NAME,
+    AVATAR,
+    TOPIC,
+    JOIN_RULES,
+    CANONICAL_ALIAS,
+    ("m.room.encryption", ""),
+    ("m.room.tombstone", ""),
+];
+
+/// How a change bears on one member.
+pub(super) struct MemberChange {
+    user_id: OwnedUserId,
+    /// The membership before, if there was a member event.
+    before: Option<String>,
+    /// The member event before or, if there is one, after.
+    event_id: OwnedEventId,
+    /// The membership after, if there is a member event.
+    after: Option<String>,
+    /// The order of the event after, if it has one already.
+    order: Option<i64>,
+    /// What a local user is shown who is invited.
+    invite_state: Option<Vec<JsonObject>>,
+}
+
+impl Change<'_> {
+    /// The members among `changes`.
+    pub(super) async fn member_changes(&self, changes: &[Difference]) -> Result<Vec<MemberChange>, Error> {
+        let changes: Vec<_> = changes
+            .iter()
+            .filter(|change| change.event_type == MEMBER)
+            .collect();
+        let ids = changes.iter().flat_map(|change| [&change.before, &change.after]);
+        let ids: Vec<_> = ids.flatten().cloned().collect();
+        let events = self.known_events(&ids).await?;
+        let events: BTreeMap<_, _> = events.iter().map(|event| (&*event.event_id, event)).collect();
+        let mut members = Vec::with_capacity(changes.len());
+        for change in changes {
+            let event = |id: &Option<OwnedEventId>| events.get(&**id.as_ref()?).copied();
+            let (before, after) = (event(&change.before), event(&change.after));
+            if let Some(mut member) = MemberChange::new(&change.state_key, before, after) {
+                member.invite_state = self.invite_state(&member).await?;
+                members.push(member);
+            }
+        }
+        Ok(members)
+    }
+
+    /// Brings the counts up to date, in the record and in the rows of servers.
+    pub(super) async fn count_changes(&mut self, members: &[MemberChange]) -> Result<(), Error> {
+        if members.is_empty() {
+            return Ok(());
+        }
+        let mut counts = self.snapshot.members();
+        let mut servers = ServerCounts::clone(&*self.homeserver.servers(&self.before).await?);
+        let mut touched = BTreeSet::new();
+        for member in members {
+            let is_local = self.homeserver.is_local(&member.user_id);
+            if let Some(before) = &member.before {
+                counts.remove(before, is_local);
+            }
+            if let Some(after) = &member.after {
+                counts.add(after, is_local);
+            }
+            if member.moves(&mut servers) {
+                touched.insert(member.user_id.server_name().to_owned());
+            }
+        }
+        self.snapshot.record.members = Some(counts);
+        self.write_servers(&servers, &touched)?;
+        self.snapshot.servers = Arc::new(servers).into();
+        Ok(())
+    }
+
+    fn write_servers(
+        &mut self,
+        servers: &ServerCounts,
+        touched: &BTreeSet<OwnedServerName>,
+    ) -> Result<(), Error> {
+        for server in touched {
+            let key = server_key(&self.room.room_id, server);
+            match servers.get(server) {
+                Some(count) => self.batch.put(Table::Memberships, key, to_vec(count)?),
+                None => self.batch.delete(Table::Memberships, key),
+            };
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of the members that have changed; returns those of local users. `position` is the log
+    /// position of the change, unless the event has one of its own.
+    pub(super) fn write_members(
+        &mut self,
+        members: Vec<MemberChange>,
+        position: u64,
+    ) -> Result<BTreeMap<OwnedUserId, UserMembership>, Error> {
+        let mut local = BTreeMap::new();
+        for member in members {
+            self.write_member(&member)?;
+            if self.homeserver.is_local(&member.user_id) {
+                let row = self.write_local_member(&member, position)?;
+                local.insert(member.user_id, row);
+            }
+        }
+        Ok(local)
+    }
+
+    fn write_member(&mut self, member: &MemberChange) -> Result<(), Error> {
+        let key = member_key(&self.room.room_id, &member.user_id);
+        match &member.after {
+            Some(membership) => {
+                let row = RoomMember {
+                    membership: membership.clone(),
+                    event_id: member.event_id.clone(),
+                };
+                self.batch.put(Table::Memberships, key, to_vec(&row)?);
+            }
+            None => drop(self.batch.delete(Table::Memberships, key)),
+        }
+        Ok(())
+    }
+
+    /// Writes a local user's own row, and the stripped state of an invite. Who is no member any more, because
+    /// resolution took the event away, has left.
+    fn write_local_member(&mut self, member: &MemberChange, position: u64) -> Result<UserMembership, Error> {
+        let (user_id, room_id) = (&member.user_id, &self.room.room_id);
+        let own = self.own_event(&member.event_id);
+        let order = own.map_or(member.order, |event| event.decision.order);
+        let position = order.map_or(position, |order| order.max(0).cast_unsigned());
+        let membership = member.after.clone().unwrap_or_else(|| "leave".to_owned());
+        let before = self.homeserver.user_membership(user_id, room_id);
+        let was_joined = before.as_ref().is_some_and(|before| before.membership == "join");
+        let joins = membership == "join" && !was_joined;
+        let joined_before = before.and_then(|before| before.joined_at);
+        let row = UserMembership {
+            membership,
+            event_id: member.event_id.clone(),
+            position,
+            joined_at: if joins { Some(position) } else { joined_before },
+        };
+        let (row_key, invite_key) = (user_key(user_id, room_id), invite_key(user_id, room_id));
+        self.batch.put(Table::Memberships, row_key, to_vec(&row)?);
+        match &member.invite_state {
+            Some(stripped) => self.batch.put(Table::Memberships, invite_key, to_vec(stripped)?),
+            None => self.batch.delete(Table::Memberships, invite_key),
+        };
+        Ok(row)
+    }
+
+    /// What a local user is shown whom the change invites.
+    async fn invite_state(&self, member: &MemberChange) -> Result<Option<Vec<JsonObject>>, Error> {
+        let invited = member.after.as_deref() == Some("invite") && self.homeserver.is_local(&member.user_id);
+        if !invited {
+            return Ok(None);
+        }
+        let invite = self
+            .known_events(std::slice::from_ref(&member.event_id))
+            .await?
+            .pop();
+        let Some(invite) = invite else { return Ok(None) };
+        let mut stripped_state = self.stripped_for(invite.sender(), &member.user_id).await?;
+        stripped_state.push(stripped(&invite));
+        Ok(Some(stripped_state))
+    }
+
+    /// The stripped state that `target` is shown with an invite of `sender`, without the invite itself.
+    pub(crate) async fn stripped_for(
+        &self,
+        sender: &UserId,
+        target: &UserId,
+    ) -> Result<Vec<JsonObject>, Error> {
+        let sender = (sender != target).then(|| member(sender));
+        let keys: Vec<_> = INVITE_STATE.into_iter().chain(sender).collect();
+        let state = self.view(&keys).await?;
+        let described = keys
+            .iter()
+            .filter_map(|(kind, state_key)| state.get(kind, state_key));
+        Ok(described.map(|event| stripped(event)).collect())
+    }
+}
+
+impl MemberChange {
+    fn new(
+        user_id: &str,
+        before: Option<&Arc<StoredEvent>>,
+        after: Option<&Arc<StoredEvent>>,
+    ) -> Option<Self> {
+        let membership = |event: &Arc<StoredEvent>| membership_of(event).to_owned();
+        let event = after.or(before)?;
+        Some(Self {
+            user_id: UserId::parse(user_id).ok()?,
+            before: before.map(membership),
+            event_id: event.event_id.clone(),
+            after: after.map(membership),
+            order: after.and_then(|event| event.decision.order),
+            invite_state: None,
+        })
+    }
+
+    /// Counts the member's server in `servers`. Returns whether that makes a difference.
+    fn moves(&self, servers: &mut ServerCounts) -> bool {
+        let is_join = |membership: &Option<String>| membership.as_deref() == Some("join");
+        let (was_joined, is_joined) = (is_join(&self.before), is_join(&self.after));
+        let server = self.user_id.server_name();
+        if was_joined == is_joined {
+            return false;
+        }
+        let count = servers.entry(server.to_owned()).or_default();
+        *count = if is_joined {
+            *count + 1
+        } else {
+            count.saturating_sub(1)
+        };
+        if *count == 0 {
+            servers.remove(server);
+        }
+        true
+    }
+}
+
+/// What a member event says; one that says nothing is as good as none.
+pub(super) fn membership_of(member: &StoredEvent) -> &str {
+    member.content_text("membership").unwrap_or("leave")
+}
