@@ -18,7 +18,7 @@ use crate::{
     log::Log,
     push::unread::UnreadCache,
     receipts::ReceiptCache,
-    rooms::{event::EventCache, memberships::UserRooms, room::RoomCache, tree::NodeCache},
+    rooms::{event::EventCache, memberships::UserRooms, resolve::Resolved, room::RoomCache, tree::NodeCache},
     typing::Typing,
 };
 
@@ -36,6 +36,7 @@ pub struct Homeserver {
     pub(crate) rooms: RoomCache,
     pub(crate) nodes: NodeCache,
     pub(crate) events: EventCache,
+    pub(crate) resolved: Resolved,
     pub(crate) user_rooms: UserRooms,
     pub(crate) outbox: Outbox,
     /// Held while an alias is given or taken away.
@@ -71,6 +72,7 @@ impl Homeserver {
             rooms: RoomCache::default(),
             nodes: NodeCache::default(),
             events: EventCache::default(),
+            resolved: Resolved::default(),
             user_rooms,
             outbox,
             directory_lock: async_lock::Mutex::default(),

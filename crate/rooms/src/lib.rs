@@ -7,6 +7,7 @@
 pub mod auth_check;
 pub mod auth_selection;
 pub mod builder;
+pub mod chain_cover;
 pub mod client_event;
 pub mod dag;
 pub mod pdu;

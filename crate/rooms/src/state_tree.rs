@@ -16,7 +16,7 @@ mod path;
 mod read;
 
 pub use change::{Change, Changed, apply, build};
-pub use difference::{Difference, diff};
+pub use difference::{Difference, Divergence, diff, divergences, later};
 pub use node::{BUCKET, Branch, Child, Entry, Node, NodeHash, NodeSource};
 pub use path::KeyPath;
 pub use read::{Others, entries, entries_except_type, entries_of_type, get, get_many};

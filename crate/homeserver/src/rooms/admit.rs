@@ -1,16 +1,12 @@
 //! Taking in events whose past is not simply the room as it is. Spec: Server-Server API, section 'Checks
 //! performed on receipt of a PDU', steps 4 to 6.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap};
 
 use hearth_rooms::{
-    Pdu, StateMap,
+    Pdu,
     auth_check::{check_auth_events, check_state, needed_events},
     auth_selection::auth_types_of,
-    resolution::{Progress, resolve},
 };
 use ruma_common::{OwnedEventId, OwnedServerName};
 
@@ -127,51 +123,7 @@ impl Change<'_> {
         match roots.len() {
             0 => Err(Error::Damaged("the state before an event is not known".into())),
             1 => Ok(roots.into_iter().next().unwrap_or_default()),
-            _ => self.resolve(roots.into_iter().collect()).await,
-        }
-    }
-
-    /// The root of what the states `roots` resolve to.
-    async fn resolve(&mut self, roots: Vec<String>) -> Result<String, Error> {
-        let mut states = Vec::with_capacity(roots.len());
-        for root in &roots {
-            states.push(self.homeserver().tree_state(root, self.nodes()).await?);
-        }
-        let resolved = self.run_resolution(&states).await?;
-        let Some((root, state)) = roots.first().zip(states.first()) else {
-            return Ok(String::new());
-        };
-        let set = resolved.iter().filter(|(key, id)| state.get(*key) != Some(*id));
-        let set = set.map(|((kind, key), id)| (kind, key, Some(id.clone())));
-        let gone = state
-            .keys()
-            .filter(|key| !resolved.contains_key(*key))
-            .map(|(kind, key)| (kind, key, None));
-        let entries = set.chain(gone).map(|(kind, key, event_id)| StateEntry {
-            kind: kind.to_string(),
-            state_key: key.clone(),
-            event_id,
-        });
-        self.insert_state(root, entries.collect()).await
-    }
-
-    async fn run_resolution(&self, states: &[StateMap]) -> Result<StateMap, Error> {
-        let version = self.snapshot.version();
-        let mut events: HashMap<OwnedEventId, Option<Pdu>> = HashMap::new();
-        loop {
-            let progress =
-                resolve(version, states, &events).map_err(|error| Error::Damaged(error.to_string()))?;
-            let needed = match progress {
-                Progress::Done(state) => return Ok(state),
-                Progress::Need(needed) => needed,
-            };
-            let found: Vec<Arc<StoredEvent>> = self.known_events(&needed).await?;
-            events.extend(needed.into_iter().map(|event_id| (event_id, None)));
-            events.extend(
-                found
-                    .iter()
-                    .map(|event| (event.event_id.clone(), Some(event.pdu.clone()))),
-            );
+            _ => self.resolve(roots).await,
         }
     }
 }

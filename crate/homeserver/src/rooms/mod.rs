@@ -18,6 +18,7 @@ pub mod memberships;
 pub mod power;
 mod recount;
 pub mod redact;
+pub(crate) mod resolve;
 pub mod room;
 pub mod send;
 pub mod state;

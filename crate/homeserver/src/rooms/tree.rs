@@ -4,7 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use hearth_rooms::{
     StateMap,
-    state_tree::{self, Change as TreeChange, Difference, Entry, Node, NodeHash, NodeSource, TreeError},
+    state_tree::{
+        self, Change as TreeChange, Difference, Divergence, Entry, Node, NodeHash, NodeSource, TreeError,
+    },
 };
 use hearth_storage::{Table, WriteBatch};
 use ruma_common::OwnedEventId;
@@ -206,6 +208,29 @@ impl Homeserver {
             .await
     }
 
+    /// Where the trees `roots` are not all the same.
+    pub(crate) async fn tree_divergences(
+        &self,
+        roots: &[String],
+        new: &Nodes,
+    ) -> Result<Vec<Divergence>, Error> {
+        let roots = parse_roots(roots)?;
+        self.with_nodes(new, |nodes| state_tree::divergences(nodes, &roots))
+            .await
+    }
+
+    /// The events that all the trees `roots` have in common and the tree `before` does not have.
+    pub(crate) async fn tree_later(
+        &self,
+        before: &str,
+        roots: &[String],
+        new: &Nodes,
+    ) -> Result<Vec<OwnedEventId>, Error> {
+        let (before, roots) = (parse_root(before)?, parse_roots(roots)?);
+        self.with_nodes(new, |nodes| state_tree::later(nodes, &before, &roots))
+            .await
+    }
+
     /// Calls `read` until it has every node that it needs.
     async fn with_nodes<T>(
         &self,
@@ -253,6 +278,10 @@ fn change_of(entry: StateEntry) -> TreeChange {
 /// The root of the empty state, as it is stored.
 pub(crate) fn empty_root() -> String {
     hex::encode(NodeHash::EMPTY.as_bytes())
+}
+
+fn parse_roots(roots: &[String]) -> Result<Vec<NodeHash>, Error> {
+    roots.iter().map(|root| parse_root(root)).collect()
 }
 
 fn parse_root(root: &str) -> Result<NodeHash, Error> {

@@ -1,11 +1,11 @@
-//! What distinguishes two states.
+//! What distinguishes states.
 
-use std::collections::BTreeMap;
+use std::{collections::HashMap, sync::Arc};
 
 use ruma_common::OwnedEventId;
 
 use super::{
-    KeyPath, TreeError,
+    TreeError,
     node::{Branch, Entry, Node, NodeHash, NodeSource, Reader},
     read::collect,
 };
@@ -23,6 +23,17 @@ pub struct Difference {
     pub after: Option<OwnedEventId>,
 }
 
+/// A type and state key at which not all of several states are the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// The type.
+    pub event_type: String,
+    /// The state key.
+    pub state_key: String,
+    /// The event in each of the states.
+    pub event_ids: Vec<Option<OwnedEventId>>,
+}
+
 /// Where the states `before` and `after` differ. Subtrees that they share are not looked at.
 ///
 /// # Errors
@@ -32,13 +43,71 @@ pub fn diff(
     before: &NodeHash,
     after: &NodeHash,
 ) -> Result<Vec<Difference>, TreeError> {
+    let difference = |mut divergence: Divergence| Difference {
+        event_type: divergence.event_type,
+        state_key: divergence.state_key,
+        after: divergence.event_ids.pop().flatten(),
+        before: divergence.event_ids.pop().flatten(),
+    };
+    let divergences = divergences(source, &[*before, *after])?;
+    Ok(divergences.into_iter().map(difference).collect())
+}
+
+/// Where the states `roots` are not all the same. Subtrees that they all share are not looked at.
+///
+/// # Errors
+/// [`TreeError::Missing`] with all nodes that are known to be needed.
+pub fn divergences(source: &impl NodeSource, roots: &[NodeHash]) -> Result<Vec<Divergence>, TreeError> {
+    compare(source, roots, all_equal)
+}
+
+/// The events that all the states `roots` have in common and that the state `before` does not have.
+/// Subtrees that `before` shares with one of them are not looked at.
+///
+/// # Errors
+/// [`TreeError::Missing`] with all nodes that are known to be needed.
+pub fn later(
+    source: &impl NodeSource,
+    before: &NodeHash,
+    roots: &[NodeHash],
+) -> Result<Vec<OwnedEventId>, TreeError> {
+    let all: Vec<NodeHash> = std::iter::once(before).chain(roots).copied().collect();
+    let is_shared = |positions: &[Option<Position>]| {
+        let mut positions = positions.iter();
+        let before = positions.next();
+        before.is_none_or(|before| positions.any(|position| position == before))
+    };
+    let common = |divergence: Divergence| {
+        let mut event_ids = divergence.event_ids.into_iter().skip(1);
+        let first = event_ids.next().flatten()?;
+        event_ids
+            .all(|other| other.as_ref() == Some(&first))
+            .then_some(first)
+    };
+    let divergences = compare(source, &all, is_shared)?;
+    Ok(divergences.into_iter().filter_map(common).collect())
+}
+
+fn compare<S: NodeSource>(
+    source: &S,
+    roots: &[NodeHash],
+    skip: impl Fn(&[Option<Position>]) -> bool,
+) -> Result<Vec<Divergence>, TreeError> {
     let mut comparison = Comparison {
         reader: Reader::new(source),
+        skip,
         found: Vec::new(),
     };
-    comparison.compare(Position::root(before), Position::root(after));
-    let Comparison { reader, found } = comparison;
+    let positions: Vec<_> = roots.iter().map(Position::root).collect();
+    comparison.compare(&positions);
+    let Comparison { reader, found, .. } = comparison;
     reader.finish(found)
+}
+
+fn all_equal<T: PartialEq>(items: &[T]) -> bool {
+    items
+        .first()
+        .is_none_or(|first| items.iter().all(|item| item == first))
 }
 
 /// A subtree, of whose prefix some nibbles lie behind already.
@@ -56,11 +125,19 @@ impl Position {
         })
     }
 
-    fn child(branch: &Branch, nibble: u8) -> Option<Self> {
-        branch.children.get(&nibble).map(|child| Self {
-            hash: child.hash,
-            consumed: 0,
-        })
+    /// What lies below this place of `branch` at `nibble`, `shared` nibbles further on.
+    fn below(self, branch: &Branch, shared: usize, nibble: u8) -> Option<Self> {
+        match self.rest(branch).get(shared) {
+            None => branch.children.get(&nibble).map(|child| Self {
+                hash: child.hash,
+                consumed: 0,
+            }),
+            Some(next) if *next == nibble => Some(Self {
+                consumed: self.consumed + shared + 1,
+                ..self
+            }),
+            Some(_) => None,
+        }
     }
 
     fn rest<'b>(&self, branch: &'b Branch) -> &'b [u8] {
@@ -68,79 +145,91 @@ impl Position {
     }
 }
 
-struct Comparison<'a, S> {
+/// A comparison of several trees, place by place.
+struct Comparison<'a, S, F> {
     reader: Reader<'a, S>,
-    found: Vec<Difference>,
+    /// Whether a place need not be looked at.
+    skip: F,
+    found: Vec<Divergence>,
 }
 
-impl<S: NodeSource> Comparison<'_, S> {
-    /// Compares two subtrees at the same place. Recursion ends with the paths, after 68 nibbles at most.
-    fn compare(&mut self, before: Option<Position>, after: Option<Position>) {
-        if before == after {
+impl<S: NodeSource, F: Fn(&[Option<Position>]) -> bool> Comparison<'_, S, F> {
+    /// Compares subtrees at the same place. Recursion ends with the paths, after 68 nibbles at most.
+    fn compare(&mut self, positions: &[Option<Position>]) {
+        if (self.skip)(positions) {
             return;
         }
-        let (Some(a), Some(b)) = (before, after) else {
-            return self.compare_entries(before, after);
-        };
-        let nodes = (self.reader.node(&a.hash), self.reader.node(&b.hash));
-        let (Some(first), Some(second)) = nodes else {
+        let mut nodes: Vec<Option<Arc<Node>>> = Vec::with_capacity(positions.len());
+        let mut complete = true;
+        for position in positions {
+            let node = position.map(|position| self.reader.node(&position.hash));
+            complete &= !matches!(node, Some(None));
+            nodes.push(node.flatten());
+        }
+        if !complete {
             return;
-        };
-        match (&*first, &*second) {
-            (Node::Branch(first), Node::Branch(second)) => self.compare_branches((a, first), (b, second)),
-            _ => self.compare_entries(before, after),
+        }
+        let places = positions.iter().zip(&nodes);
+        let branches: Option<Vec<(Position, &Branch)>> = places
+            .map(|(position, node)| match (position, node.as_deref()) {
+                (Some(position), Some(Node::Branch(branch))) => Some((*position, branch)),
+                _ => None,
+            })
+            .collect();
+        match branches {
+            Some(branches) => self.compare_branches(&branches),
+            None => self.compare_entries(positions),
         }
     }
 
-    fn compare_branches(&mut self, (a, first): (Position, &Branch), (b, second): (Position, &Branch)) {
-        let (rest_a, rest_b) = (a.rest(first), b.rest(second));
-        let shared = rest_a.iter().zip(rest_b).take_while(|(x, y)| x == y).count();
-        let below = |position: Position, branch: &Branch, rest: &[u8], nibble: u8| match rest.get(shared) {
-            None => Position::child(branch, nibble),
-            Some(next) if *next == nibble => Some(Position {
-                consumed: position.consumed + shared + 1,
-                ..position
-            }),
-            Some(_) => None,
-        };
+    fn compare_branches(&mut self, branches: &[(Position, &Branch)]) {
+        let mut rests = branches.iter().map(|(position, branch)| position.rest(branch));
+        let first = rests.next().unwrap_or_default();
+        let shared = rests.fold(first.len(), |shared, rest| {
+            let pairs = first.iter().zip(rest).take(shared);
+            pairs.take_while(|(a, b)| a == b).count()
+        });
+        let mut positions = Vec::with_capacity(branches.len());
         for nibble in 0..16 {
-            self.compare(below(a, first, rest_a, nibble), below(b, second, rest_b, nibble));
+            positions.clear();
+            let below = branches
+                .iter()
+                .map(|(position, branch)| position.below(branch, shared, nibble));
+            positions.extend(below);
+            self.compare(&positions);
         }
     }
 
-    /// Compares entry by entry: where one side is a bucket, or nothing.
-    fn compare_entries(&mut self, before: Option<Position>, after: Option<Position>) {
-        let (before, mut after) = (self.entries(before), self.entries(after));
-        for (path, entry) in before {
-            match after.remove(&path) {
-                Some(other) if other.event_id == entry.event_id => {}
-                other => self.note(
-                    &entry,
-                    Some(entry.event_id.clone()),
-                    other.map(|entry| entry.event_id),
-                ),
+    /// Compares entry by entry: where one of the trees has a bucket, or nothing.
+    fn compare_entries(&mut self, positions: &[Option<Position>]) {
+        let sides: Vec<Vec<Entry>> = positions.iter().map(|position| self.entries(*position)).collect();
+        let mut merged: HashMap<(&str, &str), Vec<Option<&OwnedEventId>>> = HashMap::new();
+        for (index, side) in sides.iter().enumerate() {
+            for entry in side {
+                let key = (entry.event_type.as_str(), entry.state_key.as_str());
+                let event_ids = merged.entry(key).or_insert_with(|| vec![None; sides.len()]);
+                if let Some(event_id) = event_ids.get_mut(index) {
+                    *event_id = Some(&entry.event_id);
+                }
             }
         }
-        for entry in after.into_values() {
-            self.note(&entry, None, Some(entry.event_id.clone()));
-        }
+        merged.retain(|_, event_ids| !all_equal(event_ids));
+        self.found.extend(
+            merged
+                .into_iter()
+                .map(|((event_type, state_key), event_ids)| Divergence {
+                    event_type: event_type.to_owned(),
+                    state_key: state_key.to_owned(),
+                    event_ids: event_ids.into_iter().map(|id| id.cloned()).collect(),
+                }),
+        );
     }
 
-    fn entries(&mut self, position: Option<Position>) -> BTreeMap<KeyPath, Entry> {
+    fn entries(&mut self, position: Option<Position>) -> Vec<Entry> {
         let mut entries = Vec::new();
         if let Some(position) = position {
             collect(&mut self.reader, &position.hash, &mut entries);
         }
-        entries.into_iter().map(|entry| (entry.path(), entry)).collect()
-    }
-
-    fn note(&mut self, entry: &Entry, before: Option<OwnedEventId>, after: Option<OwnedEventId>) {
-        let (event_type, state_key) = (entry.event_type.clone(), entry.state_key.clone());
-        self.found.push(Difference {
-            event_type,
-            state_key,
-            before,
-            after,
-        });
+        entries
     }
 }

@@ -9,6 +9,7 @@
 
 mod auth;
 mod events;
+mod forks;
 mod msc4297;
 mod resolution;
 mod room;

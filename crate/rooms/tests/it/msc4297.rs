@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use hearth_rooms::{
     RoomVersion, StateMap,
-    resolution::{Progress, resolve},
+    resolution::{self, resolve_maps},
 };
-use ruma_common::{MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma_common::{
+    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
+};
 use ruma_events::TimelineEventType;
 use ruma_state_res::Event;
 use serde::Deserialize;
@@ -64,6 +66,12 @@ impl Event for Plain {
     }
 }
 
+impl resolution::Event for Plain {
+    fn depth(&self) -> u64 {
+        0
+    }
+}
+
 fn resolved(version: RoomVersion, events: &str, states: [&str; 2]) -> Vec<String> {
     let events: Vec<Plain> = serde_json::from_str(events).unwrap();
     let events: HashMap<OwnedEventId, Option<Plain>> = events
@@ -81,9 +89,8 @@ fn resolved(version: RoomVersion, events: &str, states: [&str; 2]) -> Vec<String
         };
         ids.into_iter().map(entry).collect()
     };
-    let Progress::Done(state) = resolve(version, &states.map(state), &events).unwrap() else {
-        panic!("all events are there");
-    };
+    let lookup = |id: &EventId| Some((events.get(id)?.clone()?, None));
+    let state = resolve_maps(version, &states.map(state), lookup).unwrap();
     let mut ids: Vec<String> = state.into_values().map(|id| id.to_string()).collect();
     ids.sort();
     ids

@@ -1,224 +1,261 @@
-//! State resolution of random forks: exactly what ruma makes of the whole state, whatever the order.
+//! State resolution of random forks: exactly what ruma makes of the whole state, whatever the order in which
+//! states are named and needs are met, with the index over auth chains and without.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use hearth_rooms::{
-    Pdu, RoomVersion, StateMap,
-    resolution::{Progress, ResolutionError, resolve},
+    Pdu, RoomVersion, StateKey, StateMap,
+    chain_cover::Position,
+    resolution::{Change, Conflict, Progress, Resolution},
 };
 use proptest::prelude::*;
-use ruma_common::{EventId, OwnedEventId};
-use ruma_state_res::utils::event_id_set::EventIdSet;
-use serde_json::{Value, json};
+use ruma_common::OwnedEventId;
+use serde_json::json;
 
-use crate::room::{Room, Server};
+use crate::forks::{World, any_steps, oracle, user};
 
-/// One random step on one branch.
-#[derive(Clone, Debug)]
-struct Step {
-    branch: usize,
-    sender: usize,
-    target: usize,
-    kind: u8,
-    level: i64,
-}
-
-fn any_steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (
-        0_usize..3,
-        0_usize..4,
-        0_usize..4,
-        0_u8..7,
-        prop_oneof![Just(0_i64), Just(50), Just(100)],
-    );
-    let step = step.prop_map(|(branch, sender, target, kind, level)| Step {
-        branch,
-        sender,
-        target,
-        kind,
-        level,
-    });
-    proptest::collection::vec(step, 1..40)
-}
-
-fn content(step: &Step, servers: &[Server], number: usize) -> (&'static str, String, Value) {
-    let target = servers[step.target].user.to_string();
-    let own = servers[step.sender].user.to_string();
-    match step.kind {
-        0 => ("m.room.topic", String::new(), json!({"topic": number})),
-        1 => ("m.room.member", target, json!({"membership": "ban"})),
-        2 => ("m.room.member", target, json!({"membership": "leave"})),
-        3 => ("m.room.member", own, json!({"membership": "join", "n": number})),
-        4 => (
-            "m.room.power_levels",
-            String::new(),
-            json!({"users": {target: step.level}, "n": number}),
-        ),
-        5 => {
-            let rule = if step.level == 0 { "invite" } else { "public" };
-            (
-                "m.room.join_rules",
-                String::new(),
-                json!({"join_rule": rule, "n": number}),
-            )
-        }
-        _ => ("m.test", target, json!({"n": number})),
+/// How many random rooms each property is tried on; `HEARTH_RESOLUTION_CASES` sets another number.
+fn cases() -> ProptestConfig {
+    let wanted = std::env::var("HEARTH_RESOLUTION_CASES").ok();
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(wanted.and_then(|number| number.parse().ok()).unwrap_or(48))
     }
 }
 
-/// A room whose branches went their own ways; only allowed steps were taken.
-fn fork(version: RoomVersion, steps: &[Step]) -> (Room, Vec<StateMap>) {
-    let servers: Vec<Server> = (1..=4).map(Server::new).collect();
-    let (mut room, mut state) = Room::create(version, &servers[0]);
-    for server in &servers[1..] {
-        let join = json!({"membership": "join"});
-        room.send_state(server, "m.room.member", server.user.as_str(), join, &mut state);
+/// A way to meet needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    /// With positions in the chain cover.
+    pub(crate) indexed: bool,
+    /// Later entries are told from the state before the event in question; else all are said to be later.
+    pub(crate) by_state_before: bool,
+    /// Needs are met from the end.
+    pub(crate) backwards: bool,
+    /// Steps at a time.
+    pub(crate) steps: usize,
+}
+
+pub(crate) const DIRECT: Way = Way {
+    indexed: true,
+    by_state_before: true,
+    backwards: false,
+    steps: usize::MAX,
+};
+
+/// What a resolution asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Cost {
+    pub(crate) events: HashSet<OwnedEventId>,
+    pub(crate) entries: HashSet<StateKey>,
+    pub(crate) later: usize,
+    pub(crate) rounds: usize,
+}
+
+/// The store that needs are met from.
+struct Supply<'a> {
+    world: &'a World,
+    states: &'a [StateMap],
+    way: Way,
+    cost: Cost,
+}
+
+impl Supply<'_> {
+    fn event(&mut self, id: &OwnedEventId) -> Option<(Pdu, Option<Position>)> {
+        assert!(self.cost.events.insert(id.clone()), "asked for twice");
+        let position = self.world.positions.get(id).filter(|_| self.way.indexed);
+        Some((self.world.events.get(id)?.clone(), position.cloned()))
     }
-    let levels = json!({"users": {servers[1].user.as_str(): 100, servers[2].user.as_str(): 50}});
-    let levels = if version < RoomVersion::V12 {
-        json!({"users": {servers[0].user.as_str(): 100, servers[1].user.as_str(): 100}})
-    } else {
-        levels
+
+    fn is_later(&self, key: &StateKey, id: &OwnedEventId, than: &BTreeSet<OwnedEventId>) -> bool {
+        let shared = self.states.iter().all(|state| state.get(key) == Some(id));
+        let before = |than: &OwnedEventId| &self.world.before[than];
+        shared && (!self.way.by_state_before || than.iter().any(|than| before(than).get(key) != Some(id)))
+    }
+
+    fn later(&mut self, than: &BTreeSet<OwnedEventId>) -> Vec<OwnedEventId> {
+        let found = self.states[0]
+            .iter()
+            .filter(|(key, id)| self.is_later(key, id, than));
+        let found: Vec<_> = found.map(|(_, id)| id.clone()).collect();
+        self.cost.later += found.len();
+        found
+    }
+}
+
+fn in_order<T>(items: impl IntoIterator<Item = T>, backwards: bool) -> Vec<T> {
+    let mut items: Vec<T> = items.into_iter().collect();
+    if backwards {
+        items.reverse();
+    }
+    items
+}
+
+/// Resolves `states`, and tells what it took.
+pub(crate) fn resolved(world: &World, states: &[StateMap], way: Way) -> (StateMap, Cost) {
+    let mut supply = Supply {
+        world,
+        states,
+        way,
+        cost: Cost::default(),
     };
-    room.send_state(&servers[0], "m.room.power_levels", "", levels, &mut state);
-    let mut branches = vec![state.clone(), state.clone(), state];
-    for (number, step) in steps.iter().enumerate() {
-        let (event_type, key, content) = content(step, &servers, number);
-        let before = branches[step.branch].clone();
-        let sender = &servers[step.sender];
-        let pdu = room.send_state(sender, event_type, &key, content, &mut branches[step.branch]);
-        if !room.allows(&pdu, &before) {
-            branches[step.branch] = before;
-        }
-    }
-    (room, branches)
-}
-
-/// Resolves with a store from which events are loaded as they are asked for.
-fn driven(room: &Room, states: &[StateMap]) -> Result<(StateMap, usize), ResolutionError> {
-    let mut loaded: HashMap<OwnedEventId, Option<Pdu>> = HashMap::new();
+    let mut resolution = Resolution::new(world.version, Conflict::of_maps(states)).unwrap();
     loop {
-        match resolve(room.version, states, &loaded)? {
-            Progress::Done(state) => return Ok((state, loaded.len())),
-            Progress::Need(ids) => {
-                for id in ids {
-                    let event = room.events.get(&id).cloned();
-                    assert!(loaded.insert(id, event).is_none(), "asked for twice");
+        match resolution.step(way.steps).unwrap() {
+            Progress::Working => assert!(way.steps < usize::MAX),
+            Progress::Done(changes) => return (changed(&states[0], changes), supply.cost),
+            Progress::Need(need) => {
+                supply.cost.rounds += 1;
+                for key in in_order(&need.entries, way.backwards) {
+                    assert!(supply.cost.entries.insert(key.clone()), "asked for twice");
+                    let id = states[0].get(key);
+                    assert!(
+                        states.iter().all(|state| state.get(key) == id),
+                        "not common to all"
+                    );
+                    resolution.supply_entry(key, id.cloned());
+                }
+                if !need.later.is_empty() {
+                    resolution.supply_later(&supply.later(&need.later));
+                }
+                for id in in_order(&need.events, way.backwards) {
+                    resolution.supply_event(id, supply.event(id));
                 }
             }
         }
     }
 }
 
-fn full_chain(room: &Room, state: &StateMap) -> EventIdSet<OwnedEventId> {
-    let mut chain = EventIdSet::new();
-    let mut open: Vec<&OwnedEventId> = state.values().collect();
-    while let Some(id) = open.pop() {
-        if chain.insert(id.clone()) {
-            open.extend(room.events[id].auth_events());
-        }
+fn changed(first: &StateMap, changes: Vec<Change>) -> StateMap {
+    let mut state = first.clone();
+    for change in changes {
+        let before = match change.event_id {
+            Some(id) => state
+                .insert(change.key, id.clone())
+                .filter(|before| *before == id),
+            None => {
+                assert!(state.remove(&change.key).is_some(), "nothing is removed");
+                None
+            }
+        };
+        assert_eq!(before, None, "a change that changes nothing");
     }
-    chain
+    state
 }
 
-fn reaches(room: &Room, from: &EventId, to: &EventId) -> bool {
-    from == to
-        || room.events[from]
-            .auth_events()
-            .iter()
-            .any(|id| reaches(room, id, to))
-}
-
-/// The conflicted state subgraph by its definition, pair by pair.
-fn naive_subgraph(room: &Room, conflicted: &[OwnedEventId]) -> EventIdSet<OwnedEventId> {
-    let between = |id: &&OwnedEventId| {
-        conflicted.iter().any(|from| reaches(room, from, id))
-            && conflicted.iter().any(|to| reaches(room, id, to))
-    };
-    room.events.keys().filter(between).cloned().collect()
-}
-
-/// ruma's answer, given everything.
-fn oracle(room: &Room, states: &[StateMap]) -> StateMap {
-    let rules = room.version.rules();
-    let chains = states.iter().map(|state| full_chain(room, state)).collect();
-    let fetch = |id: &EventId| room.events.get(id).cloned();
-    ruma_state_res::resolve(
-        &rules.authorization,
-        rules.state_res.v2_rules().unwrap(),
-        states,
-        chains,
-        fetch,
-        |conflicted| {
-            Some(naive_subgraph(
-                room,
-                &conflicted.values().flatten().cloned().collect::<Vec<_>>(),
-            ))
-        },
-    )
-    .unwrap()
+fn version_of(number: u8) -> RoomVersion {
+    let versions = [
+        RoomVersion::V6,
+        RoomVersion::V10,
+        RoomVersion::V11,
+        RoomVersion::V12,
+    ];
+    versions[usize::from(number) % versions.len()]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(cases())]
 
     #[test]
-    fn forks_of_version_11_resolve_as_ruma_says(steps in any_steps()) {
-        let (room, states) = fork(RoomVersion::V11, &steps);
-        prop_assert_eq!(driven(&room, &states).unwrap().0, oracle(&room, &states));
+    fn forks_of_version_11_resolve_as_ruma_says(steps in any_steps(40)) {
+        let world = World::grown(RoomVersion::V11, &steps);
+        let states = world.states();
+        prop_assert_eq!(resolved(&world, &states, DIRECT).0, oracle(&world, &states));
     }
 
     #[test]
-    fn forks_of_version_12_resolve_as_ruma_says(steps in any_steps()) {
-        let (room, states) = fork(RoomVersion::V12, &steps);
-        prop_assert_eq!(driven(&room, &states).unwrap().0, oracle(&room, &states));
+    fn forks_of_version_12_resolve_as_ruma_says(steps in any_steps(40)) {
+        let world = World::grown(RoomVersion::V12, &steps);
+        let states = world.states();
+        prop_assert_eq!(resolved(&world, &states, DIRECT).0, oracle(&world, &states));
     }
 
     #[test]
-    fn the_order_of_states_does_not_matter(steps in any_steps()) {
-        let (room, mut states) = fork(RoomVersion::V12, &steps);
-        let forward = driven(&room, &states).unwrap().0;
+    fn it_does_not_matter_how_needs_are_met(
+        version in any::<u8>(),
+        steps in any_steps(30),
+        flags in any::<(bool, bool, bool)>(),
+        slice in prop_oneof![Just(1_usize), Just(7), Just(usize::MAX)],
+    ) {
+        let world = World::grown(version_of(version), &steps);
+        let states = world.states();
+        let (indexed, by_state_before, backwards) = flags;
+        let way = Way { indexed, by_state_before, backwards, steps: slice };
+        prop_assert_eq!(resolved(&world, &states, way).0, resolved(&world, &states, DIRECT).0);
+    }
+
+    #[test]
+    fn the_order_of_states_does_not_matter(
+        version in any::<u8>(),
+        steps in any_steps(30),
+        turn in any::<usize>(),
+    ) {
+        let world = World::grown(version_of(version), &steps);
+        let mut states = world.states();
+        let forward = resolved(&world, &states, DIRECT).0;
+        let turn = turn % states.len();
+        states.rotate_left(turn);
+        prop_assert_eq!(&resolved(&world, &states, DIRECT).0, &forward);
         states.reverse();
-        prop_assert_eq!(driven(&room, &states).unwrap().0, forward);
+        prop_assert_eq!(&resolved(&world, &states, DIRECT).0, &forward);
+    }
+
+    #[test]
+    fn naming_a_state_twice_changes_nothing(version in any::<u8>(), steps in any_steps(30)) {
+        let world = World::grown(version_of(version), &steps);
+        let mut states = world.states();
+        let once = resolved(&world, &states, DIRECT).0;
+        states.push(states[0].clone());
+        prop_assert_eq!(resolved(&world, &states, DIRECT).0, once);
+    }
+
+    /// A resolved state, taken together with the states that it came from, stays what it is where nothing was
+    /// undone: the grouping of a merge does not matter for what all agree on.
+    #[test]
+    fn what_all_agree_on_stays(version in any::<u8>(), steps in any_steps(30)) {
+        let world = World::grown(version_of(version), &steps);
+        let states = world.states();
+        let whole = resolved(&world, &states, DIRECT).0;
+        for (key, id) in &states[0] {
+            if states.iter().all(|state| state.get(key) == Some(id)) {
+                prop_assert_eq!(whole.get(key), Some(id));
+            }
+        }
+    }
+
+    #[test]
+    fn positions_tell_what_walking_tells(version in any::<u8>(), steps in any_steps(30)) {
+        let world = World::grown(version_of(version), &steps);
+        prop_assert_eq!(world.positions.len(), world.events.len());
+        for (id, position) in &world.positions {
+            let alone: StateMap = [(("m".into(), String::new()), id.clone())].into();
+            let chain = crate::forks::full_chain(&world, &alone);
+            for (other, below) in &world.positions {
+                prop_assert_eq!(position.reaches(below), chain.contains(other));
+            }
+            prop_assert_eq!(Position::decode(&position.encode()), Some(position.clone()));
+        }
+        let places: HashMap<_, _> = world.positions.values().map(|p| ((p.chain, p.sequence), ())).collect();
+        prop_assert_eq!(places.len(), world.positions.len());
     }
 }
 
 #[test]
-fn agreement_needs_no_events() {
-    let (room, states) = fork(RoomVersion::V12, &[]);
-    assert_eq!(driven(&room, &states).unwrap(), (states[0].clone(), 0));
-}
-
-#[test]
-fn a_small_conflict_in_a_large_room_loads_little() {
-    let (mut room, states) = fork(RoomVersion::V12, &[]);
-    let mut state = states[0].clone();
-    for seed in 10..110 {
-        let member = Server::new(seed);
-        let join = json!({"membership": "join"});
-        room.send_state(&member, "m.room.member", member.user.as_str(), join, &mut state);
-    }
-    let alice = Server::new(1);
-    let mut other = state.clone();
-    room.send_state(&alice, "m.room.topic", "", json!({"topic": "a"}), &mut state);
-    room.send_state(&alice, "m.room.topic", "", json!({"topic": "b"}), &mut other);
-    let states = [state, other];
-    let (resolved, loaded) = driven(&room, &states).unwrap();
-    assert_eq!(resolved, oracle(&room, &states));
-    assert!(loaded < 12, "{loaded} events were loaded");
+fn agreement_needs_nothing() {
+    let world = World::new(RoomVersion::V12);
+    let state = world.states().remove(0);
+    let (resolved, cost) = resolved(&world, &[state.clone(), state.clone()], DIRECT);
+    assert_eq!((resolved, cost.rounds), (state, 0));
 }
 
 #[test]
 fn events_that_cannot_be_had_do_not_stop_a_resolution() {
-    let alice = Server::new(1);
-    let (mut room, mut state) = Room::create(RoomVersion::V12, &alice);
-    let mut other = state.clone();
-    let lost = room.send_state(&alice, "m.room.topic", "", json!({"topic": "a"}), &mut state);
-    let kept = room.send_state(&alice, "m.room.topic", "", json!({"topic": "b"}), &mut other);
-    room.events.remove(lost.event_id());
-    let (resolved, _) = driven(&room, &[state, other]).unwrap();
-    assert_eq!(
-        resolved.get(&kept.state_entry().unwrap()).unwrap(),
-        kept.event_id()
-    );
+    let mut world = World::new(RoomVersion::V12);
+    let state = world.states().remove(0);
+    let (mut one, mut other) = (state.clone(), state);
+    let lost = world.add(&user(0), "m.room.topic", "", json!({"topic": "a"}), &mut one);
+    let kept = world.add(&user(0), "m.room.topic", "", json!({"topic": "b"}), &mut other);
+    world.events.remove(&lost);
+    let (resolved, _) = resolved(&world, &[one, other], DIRECT);
+    assert_eq!(resolved.get(&("m.room.topic".into(), String::new())), Some(&kept));
 }
