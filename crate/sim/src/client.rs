@@ -12,6 +12,9 @@ use crate::{Pending, World};
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
+/// How many events of history are asked for at once.
+const PAGE: usize = 20;
+
 /// A signed-in user.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -170,7 +173,16 @@ impl Client {
     /// # Panics
     /// If the server refuses.
     #[must_use]
+    #[allow(
+        clippy::expect_used,
+        reason = "a test that asks for what it may not have is to stop"
+    )]
     pub fn history(&self, world: &World, room_id: &str) -> Vec<Value> {
+        self.try_history(world, room_id).expect("history is given")
+    }
+
+    /// As [`Client::history`]; the answer of the server if that refuses.
+    pub(crate) fn try_history(&self, world: &World, room_id: &str) -> Result<Vec<Value>, Answer> {
         let mut events = Vec::new();
         let mut from = None;
         loop {
@@ -178,17 +190,15 @@ impl Client {
                 .as_deref()
                 .map(|from| format!("&from={}", encode(from)))
                 .unwrap_or_default();
-            let page = format!("/rooms/{}/messages?dir=b&limit=20{token}", encode(room_id));
+            let page = format!("/rooms/{}/messages?dir=b&limit={PAGE}{token}", encode(room_id));
             let answer = self.get(world, &page);
-            events.extend(
-                answer.expect(200)["chunk"]
-                    .as_array()
-                    .cloned()
-                    .unwrap_or_default(),
-            );
+            if answer.status != 200 {
+                return Err(answer);
+            }
+            events.extend(answer["chunk"].as_array().cloned().unwrap_or_default());
             let end = answer["end"].as_str().map(str::to_owned);
             if end.is_none() || end == from {
-                return events;
+                return Ok(events);
             }
             from = end;
         }
@@ -241,6 +251,6 @@ fn text(object: &Value, key: &str) -> String {
     object[key].as_str().unwrap_or_default().to_owned()
 }
 
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }

@@ -1,7 +1,7 @@
 //! Runs tasks one at a time, in an order that the seed decides.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -38,7 +38,8 @@ struct Shared {
 #[derive(Default)]
 struct Tasks {
     serial: u64,
-    alive: HashMap<u64, Arc<Task>>,
+    /// In order, so that those killed together are dropped in the same order whenever a seed is repeated.
+    alive: BTreeMap<u64, Arc<Task>>,
     ready: Vec<Arc<Task>>,
 }
 
@@ -87,10 +88,12 @@ impl Executor {
     /// Drops all tasks of `owner` wherever they are, as a crash does.
     pub(crate) fn kill(&self, owner: Owner) {
         let mut tasks = self.shared.tasks();
-        let killed: Vec<_> = tasks.alive.extract_if(|_, task| task.owner == owner).collect();
+        let of_owner = tasks.alive.values().filter(|task| task.owner == owner);
+        let killed: Vec<_> = of_owner.cloned().collect();
+        tasks.alive.retain(|_, task| task.owner != owner);
         tasks.ready.retain(|task| task.owner != owner);
         drop(tasks);
-        for (_, task) in killed {
+        for task in killed {
             task.take();
         }
     }

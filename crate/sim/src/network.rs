@@ -1,7 +1,7 @@
-//! The network between the servers: links that take time, and that can be cut.
+//! The network between the servers: links that take time, lose and double messages, and that can be cut.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,7 +15,7 @@ use http::{Request, Response};
 
 use crate::{
     clock::VirtualClock,
-    executor::{Executor, Owner},
+    executor::{Executor, NOBODY, Owner},
     random::Random,
 };
 
@@ -23,6 +23,19 @@ use crate::{
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
 /// How long a caller waits for an answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The latest that a double of a request arrives.
+const LATEST_DOUBLE: Duration = Duration::from_secs(20);
+
+/// How unreliable every link is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unreliability {
+    /// Of a thousand messages (requests and answers are one each), how many are lost: the sender learns so only
+    /// from its own patience.
+    pub lost: usize,
+    /// Of a thousand requests, how many arrive a second time, up to 20 seconds later.
+    pub doubled: usize,
+}
 
 /// One request that crossed the network, for assertions on what servers say to each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +68,11 @@ struct Links {
     servers: HashMap<String, (Owner, Api)>,
     cut: BTreeSet<(String, String)>,
     delay: (Duration, Duration),
+    /// Links on which messages take longer, and by how much at most.
+    slow: BTreeMap<(String, String), Duration>,
+    unreliability: Unreliability,
+    /// How many requests are under way.
+    open: usize,
     traffic: Vec<Traffic>,
 }
 
@@ -114,6 +132,26 @@ impl Network {
         self.links().delay = (shortest, longest.max(shortest));
     }
 
+    /// From now on messages between two servers may take up to `delay` longer; not at all if that is zero.
+    pub(crate) fn set_slow(&self, a: &str, b: &str, delay: Duration) {
+        self.links().slow.insert(link(a, b), delay);
+    }
+
+    /// From now on messages are lost and doubled at these rates.
+    pub(crate) fn set_unreliability(&self, unreliability: Unreliability) {
+        self.links().unreliability = unreliability;
+    }
+
+    /// Whether a request is under way.
+    pub(crate) fn is_talking(&self) -> bool {
+        self.links().open > 0
+    }
+
+    /// How many requests were made so far.
+    pub(crate) fn request_count(&self) -> usize {
+        self.links().traffic.len()
+    }
+
     /// Everything that was asked so far.
     pub(crate) fn traffic(&self) -> Vec<Traffic> {
         self.links().traffic.clone()
@@ -126,34 +164,66 @@ impl Network {
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, FederationError> {
         self.travel(from, to).await?;
-        let (owner, api) = self
-            .links()
-            .servers
-            .get(to)
-            .cloned()
-            .ok_or(FederationError::Unreachable)?;
+        if self.happens(|rates| rates.doubled) {
+            self.deliver_again(to, request.clone());
+        }
+        let answer = self.deliver(to, request).ok_or(FederationError::Unreachable)?;
+        let answer = answer.await.map_err(|_| FederationError::Unreachable)??;
+        self.travel(to, from).await?;
+        Ok(answer)
+    }
+
+    /// Hands `request` to the server `to`; `None` if nobody answers for it.
+    fn deliver(&self, to: &str, request: Request<Bytes>) -> Option<oneshot::Receiver<Answered>> {
+        let (owner, api) = self.links().servers.get(to).cloned()?;
         let (done, answer) = oneshot::channel();
         let serve = async move {
             // Nobody waits for the answer any more if the caller crashed.
             let _ = done.send(answer_of(&api, request).await);
         };
         self.shared.executor.spawn(owner, Box::pin(serve));
-        let answer = answer.await.map_err(|_| FederationError::Unreachable)??;
-        self.travel(to, from).await?;
-        Ok(answer)
+        Some(answer)
     }
 
-    /// Takes the time of the way; fails if the link is cut then.
+    /// Hands `request` to the server `to` once more, some time later. Nobody waits for that answer.
+    fn deliver_again(&self, to: &str, request: Request<Bytes>) {
+        let later = self.shared.clock.sleep(self.random_below(LATEST_DOUBLE));
+        let (network, to) = (self.clone(), to.to_owned());
+        let again = async move {
+            later.await;
+            drop(network.deliver(&to, request));
+        };
+        self.shared.executor.spawn(NOBODY, Box::pin(again));
+    }
+
+    /// Takes the time of the way; fails if the link is cut then, and never ends if the message is lost.
     async fn travel(&self, from: &str, to: &str) -> Result<(), FederationError> {
-        let (shortest, longest) = self.links().delay;
-        let span = u64::try_from((longest - shortest).as_micros()).unwrap_or(u64::MAX);
-        let delay = shortest + Duration::from_micros(self.shared.random.below(span.saturating_add(1)));
+        let (shortest, longest, slow) = {
+            let links = self.links();
+            let slow = links.slow.get(&link(from, to)).copied().unwrap_or_default();
+            (links.delay.0, links.delay.1, slow)
+        };
+        let delay = shortest + self.random_below(longest - shortest + slow);
         self.shared.clock.sleep(delay).await;
         if self.is_cut(from, to) {
-            Err(FederationError::Unreachable)
-        } else {
-            Ok(())
+            return Err(FederationError::Unreachable);
         }
+        if self.happens(|rates| rates.lost) {
+            return futures::future::pending().await;
+        }
+        Ok(())
+    }
+
+    fn random_below(&self, longest: Duration) -> Duration {
+        let span = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(self.shared.random.below(span.saturating_add(1)))
+    }
+
+    /// Whether a thing happens now that happens to some of a thousand messages. No randomness is used for what
+    /// never happens.
+    fn happens(&self, rate: impl Fn(&Unreliability) -> usize) -> bool {
+        let rate = rate(&self.links().unreliability) as u64;
+        rate > 0 && self.shared.random.below(1000) < rate
     }
 
     fn links(&self) -> MutexGuard<'_, Links> {
@@ -161,7 +231,10 @@ impl Network {
     }
 }
 
-async fn answer_of(api: &Api, request: Request<Bytes>) -> Result<Response<Bytes>, FederationError> {
+/// What came of a request.
+type Answered = Result<Response<Bytes>, FederationError>;
+
+async fn answer_of(api: &Api, request: Request<Bytes>) -> Answered {
     let answer = api.handle(request.map(Body::from), Source::Federation).await;
     let (parts, body) = answer.into_parts();
     let body = body
@@ -188,6 +261,7 @@ impl Federation for Uplink {
         request: Request<Bytes>,
     ) -> BoxFuture<'a, Result<Response<Bytes>, FederationError>> {
         Box::pin(async move {
+            let _open = Open::new(&self.network);
             let asked = format!("{} {}", request.method(), request.uri());
             let exchange = Box::pin(self.network.exchange(&self.server, destination, request));
             let timeout = self.network.shared.clock.sleep(TIMEOUT);
@@ -203,5 +277,21 @@ impl Federation for Uplink {
             });
             answer
         })
+    }
+}
+
+/// A request that is under way, until this is dropped.
+struct Open(Network);
+
+impl Open {
+    fn new(network: &Network) -> Self {
+        network.links().open += 1;
+        Self(network.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.links().open -= 1;
     }
 }

@@ -33,6 +33,11 @@ impl Random {
             .unwrap_or_default()
     }
 
+    /// A number below `bound`, or 0 if that is 0.
+    pub(crate) fn index(&self, bound: usize) -> usize {
+        usize::try_from(self.below(bound as u64)).unwrap_or_default()
+    }
+
     fn block(&self) -> [u8; 32] {
         let mut counter = self.counter.lock().unwrap_or_else(PoisonError::into_inner);
         *counter += 1;

@@ -1,6 +1,6 @@
 //! One homeserver of a world: its store, which outlives crashes, and the process, which does not.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hearth_api::{Api, ApiConfig};
 use hearth_homeserver::{Clock, Config, Error, Homeserver, Identity, Rng, Seams};
@@ -10,6 +10,7 @@ use crate::{
     clock::VirtualClock,
     executor::{Executor, Owner},
     network::Network,
+    store::SlowStore,
 };
 
 /// A homeserver.
@@ -32,6 +33,8 @@ pub(crate) struct Platform {
     pub(crate) clock: VirtualClock,
     pub(crate) executor: Executor,
     pub(crate) network: Network,
+    /// The longest that a commit takes.
+    pub(crate) commit_delay: Duration,
 }
 
 impl Server {
@@ -81,6 +84,7 @@ impl Process {
     ) -> Result<Self, Error> {
         let identity = Identity::load_or_create(&*store, &*rng).await?;
         let name = identity.server_name().to_owned();
+        let store = SlowStore::over(store, &platform, rng.clone());
         let seams = Seams {
             store,
             federation: platform.network.of(&name),

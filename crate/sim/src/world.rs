@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use futures::channel::oneshot;
 use hearth_api::{Body, Source};
+use hearth_homeserver::accounts::{NewDevice, register::Registration};
 use http::Request;
 
 use crate::{
     client::{Answer, Client, credentials, read},
     clock::VirtualClock,
     executor::{Executor, Owner},
-    network::{Network, Traffic},
+    network::{Network, Traffic, Unreliability},
     random::Random,
     server::{Platform, Process, Server},
 };
@@ -34,6 +35,16 @@ impl World {
     /// If a homeserver does not start on an empty store.
     #[must_use]
     pub fn new(seed: u64, servers: usize) -> Self {
+        Self::with_slow_commits(seed, servers, Duration::ZERO)
+    }
+
+    /// A world with `servers` homeservers, all linked, whose stores take up to `longest` to write a batch and up
+    /// to as long again to say so.
+    ///
+    /// # Panics
+    /// If a homeserver does not start on an empty store.
+    #[must_use]
+    pub fn with_slow_commits(seed: u64, servers: usize, longest: Duration) -> Self {
         let clock = VirtualClock::default();
         let executor = Executor::new(clock.clone(), Random::new(seed, "executor"));
         let network = Network::new(clock.clone(), Random::new(seed, "network"), executor.clone());
@@ -41,6 +52,7 @@ impl World {
             clock,
             executor,
             network,
+            commit_delay: longest,
         };
         let servers = (0..servers).map(|_| Server::new()).collect();
         let mut world = Self {
@@ -67,6 +79,12 @@ impl World {
     )]
     pub fn server(&self, server: usize) -> &Server {
         self.servers.get(server).expect("there is such a server")
+    }
+
+    /// How many servers there are.
+    #[must_use]
+    pub fn server_count(&self) -> usize {
+        self.servers.len()
     }
 
     /// Runs everything for `duration` of virtual time.
@@ -98,7 +116,7 @@ impl World {
 
     /// A random number below `bound` that follows from the seed.
     pub fn random(&self, bound: usize) -> usize {
-        usize::try_from(self.random.below(bound as u64)).unwrap_or_default()
+        self.random.index(bound)
     }
 
     /// Milliseconds that passed since the world began.
@@ -133,6 +151,31 @@ impl World {
     /// Sets how long messages take, one way.
     pub fn set_delay(&self, shortest: Duration, longest: Duration) {
         self.platform.network.set_delay(shortest, longest);
+    }
+
+    /// Makes messages between two servers take up to `delay` longer, one way; zero ends it. Where the longest
+    /// delay is long, messages overtake each other.
+    pub fn set_slow(&self, a: usize, b: usize, delay: Duration) {
+        self.platform
+            .network
+            .set_slow(self.server(a).name(), self.server(b).name(), delay);
+    }
+
+    /// Sets how many messages are lost and doubled.
+    pub fn set_unreliability(&self, unreliability: Unreliability) {
+        self.platform.network.set_unreliability(unreliability);
+    }
+
+    /// Whether a request of one server to another is under way.
+    #[must_use]
+    pub fn is_talking(&self) -> bool {
+        self.platform.network.is_talking()
+    }
+
+    /// How many requests the servers made to each other so far.
+    #[must_use]
+    pub fn request_count(&self) -> usize {
+        self.platform.network.request_count()
     }
 
     /// Everything that the servers asked each other so far.
@@ -195,6 +238,28 @@ impl World {
             server,
             user_id: text("user_id"),
             token: text("access_token"),
+        }
+    }
+
+    /// Makes the account `name` on a server, without a password: hashing one takes longer than all else here.
+    ///
+    /// # Panics
+    /// If the server is down or refuses.
+    #[must_use]
+    #[allow(clippy::expect_used, reason = "a test that asks nonsense is to stop")]
+    pub fn account(&self, server: usize, name: &str) -> Client {
+        let homeserver = self.server(server).homeserver().expect("the server runs").clone();
+        let wish = Registration {
+            username: Some(name.to_owned()),
+            device: Some(NewDevice::default()),
+            ..Registration::default()
+        };
+        let account = self.block_on(async move { homeserver.register(wish).await });
+        let (user_id, login) = account.expect("the account is made");
+        Client {
+            server,
+            user_id: user_id.to_string(),
+            token: login.expect("a device was asked for").access_token,
         }
     }
 

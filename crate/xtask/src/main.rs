@@ -12,6 +12,7 @@ mod npm;
 mod routes;
 mod serve;
 mod setup;
+mod sim;
 mod size;
 mod test;
 mod wasm_target;
@@ -51,6 +52,13 @@ enum Command {
     Size,
     /// Print METHOD /path for each route of the router
     Routes,
+    /// Run random episodes of many homeservers that lose each other and crash: `--seed N --episodes M --servers K`
+    #[command(disable_help_flag = true)]
+    Sim {
+        /// As `cargo xtask sim --help` lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Measure the app in a browser
     Bench {
         /// Print one JSON object
@@ -69,6 +77,7 @@ fn main() -> anyhow::Result<()> {
         Command::Lint => setup::for_build().and_then(|()| check::lint()),
         Command::Size => size::print(),
         Command::Routes => routes::print(),
+        Command::Sim { arguments } => sim::episodes(&arguments),
         Command::Bench { json } => bench::measure(json),
     }
 }

@@ -9,6 +9,7 @@
 
 mod crash;
 mod directory;
+mod episodes;
 mod hostile;
 mod outsider;
 mod partition;

@@ -1,0 +1,85 @@
+//! Who may see which event, worked out anew from the graph and the rules, for comparison with what the servers
+//! show. Spec: Client-Server API, section 'Room history visibility'.
+
+use std::collections::BTreeSet;
+
+use hearth_homeserver::rooms::event::StoredEvent;
+use ruma_common::OwnedEventId;
+
+use super::knowledge::Knowledge;
+
+/// What one user may see of a room.
+pub(crate) struct Entitlement<'a> {
+    knowledge: &'a Knowledge,
+    user: &'a str,
+    /// Every event at which the user was joined, or is now, and everything before one.
+    shared_past: BTreeSet<OwnedEventId>,
+}
+
+impl<'a> Entitlement<'a> {
+    pub(crate) fn new(knowledge: &'a Knowledge, user: &'a str) -> Self {
+        let mut entitlement = Self {
+            knowledge,
+            user,
+            shared_past: BTreeSet::new(),
+        };
+        let accepted = knowledge.events.values().filter(|event| !event.decision.rejected);
+        let joined = accepted.filter(|event| entitlement.is_joined_at(event));
+        let now = knowledge
+            .believers()
+            .filter(|(_, belief)| knowledge.membership(&belief.state, user) == "join");
+        let joined: Vec<_> = joined
+            .map(|event| &event.event_id)
+            .chain(now.flat_map(|(_, belief)| &belief.extremities))
+            .collect();
+        entitlement.shared_past = knowledge.past(joined);
+        entitlement
+    }
+
+    /// Whether the user was joined when `event` happened, or joined by it.
+    fn is_joined_at(&self, event: &StoredEvent) -> bool {
+        self.joins_by(event) || self.membership_at(event) == "join"
+    }
+
+    fn joins_by(&self, event: &StoredEvent) -> bool {
+        event.kind() == "m.room.member"
+            && event.state_key() == Some(self.user)
+            && event.content_text("membership") == Some("join")
+    }
+
+    fn membership_at(&self, event: &StoredEvent) -> &str {
+        let state = self.knowledge.state_before(event);
+        state.map_or("leave", |state| self.knowledge.membership(state, self.user))
+    }
+
+    /// Whether the rules let the user see `event`.
+    pub(crate) fn allows(&self, event: &StoredEvent) -> bool {
+        if self.is_joined_at(event) {
+            return true;
+        }
+        let invited = self.membership_at(event) == "invite" || self.invites(event);
+        visibilities(self.knowledge, event).any(|visibility| match visibility {
+            "world_readable" => true,
+            "shared" => self.shared_past.contains(&event.event_id),
+            "invited" => invited,
+            _ => false,
+        })
+    }
+
+    fn invites(&self, event: &StoredEvent) -> bool {
+        event.kind() == "m.room.member"
+            && event.state_key() == Some(self.user)
+            && event.content_text("membership") == Some("invite")
+    }
+}
+
+/// The history visibility at `event`; before and after it, where it changes that.
+fn visibilities<'a>(knowledge: &'a Knowledge, event: &'a StoredEvent) -> impl Iterator<Item = &'a str> {
+    let before = knowledge
+        .state_before(event)
+        .and_then(|state| knowledge.text(state, "m.room.history_visibility", "", "history_visibility"));
+    let after = (event.kind() == "m.room.history_visibility")
+        .then(|| event.content_text("history_visibility"))
+        .flatten();
+    [Some(before.unwrap_or("shared")), after].into_iter().flatten()
+}

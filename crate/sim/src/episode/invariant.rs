@@ -1,0 +1,372 @@
+//! What must be so whenever nothing is under way, however an episode went.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hearth_homeserver::rooms::event::StoredEvent;
+use hearth_storage::{Direction, KeyRange, Table};
+use ruma_common::OwnedEventId;
+
+use super::{
+    entitlement::Entitlement,
+    knowledge::Knowledge,
+    trace::{decision, describe, short_id},
+};
+use crate::{Client, World};
+
+/// The most differences that are told.
+const MAX_DETAILS: usize = 12;
+/// How many rows are looked at for what is left in queues.
+const MAX_ROWS: usize = 1000;
+
+/// An invariant that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which one, in a few words.
+    pub invariant: &'static str,
+    /// The entries that differ, and the events behind them.
+    pub details: Vec<String>,
+}
+
+impl Violation {
+    fn found(invariant: &'static str, mut details: Vec<String>) -> Result<(), Self> {
+        if details.is_empty() {
+            return Ok(());
+        }
+        let more = details.len().saturating_sub(MAX_DETAILS);
+        details.truncate(MAX_DETAILS);
+        details.extend((more > 0).then(|| format!("… and {more} more")));
+        Err(Self { invariant, details })
+    }
+}
+
+/// Nothing waits to be sent: everybody can be reached.
+pub(crate) fn queues_are_empty(world: &World) -> Result<(), Violation> {
+    let mut left = Vec::new();
+    for server in 0..world.server_count() {
+        let store = world.server(server).store().clone();
+        let range = KeyRange::between(b"o\0".to_vec(), b"o\x01".to_vec());
+        let rows = world.block_on(async move {
+            store
+                .scan(Table::Federation, range, Direction::Forward, MAX_ROWS)
+                .await
+        });
+        for (key, _) in rows.unwrap_or_default() {
+            left.push(format!(
+                "s{server} still has mail: {}",
+                String::from_utf8_lossy(&key)
+            ));
+        }
+    }
+    Violation::found("the queues are empty", left)
+}
+
+/// Nothing that a client was told to be sent is missing on its server.
+pub(crate) fn acknowledged_is_stored(
+    knowledge: &Knowledge,
+    acknowledged: &BTreeMap<String, usize>,
+) -> Result<(), Violation> {
+    let missing = acknowledged.iter().filter(|(event_id, server)| {
+        let held = |id: &OwnedEventId| knowledge.held(**server, id).is_some();
+        OwnedEventId::try_from(event_id.as_str()).is_ok_and(|id| !held(&id))
+    });
+    let missing = missing.map(|(event_id, server)| format!("s{server} has lost {}", short_id(event_id)));
+    Violation::found("what was acknowledged is stored", missing.collect())
+}
+
+/// All servers that judged an event decided the same about it, and agree on the state before it.
+pub(crate) fn decisions_agree(knowledge: &Knowledge) -> Result<(), Violation> {
+    let mut differences = Vec::new();
+    for event_id in knowledge.events.keys() {
+        let holders = knowledge
+            .holdings
+            .iter()
+            .filter_map(|holding| holding.events.get(event_id));
+        let judged = holders.filter(|event| event.decision.state_before.is_some());
+        let decided = |event: &StoredEvent| (event.decision.rejected, event.decision.state_before.clone());
+        let decisions: BTreeSet<_> = judged.map(|event| decided(event)).collect();
+        if decisions.len() > 1 {
+            differences.extend(decided_by_all(knowledge, event_id));
+        }
+    }
+    Violation::found("all judge events alike", differences)
+}
+
+/// The heads that some server in the room lacks though others have them, and though it did not soft-fail them.
+pub(crate) fn heads_are_known(knowledge: &Knowledge) -> Result<(), Violation> {
+    let mut missing = Vec::new();
+    for event_id in heads(knowledge) {
+        let lacks = |server: usize| {
+            let held = knowledge.held(server, &event_id);
+            held.is_none_or(|event| event.decision.order.is_none() && !event.decision.soft_failed)
+        };
+        let servers: Vec<_> = knowledge
+            .believers()
+            .filter(|(server, _)| lacks(*server))
+            .collect();
+        if !servers.is_empty() {
+            missing.extend(decided_by_all(knowledge, &event_id));
+        }
+    }
+    Violation::found("every head has reached every server in the room", missing)
+}
+
+/// All heads of the servers in the room.
+fn heads(knowledge: &Knowledge) -> BTreeSet<OwnedEventId> {
+    let heads = knowledge.believers().flat_map(|(_, belief)| &belief.extremities);
+    heads.cloned().collect()
+}
+
+/// The servers with heads that others do not have.
+pub(crate) fn servers_with_own_heads(knowledge: &Knowledge) -> Vec<usize> {
+    let all = heads(knowledge);
+    let common = |event_id: &&OwnedEventId| {
+        knowledge
+            .believers()
+            .all(|(_, belief)| belief.extremities.contains(*event_id))
+    };
+    let common: BTreeSet<_> = all.iter().filter(common).collect();
+    let own = |extremities: &BTreeSet<_>| extremities.iter().any(|id| !common.contains(id));
+    let servers = knowledge
+        .believers()
+        .filter(|(_, belief)| own(&belief.extremities));
+    servers.map(|(server, _)| server).collect()
+}
+
+/// All servers in the room have the same heads and the same state.
+pub(crate) fn states_agree(knowledge: &Knowledge) -> Result<(), Violation> {
+    let Some((first, expected)) = knowledge.believers().next() else {
+        return Ok(());
+    };
+    let mut differences = Vec::new();
+    for (server, belief) in knowledge.believers() {
+        for event_id in belief.extremities.symmetric_difference(&expected.extremities) {
+            differences.push(format!("head of only one of s{first} and s{server}:"));
+            differences.extend(decided_by_all(knowledge, event_id));
+        }
+        let keys: BTreeSet<_> = belief.state.keys().chain(expected.state.keys()).collect();
+        for key in keys {
+            let (here, there) = (expected.state.get(key), belief.state.get(key));
+            if here != there {
+                differences.push(format!("{}[{}]: s{first} and s{server} differ:", key.0, key.1));
+                let events = [here, there].into_iter().flatten();
+                differences.extend(events.flat_map(|id| decided_by_all(knowledge, id)));
+            }
+        }
+        if belief.root != expected.root && differences.is_empty() {
+            differences.push(format!(
+                "s{first} and s{server} have different trees of the same state"
+            ));
+        }
+    }
+    Violation::found("all servers in the room have the same state", differences)
+}
+
+/// Exactly the servers that the state has joined users of believe to be in the room, and their users' own rows
+/// say what the state says.
+pub(crate) fn memberships_agree(
+    world: &World,
+    users: &[Client],
+    knowledge: &Knowledge,
+) -> Result<(), Violation> {
+    let mut differences = Vec::new();
+    for (server, belief) in knowledge.believers() {
+        for client in users {
+            let membership = knowledge.membership(&belief.state, &client.user_id);
+            let resident = knowledge
+                .holdings
+                .get(client.server)
+                .is_some_and(|held| held.room.is_some());
+            if membership == "join" && !resident {
+                differences.push(format!(
+                    "s{server} takes {} for joined, s{} does not",
+                    client.user_id, client.server
+                ));
+            }
+            let row = own_row(world, client, knowledge);
+            if client.server == server && row.as_deref().unwrap_or("leave") != membership {
+                differences.push(format!(
+                    "{} is {membership} by the state, {row:?} by the own row",
+                    client.user_id
+                ));
+            }
+        }
+    }
+    Violation::found("servers know whether they are in the room", differences)
+}
+
+fn own_row(world: &World, client: &Client, knowledge: &Knowledge) -> Option<String> {
+    let homeserver = world.server(client.server).homeserver()?;
+    let user_id = client.user_id.as_str().try_into().ok()?;
+    Some(
+        homeserver
+            .user_membership(user_id, &knowledge.room_id)?
+            .membership,
+    )
+}
+
+/// Every user sees what they are entitled to, once, and nothing else.
+pub(crate) fn deliveries_are_right(
+    world: &World,
+    users: &[Client],
+    knowledge: &Knowledge,
+) -> Result<(), Violation> {
+    let mut wrong = Vec::new();
+    for client in users {
+        wrong.extend(delivery(world, client, knowledge));
+    }
+    Violation::found("users see exactly what they are entitled to", wrong)
+}
+
+fn delivery(world: &World, client: &Client, knowledge: &Knowledge) -> Vec<String> {
+    let Some(row) = own_row(world, client, knowledge) else {
+        return Vec::new();
+    };
+    if !matches!(row.as_str(), "join" | "leave" | "ban") {
+        return Vec::new();
+    }
+    let shown = match shown_to(world, client, knowledge) {
+        Ok(shown) => shown,
+        Err(error) if row == "join" => return vec![error],
+        Err(_) => return Vec::new(),
+    };
+    let entitlement = Entitlement::new(knowledge, &client.user_id);
+    let mut wrong = Vec::new();
+    let distinct: BTreeSet<_> = shown.iter().collect();
+    if distinct.len() < shown.len() {
+        wrong.push(format!("{} is shown events more than once", client.user_id));
+    }
+    for event in shown.iter().filter_map(|id| knowledge.events.get(id)) {
+        if event.decision.rejected || !entitlement.allows(event) {
+            wrong.push(format!("{} is shown what they may not see:", client.user_id));
+            wrong.extend(decided_by_all(knowledge, &event.event_id));
+        }
+    }
+    if row == "join" {
+        for event in due(client, knowledge, &entitlement).filter(|event| !distinct.contains(&event.event_id))
+        {
+            wrong.push(format!("{} is not shown:", client.user_id));
+            wrong.extend(decided_by_all(knowledge, &event.event_id));
+        }
+    }
+    wrong
+}
+
+/// What a joined user has to be shown: all in the past of the room as their server knows it that was neither
+/// refused by all nor, for the time being, by their server.
+fn due<'a>(
+    client: &Client,
+    knowledge: &'a Knowledge,
+    entitlement: &Entitlement<'_>,
+) -> impl Iterator<Item = &'a StoredEvent> {
+    let belief = knowledge.believers().find(|(server, _)| *server == client.server);
+    let past = belief
+        .map(|(_, belief)| knowledge.past(&belief.extremities))
+        .unwrap_or_default();
+    let server = client.server;
+    let accepted = past
+        .into_iter()
+        .filter_map(|id| knowledge.events.get(&id))
+        .filter(move |event| {
+            let soft_failed = knowledge
+                .held(server, &event.event_id)
+                .is_some_and(|held| held.decision.soft_failed);
+            !event.decision.rejected && !soft_failed
+        });
+    let due: Vec<&StoredEvent> = accepted
+        .map(|event| &**event)
+        .filter(|event| entitlement.allows(event))
+        .collect();
+    due.into_iter()
+}
+
+/// The ids of the events in a user's `/messages`.
+fn shown_to(world: &World, client: &Client, knowledge: &Knowledge) -> Result<Vec<OwnedEventId>, String> {
+    let events = client
+        .try_history(world, knowledge.room_id.as_str())
+        .map_err(|answer| {
+            format!(
+                "{} gets {} for history: {}",
+                client.user_id, answer.status, answer.body
+            )
+        })?;
+    let ids = events
+        .iter()
+        .filter_map(|event| event["event_id"].as_str()?.try_into().ok());
+    Ok(ids.collect())
+}
+
+/// No server holds the content of a message that none of its users may see.
+pub(crate) fn nothing_leaks(world: &World, users: &[Client], knowledge: &Knowledge) -> Result<(), Violation> {
+    let mut leaks = Vec::new();
+    for server in 0..world.server_count() {
+        let local = users.iter().filter(|client| client.server == server);
+        let entitlements: Vec<_> = local
+            .map(|client| Entitlement::new(knowledge, &client.user_id))
+            .collect();
+        let Some(holding) = knowledge.holdings.get(server) else {
+            continue;
+        };
+        for event in holding.events.values().filter(|event| is_message(event)) {
+            let own = event.sender().server_name().as_str() == world.server(server).name();
+            let judged = knowledge.events.get(&event.event_id).unwrap_or(event);
+            if !own && !entitlements.iter().any(|entitlement| entitlement.allows(judged)) {
+                leaks.push(format!("s{server} holds what nobody there may see:"));
+                leaks.extend(decided_by_all(knowledge, &event.event_id));
+            }
+        }
+    }
+    Violation::found("no server gets what its users may not see", leaks)
+}
+
+fn is_message(event: &StoredEvent) -> bool {
+    event.kind() == "m.room.message" && !event.content().is_empty()
+}
+
+/// Servers do not ask each other more than `most` times.
+pub(crate) fn requests_are_few(requests: usize, most: usize) -> Result<(), Violation> {
+    let storm = (requests > most).then(|| format!("{requests} requests, more than {most}"));
+    Violation::found("no storms of requests", storm.into_iter().collect())
+}
+
+/// Every server in the room has taken the content of the same events.
+pub(crate) fn redactions_agree(knowledge: &Knowledge) -> Result<(), Violation> {
+    let mut differences = Vec::new();
+    for event_id in knowledge.events.keys() {
+        let held = knowledge
+            .believers()
+            .filter_map(|(server, _)| knowledge.held(server, event_id));
+        let shown = held.filter(|event| event.decision.order.is_some() && event.kind() == "m.room.message");
+        let redacted: BTreeSet<_> = shown.map(|event| event.decision.redacted_by.is_some()).collect();
+        if redacted.len() > 1 {
+            differences.extend(decided_by_all(knowledge, event_id));
+        }
+    }
+    Violation::found("all apply the same redactions", differences)
+}
+
+/// An event, and what each server decided about it.
+fn decided_by_all(knowledge: &Knowledge, event_id: &OwnedEventId) -> Vec<String> {
+    let mut lines = match knowledge.events.get(event_id) {
+        Some(event) => vec![format!("  {}", describe(event))],
+        None => vec![format!("  {} is not known anywhere", short_id(event_id.as_str()))],
+    };
+    let mut by_decision = BTreeMap::<String, Vec<usize>>::new();
+    for (server, holding) in knowledge.holdings.iter().enumerate() {
+        let held = holding.events.get(event_id);
+        let in_room = if holding.room.is_some() {
+            ""
+        } else {
+            " (not in the room)"
+        };
+        let text = held.map_or_else(|| "not held".to_owned(), |event| decision(event));
+        by_decision
+            .entry(format!("{}{in_room}", text))
+            .or_default()
+            .push(server);
+    }
+    for (decision, servers) in by_decision {
+        let servers: Vec<_> = servers.iter().map(|server| format!("s{server}")).collect();
+        lines.push(format!("    {}: {decision}", servers.join(" ")));
+    }
+    vec![lines.join("\n")]
+}
