@@ -76,6 +76,7 @@ impl Change<'_> {
     /// Brings the counts up to date, in the record and in the rows of servers.
     pub(super) async fn count_changes(&mut self, members: &[MemberChange]) -> Result<(), Error> {
         if members.is_empty() {
+            self.snapshot.servers = self.before.servers.clone();
             return Ok(());
         }
         let mut counts = self.snapshot.members();

@@ -169,11 +169,6 @@ impl RoomCache {
         shrink(&mut rooms);
         kept
     }
-
-    /// How many rooms are in memory.
-    pub(crate) fn len(&self) -> usize {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
 }
 
 /// Drops rooms beyond [`MAX_ROOMS`] that were not used for the longest time. A room that somebody holds stays:
@@ -215,9 +210,40 @@ impl Homeserver {
         let value = self.seams.store.get(Table::Rooms, room_id.as_bytes()).await?;
         value.map(|value| from_slice(&value)).transpose()
     }
+}
 
-    /// How many rooms are in memory.
-    pub fn rooms_in_memory(&self) -> usize {
-        self.rooms.len()
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
+
+    use super::*;
+
+    fn room(number: usize) -> Arc<Room> {
+        let room_id = RoomId::parse(format!("!{number}:x")).unwrap();
+        Room::new(room_id, RoomVersion::V12)
+    }
+
+    #[test]
+    fn rooms_that_nobody_uses_are_dropped() {
+        let cache = RoomCache::default();
+        let held = cache.keep(&room(0));
+        for number in 1..=3 * MAX_ROOMS {
+            cache.keep(&room(number));
+        }
+        assert!(Arc::ptr_eq(&cache.get(&held.room_id).unwrap(), &held));
+        assert!(cache.get(&room(1).room_id).is_none());
+        assert!(cache.get(&room(3 * MAX_ROOMS).room_id).is_some());
+        assert_eq!(cache.rooms.lock().unwrap().len(), MAX_ROOMS);
+    }
+
+    #[test]
+    fn rooms_in_use_stay_however_many_they_are() {
+        let cache = RoomCache::default();
+        let held: Vec<_> = (0..2 * MAX_ROOMS)
+            .map(|number| cache.keep(&room(number)))
+            .collect();
+        for room in &held {
+            assert!(Arc::ptr_eq(&cache.get(&room.room_id).unwrap(), room));
+        }
     }
 }

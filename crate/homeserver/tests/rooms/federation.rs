@@ -2,6 +2,7 @@
 
 use hearth_homeserver::{Error, Identity};
 use hearth_rooms::{EventBuilder, Pdu, RoomVersion, builder::sign_template};
+use hearth_storage::{Store, Table};
 use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, ServerName, UserId};
 use serde_json::{Value, json};
 
@@ -55,12 +56,25 @@ impl Peer {
 
     /// A message after `prev`, which `auth` allow.
     fn message(&self, room: &OwnedRoomId, prev: &Pdu, auth: Vec<OwnedEventId>, body: &str) -> Pdu {
+        let content = json!({ "body": body, "msgtype": "m.text" });
+        self.event(room, prev, auth, ("m.room.message", None), content)
+    }
+
+    /// An event after `prev`, which `auth` allow.
+    fn event(
+        &self,
+        room: &OwnedRoomId,
+        prev: &Pdu,
+        auth: Vec<OwnedEventId>,
+        (kind, state_key): (&str, Option<&str>),
+        content: Value,
+    ) -> Pdu {
         let builder = EventBuilder {
             room_id: Some(room.clone()),
             sender: self.user(),
-            event_type: "m.room.message".into(),
-            state_key: None,
-            content: object(json!({ "body": body, "msgtype": "m.text" })),
+            event_type: kind.into(),
+            state_key: state_key.map(str::to_owned),
+            content: object(content),
             redacts: None,
             prev_events: vec![prev.event_id().to_owned()],
             auth_events: auth,
@@ -373,4 +387,38 @@ async fn a_restricted_room_lets_in_another_servers_member_of_the_room_it_names()
         .make_join(stranger.name(), &back_room, &stranger.user(), &versions)
         .await;
     assert!(matches!(refused, Err(Error::Forbidden(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn who_is_taken_out_of_the_state_is_no_member_in_any_respect() {
+    let server = Server::new().await;
+    let (mallory, other) = (Peer::new(7), Peer::new(8));
+    let room = server.public_room().await;
+    let join = mallory.join(&server, &room).await;
+    let levels = json!({ "users": { mallory.user().as_str(): 100 } });
+    server
+        .set(&server.alice(), &room, "m.room.power_levels", levels)
+        .await
+        .unwrap();
+    let before = server.state(&room, "m.room.power_levels", "").await.unwrap();
+    other.join(&server, &room).await;
+    let members = async || {
+        let opened = server.homeserver.room(&room).await.unwrap().unwrap();
+        let snapshot = opened.snapshot();
+        let servers = server.homeserver.servers(&snapshot).await.unwrap();
+        let is_there = servers.contains_key(other.name());
+        (snapshot.members().joined, snapshot.members().all, is_there)
+    };
+    assert_eq!(members().await, (3, 3, true));
+    // Beside the join, somebody with the power to do so had closed the room.
+    let auth = auth_of(&server, &room, &join).await;
+    let rules = json!({ "join_rule": "invite" });
+    let closing = mallory.event(&room, &before.pdu, auth, ("m.room.join_rules", Some("")), rules);
+    let answer = mallory.send(&server, "1", &[value(&closing)]).await;
+    assert_eq!(answer["pdus"], json!({ closing.event_id().as_str(): {} }));
+    assert_eq!(server.membership(&other.user(), &room).await, "leave");
+    assert_eq!(members().await, (2, 2, false));
+    let row = format!("r\0{room}\0{}", other.user());
+    let row = server.store.rows.get(Table::Memberships, row.as_bytes()).await;
+    assert_eq!(row.unwrap(), None);
 }

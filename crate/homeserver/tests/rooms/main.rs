@@ -8,9 +8,13 @@
     reason = "tests say what they mean by their names, and a failing one may panic"
 )]
 
+mod cost;
+mod counting;
 mod create;
 mod federation;
+mod large_room;
 mod membership;
+mod recount;
 mod send;
 mod support;
 mod upgrade;

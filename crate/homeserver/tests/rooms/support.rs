@@ -13,9 +13,11 @@ use hearth_homeserver::{
     Clock, Config, Error, Federation, FederationError, Homeserver, Identity, JsonObject, Rng, Seams, Spawner,
     rooms::{create::CreateRoom, event::StoredEvent},
 };
-use hearth_storage::{BoxFuture, MemoryStore};
+use hearth_storage::{BoxFuture, MemoryStore, Store};
 use ruma_common::{DeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde_json::{Value, json};
+
+use crate::counting::CountingStore;
 
 /// The one moment at which everything happens, in milliseconds since the Unix epoch.
 const NOW: u64 = 1_800_000_000_000;
@@ -80,7 +82,7 @@ impl Federation for Silence {
 pub struct Server {
     pub homeserver: Arc<Homeserver>,
     pub network: Arc<Silence>,
-    store: MemoryStore,
+    pub store: Arc<CountingStore>,
 }
 
 impl Server {
@@ -89,11 +91,14 @@ impl Server {
     }
 
     async fn open(store: MemoryStore) -> Self {
+        let store = Arc::new(CountingStore::new(store));
         let rng = Arc::new(Counter(AtomicU64::new(1)));
-        let identity = Identity::load_or_create(&store, &*rng).await.unwrap();
+        let identity = Identity::load_or_create(&*store as &dyn Store, &*rng)
+            .await
+            .unwrap();
         let network = Arc::new(Silence::default());
         let seams = Seams {
-            store: Arc::new(store.clone()),
+            store: store.clone(),
             federation: network.clone(),
             clock: Arc::new(Moment),
             rng,
@@ -110,7 +115,7 @@ impl Server {
     }
 
     pub async fn restarted(&self) -> Self {
-        Self::open(self.store.clone()).await
+        Self::open(self.store.rows.clone()).await
     }
 
     pub fn alice(&self) -> OwnedUserId {
@@ -190,6 +195,13 @@ impl Server {
         let event = self.state(room, "m.room.member", user.as_str()).await;
         let membership = event.as_ref().and_then(|event| event.content_text("membership"));
         membership.unwrap_or("leave").to_owned()
+    }
+}
+
+/// Lets all other tasks run until they wait.
+pub async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
     }
 }
 

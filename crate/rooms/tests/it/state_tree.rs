@@ -8,7 +8,7 @@ use std::{
 
 use hearth_rooms::state_tree::{
     Change, Changed, Difference, Entry, Node, NodeHash, NodeSource, TreeError, apply, build, diff, entries,
-    entries_of_type, get, get_many,
+    entries_except_type, entries_of_type, get, get_many,
 };
 use proptest::prelude::*;
 use ruma_common::{EventId, OwnedEventId};
@@ -202,6 +202,12 @@ proptest! {
         let members = slow.drive(|source| entries_of_type(source, &root, "m.room.member"));
         let expected = model.keys().filter(|(kind, _)| kind == "m.room.member").count();
         prop_assert_eq!(members.len(), expected);
+        let others = slow.drive(|source| entries_except_type(source, &root, "m.room.member"));
+        prop_assert_eq!(others.skipped, expected as u64);
+        let found: HashSet<_> = others.entries.iter().map(|e| (&e.event_type, &e.state_key)).collect();
+        let expected: HashSet<_> = model.keys().filter(|(kind, _)| kind != "m.room.member").collect();
+        prop_assert_eq!(others.entries.len(), expected.len());
+        prop_assert_eq!(found, expected.into_iter().map(|(kind, key)| (kind, key)).collect());
     }
 
     #[test]
@@ -263,6 +269,36 @@ fn one_type_is_one_subtree() {
     let topics = slow.drive(|source| entries_of_type(source, &root, "m.room.topic"));
     assert_eq!(topics.len(), 1);
     assert!(slow.loads() <= 3, "{} nodes read", slow.loads());
+}
+
+#[test]
+fn all_but_one_type_is_read_without_that_type() {
+    let mut nodes = Nodes::new();
+    let root = tree(&mut nodes, &room(20_000));
+    let slow = Slow::new(&nodes);
+    let others = slow.drive(|source| entries_except_type(source, &root, "m.room.member"));
+    assert_eq!((others.entries.len(), others.skipped), (5, 20_000));
+    assert!(slow.loads() <= 8, "{} nodes read", slow.loads());
+}
+
+#[test]
+fn what_hides_behind_a_type_is_counted() {
+    let hidden = (0_u32..)
+        .map(|number| format!("x{number}"))
+        .find(|name| hash_start(name) == hash_start("m.room.member"))
+        .unwrap();
+    let mut model = room(50);
+    model.insert((hidden, String::new()), event(5_000));
+    let mut nodes = Nodes::new();
+    let root = tree(&mut nodes, &model);
+    let others = entries_except_type(&nodes, &root, "m.room.member").unwrap();
+    assert_eq!((others.entries.len(), others.skipped), (5, 51));
+}
+
+fn hash_start(name: &str) -> [u8; 2] {
+    use sha2::{Digest, Sha256};
+    let hash: [u8; 32] = Sha256::digest(name).into();
+    [hash[0], hash[1]]
 }
 
 #[test]

@@ -1,0 +1,103 @@
+//! A store that counts what is asked of it.
+
+use std::sync::Mutex;
+
+use hearth_storage::{
+    BoxFuture, Direction, Entry, KeyRange, MemoryStore, Store, StoreError, Table, WriteBatch,
+};
+
+/// What was asked of a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The calls that read: the table, and how many keys or rows it was about.
+    pub reads: Vec<(Table, usize)>,
+    /// How many rows were written or deleted, by table, in order.
+    pub writes: Vec<Table>,
+    /// How many batches were committed.
+    pub commits: usize,
+}
+
+impl Counts {
+    /// How many calls read `table`.
+    pub fn reads_of(&self, table: Table) -> usize {
+        self.reads.iter().filter(|(read, _)| *read == table).count()
+    }
+
+    /// How many keys or rows of `table` were read.
+    pub fn rows_read(&self, table: Table) -> usize {
+        let reads = self.reads.iter().filter(|(read, _)| *read == table);
+        reads.map(|(_, rows)| rows).sum()
+    }
+
+    /// How many rows of `table` were written.
+    pub fn rows_written(&self, table: Table) -> usize {
+        self.writes.iter().filter(|written| **written == table).count()
+    }
+}
+
+/// A store that counts.
+#[derive(Default)]
+pub struct CountingStore {
+    pub rows: MemoryStore,
+    counts: Mutex<Counts>,
+}
+
+impl CountingStore {
+    /// A store of `rows` that has counted nothing.
+    pub fn new(rows: MemoryStore) -> Self {
+        Self {
+            rows,
+            counts: Mutex::default(),
+        }
+    }
+
+    /// What was counted since the last call.
+    pub fn take(&self) -> Counts {
+        std::mem::take(&mut self.counts.lock().unwrap())
+    }
+
+    fn read(&self, table: Table, rows: usize) {
+        self.counts.lock().unwrap().reads.push((table, rows));
+    }
+}
+
+impl Store for CountingStore {
+    fn get<'a>(&'a self, table: Table, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        self.read(table, 1);
+        self.rows.get(table, key)
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        table: Table,
+        keys: &'a [Vec<u8>],
+    ) -> BoxFuture<'a, Result<Vec<Option<Vec<u8>>>, StoreError>> {
+        self.read(table, keys.len());
+        self.rows.get_many(table, keys)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        range: KeyRange,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        Box::pin(async move {
+            let rows = self.rows.scan(table, range, direction, limit).await?;
+            self.read(table, rows.len());
+            Ok(rows)
+        })
+    }
+
+    fn commit(&self, batch: WriteBatch) -> BoxFuture<'_, Result<(), StoreError>> {
+        {
+            let mut counts = self.counts.lock().unwrap();
+            counts.commits += 1;
+            counts.writes.extend(batch.ops().iter().map(|op| match op {
+                hearth_storage::WriteOp::Put(table, ..) | hearth_storage::WriteOp::Delete(table, _) => *table,
+            }));
+        }
+        self.rows.commit(batch)
+    }
+}
