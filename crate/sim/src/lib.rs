@@ -19,6 +19,7 @@ mod network;
 mod random;
 mod server;
 mod store;
+pub mod synthetic;
 mod world;
 
 pub use client::{Answer, Client};

@@ -12,6 +12,7 @@ use hearth_api::{Api, Body, Source};
 use hearth_homeserver::{Clock, Federation, FederationError};
 use hearth_storage::BoxFuture;
 use http::{Request, Response};
+use serde_json::Value;
 
 use crate::{
     clock::VirtualClock,
@@ -50,6 +51,12 @@ pub struct Traffic {
     pub status: Option<u16>,
 }
 
+/// What answers in place of a server: the path with its query and the body of a request, to a status and a body.
+/// `None` leaves the request to the server.
+pub(crate) type StandIn = Arc<dyn Fn(&str, &Value) -> Option<(u16, Value)> + Send + Sync>;
+/// What changes the answers of a server: the path with its query, and the body of the answer.
+pub(crate) type Tampering = Arc<dyn Fn(&str, &mut Value) + Send + Sync>;
+
 /// The network. Clones are the same network.
 #[derive(Clone)]
 pub(crate) struct Network {
@@ -74,6 +81,8 @@ struct Links {
     /// How many requests are under way.
     open: usize,
     traffic: Vec<Traffic>,
+    stand_ins: HashMap<String, StandIn>,
+    tampering: HashMap<String, Tampering>,
 }
 
 impl Network {
@@ -152,6 +161,35 @@ impl Network {
         self.links().traffic.len()
     }
 
+    /// From now on `stand_in` answers in place of `server` what it likes to.
+    pub(crate) fn stand_in(&self, server: &str, stand_in: StandIn) {
+        self.links().stand_ins.insert(server.to_owned(), stand_in);
+    }
+
+    /// From now on the answers of `server` are changed by `tampering`.
+    pub(crate) fn tamper(&self, server: &str, tampering: Tampering) {
+        self.links().tampering.insert(server.to_owned(), tampering);
+    }
+
+    fn stood_in(&self, server: &str, request: &Request<Bytes>) -> Option<Response<Bytes>> {
+        let stand_in = self.links().stand_ins.get(server).cloned()?;
+        let body = serde_json::from_slice(request.body()).unwrap_or_default();
+        let (status, answer) = stand_in(&request.uri().to_string(), &body)?;
+        let answer = Response::builder().status(status).body(answer.to_string().into());
+        answer.ok()
+    }
+
+    fn tampered(&self, server: &str, uri: &str, answer: Response<Bytes>) -> Response<Bytes> {
+        let Some(tampering) = self.links().tampering.get(server).cloned() else {
+            return answer;
+        };
+        let Ok(mut body) = serde_json::from_slice(answer.body()) else {
+            return answer;
+        };
+        tampering(uri, &mut body);
+        answer.map(|_| body.to_string().into())
+    }
+
     /// Everything that was asked so far.
     pub(crate) fn traffic(&self) -> Vec<Traffic> {
         self.links().traffic.clone()
@@ -164,13 +202,18 @@ impl Network {
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, FederationError> {
         self.travel(from, to).await?;
+        if let Some(answer) = self.stood_in(to, &request) {
+            self.travel(to, from).await?;
+            return Ok(answer);
+        }
+        let uri = request.uri().to_string();
         if self.happens(|rates| rates.doubled) {
             self.deliver_again(to, request.clone());
         }
         let answer = self.deliver(to, request).ok_or(FederationError::Unreachable)?;
         let answer = answer.await.map_err(|_| FederationError::Unreachable)??;
         self.travel(to, from).await?;
-        Ok(answer)
+        Ok(self.tampered(to, &uri, answer))
     }
 
     /// Hands `request` to the server `to`; `None` if nobody answers for it.

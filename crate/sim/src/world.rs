@@ -178,6 +178,23 @@ impl World {
         self.platform.network.request_count()
     }
 
+    /// Lets `answer` answer in place of the server named `name`, which may be none of the world's: it is given
+    /// the path with its query and the body of each request, and returns status and body, or `None` to leave the
+    /// request to the server.
+    pub fn stand_in(
+        &self,
+        name: &str,
+        answer: impl Fn(&str, &serde_json::Value) -> Option<(u16, serde_json::Value)> + Send + Sync + 'static,
+    ) {
+        self.platform.network.stand_in(name, Arc::new(answer));
+    }
+
+    /// Lets `change` change the answers of the server named `name`: it is given the path with its query, and the
+    /// body of the answer.
+    pub fn tamper(&self, name: &str, change: impl Fn(&str, &mut serde_json::Value) + Send + Sync + 'static) {
+        self.platform.network.tamper(name, Arc::new(change));
+    }
+
     /// Everything that the servers asked each other so far.
     #[must_use]
     pub fn traffic(&self) -> Vec<Traffic> {

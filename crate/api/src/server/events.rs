@@ -2,6 +2,7 @@
 //! retrieving missing events'.
 
 use ruma_common::{EventId, OwnedEventId};
+use serde_json::Value;
 
 use crate::{
     answer::{self, Outcome},
@@ -26,6 +27,10 @@ pub(super) fn routes() -> Vec<Route> {
         Route::post(
             "/_matrix/federation/v1/get_missing_events/{roomId}",
             server!(missing_events),
+        ),
+        Route::post(
+            "/_matrix/federation/unstable/org.hearth/events/{roomId}",
+            server!(events),
         ),
     ]
 }
@@ -97,6 +102,24 @@ async fn missing_events(mut call: ServerCall) -> Outcome {
         &call
             .homeserver()
             .missing_events(&call.requester, &call.room_id()?, body)
+            .await?,
+    )
+}
+
+async fn events(mut call: ServerCall) -> Outcome {
+    let body = call.object().await?;
+    let ids = body
+        .get("event_ids")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let ids: Vec<OwnedEventId> = ids
+        .map(|id| parse(id.as_str().unwrap_or_default()))
+        .collect::<Result<_, _>>()?;
+    answer::json(
+        &call
+            .homeserver()
+            .federation_events(&call.requester, &call.room_id()?, &ids)
             .await?,
     )
 }

@@ -46,10 +46,11 @@ async fn make_join(call: ServerCall) -> Outcome {
 async fn send_join(mut call: ServerCall) -> Outcome {
     let event = call.object().await?.into();
     let (room_id, event_id) = (call.room_id()?, call.event_id()?);
+    let omit_members = call.query.boolean("omit_members")?.unwrap_or_default();
     answer::json(
         &call
             .homeserver()
-            .accept_join(&call.requester, &room_id, &event_id, event)
+            .accept_join(&call.requester, &room_id, &event_id, event, omit_members)
             .await?,
     )
 }

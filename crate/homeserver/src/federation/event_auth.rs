@@ -2,12 +2,20 @@
 //! information'.
 
 use ruma_common::{EventId, RoomId, ServerName};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
-use crate::{Error, Homeserver, federation::received::to_value};
+use crate::{Error, Homeserver};
+
+/// The answer to `GET /event_auth`.
+#[derive(Debug, Serialize)]
+pub struct EventAuthAnswer {
+    /// The event's auth chain.
+    pub auth_chain: Box<RawValue>,
+}
 
 impl Homeserver {
-    /// Answers `GET /event_auth/{roomId}/{eventId}`: the event's auth chain.
+    /// Answers `GET /event_auth/{roomId}/{eventId}`.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the event is not held here, [`Error::Forbidden`] if the server is not in the room.
@@ -16,18 +24,15 @@ impl Homeserver {
         origin: &ServerName,
         room_id: &RoomId,
         event_id: &EventId,
-    ) -> Result<Value, Error> {
+    ) -> Result<EventAuthAnswer, Error> {
         self.shared_room(origin, room_id).await?;
         let event = self
             .stored_event(event_id)
             .await?
             .filter(|event| event.room_id() == room_id);
         let event = event.ok_or_else(|| Error::NotFound("no such event".into()))?;
-        let chain = self.auth_chain(&[event]).await?;
-        let pdus = chain
-            .iter()
-            .map(|event| to_value(&event.pdu))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(json!({ "auth_chain": pdus }))
+        let chain = self.auth_chain(std::slice::from_ref(&event.event_id)).await?;
+        let auth_chain = self.pdu_array(&chain).await?;
+        Ok(EventAuthAnswer { auth_chain })
     }
 }

@@ -1,9 +1,6 @@
-//! Joining through another server, both sides. Spec: Server-Server API, section 'Joining rooms'.
+//! Joining through another server. Spec: Server-Server API, section 'Joining rooms'.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap};
 
 use hearth_rooms::{
     Pdu, RoomVersion, auth_check::check_auth_events, auth_check::check_state, builder::sign_template,
@@ -11,7 +8,7 @@ use hearth_rooms::{
 };
 use http::Method;
 use ruma_common::{CanonicalJsonValue, EventId, OwnedEventId, OwnedServerName, RoomId, ServerName, UserId};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     Error, Homeserver, JsonObject,
@@ -23,7 +20,6 @@ use crate::{
     rooms::{
         append::{Audience, Change},
         event::{Decision, StoredEvent},
-        membership::membership_content,
         room::{Room, RoomRecord},
         tree::{StateEntry, empty_root},
     },
@@ -35,67 +31,6 @@ const MAX_STATE: usize = 200_000;
 const MAX_HELPERS: usize = 10;
 
 impl Homeserver {
-    /// Answers `GET /make_join`: a join event for the other server to complete. `versions` are the room
-    /// versions that it supports.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::IncompatibleRoomVersion`],
-    /// [`Error::UnableToAuthoriseJoin`].
-    pub async fn make_join(
-        &self,
-        origin: &ServerName,
-        room_id: &RoomId,
-        user_id: &UserId,
-        versions: &[String],
-    ) -> Result<Value, Error> {
-        let room = self.room_for_member(origin, room_id, user_id).await?;
-        let snapshot = room.snapshot();
-        let version = snapshot.version().as_str();
-        if !versions.iter().any(|known| known == version) {
-            return Err(Error::IncompatibleRoomVersion(version.to_owned()));
-        }
-        let mut content = membership_content("join", None);
-        if let Some(voucher) = self.voucher(user_id, &snapshot).await? {
-            content.insert("join_authorised_via_users_server".into(), voucher.as_str().into());
-        }
-        self.lay_out_member(&room, user_id, content).await
-    }
-
-    /// Answers `PUT /v2/send_join`: takes in the join and returns the room's state before it.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::BadJson`], [`Error::InvalidParam`].
-    pub async fn accept_join(
-        &self,
-        origin: &ServerName,
-        room_id: &RoomId,
-        event_id: &EventId,
-        event: Value,
-    ) -> Result<Value, Error> {
-        let (join, snapshot) = self
-            .accept_member(origin, room_id, event_id, event, "join")
-            .await?;
-        let stored = self.stored_event(event_id).await?;
-        let stored = stored.ok_or_else(|| Error::Damaged("a join was not stored".into()))?;
-        let ids: Vec<_> = self.state_before(&stored).await?.into_values().collect();
-        let state = self.stored_events(&ids).await?;
-        let chain = self.auth_chain(&state).await?;
-        let values = |events: &[Arc<StoredEvent>]| {
-            events
-                .iter()
-                .map(|event| to_value(&event.pdu))
-                .collect::<Result<Vec<_>, _>>()
-        };
-        Ok(json!({
-            "origin": self.server_name(),
-            "event": to_value(&join)?,
-            "state": values(&state)?,
-            "auth_chain": values(&chain)?,
-            "members_omitted": false,
-            "servers_in_room": self.servers(&snapshot).await?.keys().collect::<Vec<_>>(),
-        }))
-    }
-
     /// Joins a local user to a room that this server is not in, through the first of `servers` that helps.
     pub(crate) async fn join_remote(
         &self,

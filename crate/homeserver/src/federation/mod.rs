@@ -6,6 +6,7 @@
 mod acl;
 mod auth_chain;
 pub mod backfill;
+pub mod bulk;
 pub mod event;
 pub mod event_auth;
 mod gap;
@@ -20,6 +21,7 @@ mod past;
 pub mod query;
 mod received;
 pub mod request;
+pub mod send_join;
 pub mod sender;
 pub mod state;
 mod uri;

@@ -50,6 +50,9 @@ pub struct Decision {
     /// Allowed where it stands in the graph, but not by the room's current state: clients do not see it.
     #[serde(rename = "s", default, skip_serializing_if = "std::ops::Not::not")]
     pub soft_failed: bool,
+    /// The state before it lacks members, because the room was joined without them and they have not come yet.
+    #[serde(rename = "m", default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// The device and transaction id that a local user sent it with.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub transaction: Option<(OwnedDeviceId, String)>,
@@ -67,6 +70,7 @@ impl Decision {
             redacted_by: None,
             rejected: false,
             soft_failed: false,
+            partial: false,
             transaction: None,
         }
     }

@@ -33,7 +33,7 @@ struct Heroes {
 
 impl Homeserver {
     /// The summary of a room for `user_id`.
-    pub(super) async fn summary(&self, snapshot: &Snapshot, user_id: &UserId) -> Result<Summary, Error> {
+    pub(crate) async fn summary(&self, snapshot: &Snapshot, user_id: &UserId) -> Result<Summary, Error> {
         let state = self.view(snapshot, &[NAME, CANONICAL_ALIAS]).await?;
         let has = |key, field| state.text(key, field).is_some_and(|text| !text.is_empty());
         let is_named = has(NAME, "name") || has(CANONICAL_ALIAS, "alias");

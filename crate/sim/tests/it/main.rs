@@ -12,6 +12,7 @@ mod directory;
 mod episodes;
 mod hostile;
 mod outsider;
+mod partial;
 mod partition;
 mod random;
 mod rooms;

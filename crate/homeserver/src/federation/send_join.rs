@@ -1,0 +1,138 @@
+//! Letting the users of other servers join. Spec: Server-Server API, section 'Joining rooms'.
+
+use std::collections::BTreeSet;
+
+use hearth_rooms::Pdu;
+use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName, UserId};
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
+
+use crate::{
+    Error, Homeserver,
+    rooms::{
+        membership::membership_content,
+        room::Snapshot,
+        tree::Nodes,
+        view::{MEMBER, member},
+    },
+};
+
+/// The answer to `PUT /v2/send_join`.
+#[derive(Debug, Serialize)]
+pub struct JoinAnswer {
+    /// Who answers.
+    pub origin: OwnedServerName,
+    /// The join, perhaps with another signature.
+    pub event: Box<RawValue>,
+    /// The state before it.
+    pub state: Box<RawValue>,
+    /// What these rest on.
+    pub auth_chain: Box<RawValue>,
+    /// Whether most members are left out of `state`.
+    pub members_omitted: bool,
+    /// The servers that were in the room before.
+    pub servers_in_room: Vec<OwnedServerName>,
+}
+
+impl Homeserver {
+    /// Answers `GET /make_join`: a join event for the other server to complete. `versions` are the room
+    /// versions that it supports.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::IncompatibleRoomVersion`],
+    /// [`Error::UnableToAuthoriseJoin`], [`Error::PartialState`].
+    pub async fn make_join(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        user_id: &UserId,
+        versions: &[String],
+    ) -> Result<Value, Error> {
+        let room = self.room_for_member(origin, room_id, user_id).await?;
+        let snapshot = room.snapshot();
+        let version = snapshot.version().as_str();
+        if !versions.iter().any(|known| known == version) {
+            return Err(Error::IncompatibleRoomVersion(version.to_owned()));
+        }
+        let mut content = membership_content("join", None);
+        if let Some(voucher) = self.voucher(user_id, &snapshot).await? {
+            content.insert("join_authorised_via_users_server".into(), voucher.as_str().into());
+        }
+        self.lay_out_member(&room, user_id, content).await
+    }
+
+    /// Answers `PUT /v2/send_join`: takes in the join and returns the room's state before it, without most of
+    /// its members if `omit_members`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::BadJson`], [`Error::InvalidParam`],
+    /// [`Error::PartialState`].
+    pub async fn accept_join(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        event_id: &EventId,
+        event: Value,
+        omit_members: bool,
+    ) -> Result<JoinAnswer, Error> {
+        let (join, snapshot) = self
+            .accept_member(origin, room_id, event_id, event, "join")
+            .await?;
+        let stored = self.stored_event(event_id).await?;
+        let stored = stored.ok_or_else(|| Error::Damaged("a join was not stored".into()))?;
+        let state = match &stored.decision.state_before {
+            Some(root) if omit_members => self.state_for_joiner(root, &snapshot, join.sender()).await?,
+            _ => self.state_before(&stored).await?.into_values().collect(),
+        };
+        let sent: BTreeSet<_> = state.iter().chain([&stored.event_id]).collect();
+        let resting: Vec<_> = sent.iter().map(|event_id| (*event_id).clone()).collect();
+        let mut chain = self.auth_chain(&resting).await?;
+        if omit_members {
+            chain.retain(|event_id| !sent.contains(event_id));
+        }
+        Ok(JoinAnswer {
+            origin: self.server_name().to_owned(),
+            event: json_of(&join),
+            state: self.pdu_array(&state).await?,
+            auth_chain: self.pdu_array(&chain).await?,
+            members_omitted: omit_members,
+            servers_in_room: self.servers_before(&snapshot, origin).await?,
+        })
+    }
+
+    /// The state `root`, just before `user_id` joined, without its members but the heroes of a room without a
+    /// name: all that is needed to show it. The other members are not read.
+    async fn state_for_joiner(
+        &self,
+        root: &str,
+        snapshot: &Snapshot,
+        user_id: &UserId,
+    ) -> Result<Vec<OwnedEventId>, Error> {
+        let heroes = self.summary(snapshot, user_id).await?.heroes.unwrap_or_default();
+        let heroes = heroes.iter().map(|hero| (MEMBER, hero.as_str()));
+        let keys: Vec<_> = heroes.chain([member(user_id)]).collect();
+        let members = self.tree_get(root, &keys, &Nodes::default()).await?;
+        let is_new = members.last().is_none_or(Option::is_none);
+        let all = snapshot.members().all.saturating_sub(u64::from(is_new));
+        let others = self.tree_without_members(root, Some(all)).await?;
+        let others = others.into_iter().map(|entry| entry.event_id);
+        Ok(others.chain(members.into_iter().flatten()).collect())
+    }
+
+    /// The servers in the room before `origin` joined.
+    async fn servers_before(
+        &self,
+        snapshot: &Snapshot,
+        origin: &ServerName,
+    ) -> Result<Vec<OwnedServerName>, Error> {
+        let servers = self.servers(snapshot).await?;
+        let before = servers
+            .iter()
+            .filter(|(server, count)| *server != origin || **count > 1);
+        Ok(before.map(|(server, _)| server.clone()).collect())
+    }
+}
+
+fn json_of(pdu: &Pdu) -> Box<RawValue> {
+    pdu.raw_json().to_owned()
+}
