@@ -17,8 +17,20 @@ pub enum Durability {
 pub enum WriteOp {
     /// Stores the value under the key, replacing an earlier one.
     Put(Table, Vec<u8>, Vec<u8>),
+    /// Stores the value under the key, which must not be there: the batch fails with
+    /// [`StoreError::Exists`](crate::StoreError::Exists) if it is. Nothing else in the batch is of this key.
+    Insert(Table, Vec<u8>, Vec<u8>),
     /// Removes the key, if it is there.
     Delete(Table, Vec<u8>),
+}
+
+impl WriteOp {
+    /// The table that it writes to.
+    pub fn table(&self) -> Table {
+        match self {
+            Self::Put(table, ..) | Self::Insert(table, ..) | Self::Delete(table, _) => *table,
+        }
+    }
 }
 
 /// Writes that take effect together, in order: a later write to the same key wins.
@@ -37,6 +49,13 @@ impl WriteBatch {
     /// Stores `value` under `key`.
     pub fn put(&mut self, table: Table, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> &mut Self {
         self.ops.push(WriteOp::Put(table, key.into(), value.into()));
+        self
+    }
+
+    /// Stores `value` under `key`; if `key` is there already, the whole batch fails with
+    /// [`StoreError::Exists`](crate::StoreError::Exists). Costs less than to read `key` first.
+    pub fn insert(&mut self, table: Table, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> &mut Self {
+        self.ops.push(WriteOp::Insert(table, key.into(), value.into()));
         self
     }
 

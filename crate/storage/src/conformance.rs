@@ -12,7 +12,9 @@ use std::{
 
 use futures::future::{join, join_all};
 
-use crate::{Direction, Direction::Backward, Direction::Forward, Entry, KeyRange, Store, Table, WriteBatch};
+use crate::{
+    Direction, Direction::Backward, Direction::Forward, Entry, KeyRange, Store, StoreError, Table, WriteBatch,
+};
 
 /// Declares one test for each check of the suite, for the backend that `open` (a function that returns a
 /// future of an empty store) makes, under the test attribute `test`.
@@ -21,7 +23,7 @@ macro_rules! conformance_tests {
     ($open:path, #[$test:meta]) => {
         $crate::conformance_tests!(@ $open, #[$test],
             reads_what_was_written, tables_are_apart, scans_in_byte_order, scans_every_kind_of_range,
-            scans_prefixes, stops_at_the_limit, the_last_write_of_a_batch_wins,
+            an_insert_finds_no_entry_or_fails_whole, scans_prefixes, stops_at_the_limit, the_last_write_of_a_batch_wins,
             an_empty_batch_changes_nothing, keeps_large_values, keeps_thousands_of_entries,
             concurrent_commits_are_all_visible, a_scan_sees_a_batch_whole, agrees_with_a_model,
         );
@@ -184,6 +186,37 @@ pub async fn the_last_write_of_a_batch_wins(store: &impl Store) {
         Some(b"2".to_vec())
     );
     assert_eq!(store.get(Table::Meta, b"gone").await.unwrap(), None);
+}
+
+/// A batch that inserts a key is stored if the key is not there, and not at all if it is; also where several
+/// batches are committed at the same time.
+pub async fn an_insert_finds_no_entry_or_fails_whole(store: &impl Store) {
+    let inserting = |value: &'static [u8]| {
+        let mut batch = WriteBatch::new();
+        batch.put(Table::Events, value, b"beside".as_slice());
+        batch.insert(Table::Meta, b"once".as_slice(), value);
+        batch
+    };
+    store.commit(inserting(b"first")).await.unwrap();
+    let refused = store.commit(inserting(b"second")).await;
+    assert_eq!(refused, Err(StoreError::Exists));
+    let mut other = WriteBatch::new();
+    other.put(Table::Meta, b"other".as_slice(), b"1".as_slice());
+    let both = join(store.commit(inserting(b"third")), store.commit(other)).await;
+    assert_eq!(both, (Err(StoreError::Exists), Ok(())));
+    assert_eq!(
+        store.get(Table::Meta, b"once").await.unwrap(),
+        Some(b"first".to_vec())
+    );
+    assert_eq!(
+        scan(store, Table::Events, KeyRange::all(), Forward).await,
+        [(b"first".to_vec(), b"beside".to_vec())]
+    );
+
+    let mut removing = WriteBatch::new();
+    removing.delete(Table::Meta, b"once".as_slice());
+    store.commit(removing).await.unwrap();
+    store.commit(inserting(b"fourth")).await.unwrap();
 }
 
 /// Committing nothing succeeds, with either durability.

@@ -6,6 +6,9 @@ pub enum StoreError {
     /// The browser or disk has no room left.
     #[error("storage is full")]
     Full,
+    /// A key that a batch inserts is there already.
+    #[error("a key that is to be inserted is there already")]
+    Exists,
     /// The database was closed, by a newer version of the app or by the browser.
     #[error("storage was closed: {0}")]
     Closed(String),

@@ -31,14 +31,20 @@ impl MemoryStore {
         }
     }
 
-    fn apply(&self, batch: WriteBatch) {
+    fn apply(&self, batch: WriteBatch) -> Result<(), StoreError> {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        if !can_insert(&tables, batch.ops()) {
+            return Err(StoreError::Exists);
+        }
         for op in batch.into_ops() {
             match op {
-                WriteOp::Put(table, key, value) => tables.entry(table).or_default().insert(key, value),
+                WriteOp::Put(table, key, value) | WriteOp::Insert(table, key, value) => {
+                    tables.entry(table).or_default().insert(key, value)
+                }
                 WriteOp::Delete(table, key) => tables.entry(table).or_default().remove(&key),
             };
         }
+        Ok(())
     }
 }
 
@@ -70,11 +76,16 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, batch: WriteBatch) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            self.apply(batch);
-            Ok(())
-        })
+        Box::pin(async move { self.apply(batch) })
     }
+}
+
+/// Whether none of the keys that `ops` insert is there.
+fn can_insert(tables: &Tables, ops: &[WriteOp]) -> bool {
+    ops.iter().all(|op| match op {
+        WriteOp::Insert(table, key, _) => tables.get(table).is_none_or(|entries| !entries.contains_key(key)),
+        WriteOp::Put(..) | WriteOp::Delete(..) => true,
+    })
 }
 
 fn scan(

@@ -233,31 +233,46 @@ fn commit_group(database: &Database, group: Vec<Commit>) {
 }
 
 fn write<'a>(database: &Database, batches: impl Iterator<Item = &'a WriteBatch>) -> Result<(), StoreError> {
-    let write = || -> Result<(), ::redb::Error> {
+    let write = || -> Result<bool, ::redb::Error> {
         let transaction = database.begin_write()?;
-        apply(&transaction, batches.flat_map(WriteBatch::ops))?;
-        Ok(transaction.commit()?)
+        if !apply(&transaction, batches.flat_map(WriteBatch::ops))? {
+            transaction.abort()?;
+            return Ok(false);
+        }
+        transaction.commit()?;
+        Ok(true)
     };
-    write().map_err(failure)
+    if write().map_err(failure)? {
+        Ok(())
+    } else {
+        Err(StoreError::Exists)
+    }
 }
 
+/// Places every write, unless one inserts what is there already: then says `false`.
 fn apply<'a>(
     transaction: &WriteTransaction,
     ops: impl Iterator<Item = &'a WriteOp>,
-) -> Result<(), ::redb::Error> {
+) -> Result<bool, ::redb::Error> {
     let mut tables = BTreeMap::new();
     for op in ops {
-        let (WriteOp::Put(table, ..) | WriteOp::Delete(table, _)) = op;
-        let entries = match tables.entry(*table) {
+        let entries = match tables.entry(op.table()) {
             btree_map::Entry::Occupied(open) => open.into_mut(),
-            btree_map::Entry::Vacant(closed) => closed.insert(transaction.open_table(definition(*table))?),
+            btree_map::Entry::Vacant(closed) => {
+                closed.insert(transaction.open_table(definition(op.table()))?)
+            }
         };
-        match op {
-            WriteOp::Put(_, key, value) => entries.insert(key.as_slice(), value.as_slice())?,
+        let before = match op {
+            WriteOp::Put(_, key, value) | WriteOp::Insert(_, key, value) => {
+                entries.insert(key.as_slice(), value.as_slice())?
+            }
             WriteOp::Delete(_, key) => entries.remove(key.as_slice())?,
         };
+        if matches!(op, WriteOp::Insert(..)) && before.is_some() {
+            return Ok(false);
+        }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn failure(error: ::redb::Error) -> StoreError {

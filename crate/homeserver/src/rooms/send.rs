@@ -33,18 +33,24 @@ impl Homeserver {
         txn_id: &str,
         content: JsonObject,
     ) -> Result<OwnedEventId, Error> {
-        let room = self.known_room(room_id).await?;
         let key = transaction_key(sender, device_id, room_id, kind, txn_id);
-        let mut change = self.change(&room).await;
-        if let Some(event_id) = self.sent_before(&key).await? {
-            return Ok(event_id);
-        }
         let mut draft = Draft::message(sender, kind, content);
         draft.redacts = redacts(kind, &mut draft.content);
         draft.transaction = Some((device_id.to_owned(), txn_id.to_owned()));
+        match self.send_once(room_id, draft, key.clone()).await {
+            Ok(event_id) => Ok(event_id),
+            // Whatever refuses it now, it stands if it was sent before. Only here does a send read the store.
+            Err(error) => self.sent_before(&key).await?.ok_or(error),
+        }
+    }
+
+    /// Sends `draft` unless `key` says that it was sent before; then fails.
+    async fn send_once(&self, room_id: &RoomId, draft: Draft, key: Vec<u8>) -> Result<OwnedEventId, Error> {
+        let room = self.known_room(room_id).await?;
+        let mut change = self.change(&room).await;
         self.check_redaction(&change, &draft).await?;
         let event_id = change.send(draft).await?;
-        change.batch.put(Table::Accounts, key, event_id.as_bytes());
+        change.batch.insert(Table::Accounts, key, event_id.as_bytes());
         change.commit().await?;
         Ok(event_id)
     }

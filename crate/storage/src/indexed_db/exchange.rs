@@ -62,6 +62,7 @@ fn named(exception: &DomException) -> StoreError {
     let text = format!("{}: {}", exception.name(), exception.message());
     match exception.name().as_str() {
         "QuotaExceededError" => StoreError::Full,
+        "ConstraintError" => StoreError::Exists,
         "InvalidStateError" => StoreError::Closed(text),
         _ => StoreError::Backend(text),
     }

@@ -92,7 +92,7 @@ async fn commit_group(connection: &Connection, group: Vec<Commit>) {
 }
 
 async fn write(connection: &Connection, batches: &[&WriteBatch]) -> Result<(), StoreError> {
-    let tables: BTreeSet<Table> = ops(batches).map(table).collect();
+    let tables: BTreeSet<Table> = ops(batches).map(WriteOp::table).collect();
     let tables: Vec<Table> = tables.into_iter().collect();
     let durability = batches
         .iter()
@@ -113,9 +113,10 @@ async fn write(connection: &Connection, batches: &[&WriteBatch]) -> Result<(), S
 /// Places every write. Their answers are not waited for: one that fails rolls the transaction back.
 fn apply(transaction: &IdbTransaction, batches: &[&WriteBatch]) -> Result<(), JsValue> {
     for op in ops(batches) {
-        let entries = transaction.object_store(table(op).name())?;
+        let entries = transaction.object_store(op.table().name())?;
         match op {
             WriteOp::Put(_, key, value) => entries.put_with_key(&to_js(value), &to_js(key))?,
+            WriteOp::Insert(_, key, value) => entries.add_with_key(&to_js(value), &to_js(key))?,
             WriteOp::Delete(_, key) => entries.delete(&to_js(key))?,
         };
     }
@@ -124,9 +125,4 @@ fn apply(transaction: &IdbTransaction, batches: &[&WriteBatch]) -> Result<(), Js
 
 fn ops<'a>(batches: &'a [&WriteBatch]) -> impl Iterator<Item = &'a WriteOp> {
     batches.iter().flat_map(|batch| batch.ops())
-}
-
-fn table(op: &WriteOp) -> Table {
-    let (WriteOp::Put(table, ..) | WriteOp::Delete(table, _)) = op;
-    *table
 }
