@@ -3,7 +3,7 @@ import { module } from "./assets.ts";
 import { Instance, InstanceLost } from "./bridge.ts";
 import { fetchRelays, knownRelays } from "./config.ts";
 import { Ownership } from "./handover.ts";
-import { emptySync, isRepeatable } from "./route.ts";
+import { emptySync, isReadWhole, isRepeatable } from "./route.ts";
 
 declare const self: ServiceWorkerGlobalScope;
 
@@ -46,19 +46,21 @@ export class Supervisor {
   }
 
   async #answer(request: Request): Promise<Response> {
-    const again = isRepeatable(request) ? request.clone() : undefined;
+    // Read here once, it can be given to the next instance too; a clone of the request costs a millisecond.
+    const body = isReadWhole(request) ? new Uint8Array(await request.arrayBuffer()) : undefined;
     try {
-      return await this.#attempt(request);
+      return await this.#attempt(request, body);
     } catch (error) {
-      if (!(error instanceof InstanceLost) || !again) throw error;
-      return this.#attempt(again);
+      if (!(error instanceof InstanceLost) || !isRepeatable(request)) throw error;
+      return this.#attempt(request, body);
     }
   }
 
-  async #attempt(request: Request): Promise<Response> {
+  async #attempt(request: Request, body: Uint8Array | undefined): Promise<Response> {
     const instance = await this.#running();
     const empty = emptySync(request);
-    return empty === undefined ? instance.fetch(request) : this.#poll(instance.fetch(request), empty);
+    const answer = instance.fetch(request, body);
+    return empty === undefined ? answer : this.#poll(answer, empty);
   }
 
   /** `answer`, or `empty` as soon as a newer version waits. */

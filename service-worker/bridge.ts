@@ -13,7 +13,7 @@ interface Bindings {
 }
 
 interface Hearth {
-  fetch(request: Request): Promise<Response>;
+  fetch(request: Request, body: Uint8Array | undefined): Promise<Response>;
   addRelays(relays: string[]): void;
   wake(): void;
   trap(): void;
@@ -99,9 +99,12 @@ export class Instance {
     );
   }
 
-  /** The answer to `request`. Rejects with `InstanceLost` if the instance ends before it has one. */
-  fetch(request: Request): Promise<Response> {
-    return this.#call((hearth) => this.#orLost(hearth.fetch(request)));
+  /**
+   * The answer to `request`, whose body is `body` if that was read already. Rejects with `InstanceLost` if the
+   * instance ends before it has one.
+   */
+  fetch(request: Request, body: Uint8Array | undefined): Promise<Response> {
+    return this.#call((hearth) => this.#orLost(hearth.fetch(request, body)));
   }
 
   /** Keeps reservations at these relays too. */

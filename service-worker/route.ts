@@ -24,7 +24,16 @@ export function route(
 export function isRepeatable(request: Pick<Request, "url" | "method">): boolean {
   if (request.method === "GET" || request.method === "HEAD") return true;
   // Every PUT of the client API names what it puts, by a transaction id or a state key. Uploads are too large to keep.
-  return request.method === "PUT" && !new URL(request.url).pathname.startsWith("/_matrix/media/");
+  return request.method === "PUT" && !isUpload(request);
+}
+
+/** Whether the body of `request` is read whole before it is answered: JSON is, uploads are not. */
+export function isReadWhole(request: Pick<Request, "url" | "method">): boolean {
+  return request.method !== "GET" && request.method !== "HEAD" && !isUpload(request);
+}
+
+function isUpload(request: Pick<Request, "url">): boolean {
+  return new URL(request.url).pathname.startsWith("/_matrix/media/");
 }
 
 /** What a `/sync` that found nothing new answers, if `request` is one that can be cut short. */

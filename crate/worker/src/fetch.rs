@@ -1,6 +1,6 @@
 //! Between the browser's `Request` and `Response` and the types of the `http` crate.
 //!
-//! Bodies are bytes and pass through as they come: a request's body is read as it is consumed, an answer's
+//! Bodies are bytes and pass through as they come: a request's body is given or read as it is consumed, an answer's
 //! body is produced as it is read. A body that is wholly in memory already is handed over whole, which costs
 //! less than a stream.
 
@@ -20,15 +20,19 @@ pub enum InvalidRequest {
     Malformed(#[from] http::Error),
 }
 
-/// The `http` form of the page's `request`. Its URI is a path and query.
+/// The `http` form of the page's `request`. Its URI is a path and query. Its body is `read` if that is given,
+/// and is read from `request` as it is consumed otherwise.
 ///
 /// # Errors
 /// [`InvalidRequest`] if its URL or method is none of HTTP's.
-pub fn request(request: &web_sys::Request) -> Result<Request<Body>, InvalidRequest> {
+pub fn request(
+    request: &web_sys::Request,
+    read: Option<Uint8Array>,
+) -> Result<Request<Body>, InvalidRequest> {
     let mut converted = Request::builder()
         .method(request.method().as_str())
         .uri(path_and_query(&request.url())?)
-        .body(body(request))?;
+        .body(read.map_or_else(|| body(request), |read| Body::from(read.to_vec())))?;
     for (name, value) in entries(&request.headers()) {
         // The browser has checked both already.
         if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use futures::future::{Either, select};
 use hearth_api::{Api, Source};
 use hearth_p2p::Network;
-use js_sys::Promise;
+use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 use web_sys::AbortSignal;
@@ -29,11 +29,12 @@ pub(crate) struct Instance {
 #[wasm_bindgen]
 impl Hearth {
     /// The `Response` to a page's request for `/_matrix/**`, `/.well-known/matrix/**` or `/_hearth/**`.
+    /// `body` is the body of `request` if that was read already.
     ///
     /// Rejects only if the page gave up (its signal is aborted) or the browser refuses the answer.
-    pub fn fetch(&self, request: web_sys::Request) -> Promise {
+    pub fn fetch(&self, request: web_sys::Request, body: Option<Uint8Array>) -> Promise {
         let instance = self.0.clone();
-        future_to_promise(async move { instance.answer(request).await.map(Into::into) })
+        future_to_promise(async move { instance.answer(request, body).await.map(Into::into) })
     }
 
     /// Keeps reservations at these relays too, given as multiaddrs.
@@ -55,8 +56,12 @@ impl Hearth {
 }
 
 impl Instance {
-    async fn answer(&self, request: web_sys::Request) -> Result<web_sys::Response, JsValue> {
-        let converted = match fetch::request(&request) {
+    async fn answer(
+        &self,
+        request: web_sys::Request,
+        body: Option<Uint8Array>,
+    ) -> Result<web_sys::Response, JsValue> {
+        let converted = match fetch::request(&request, body) {
             Ok(converted) => converted,
             Err(error) => return malformed(&error.to_string()),
         };

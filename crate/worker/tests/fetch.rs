@@ -61,7 +61,7 @@ fn a_request_keeps_method_path_and_headers() {
     let request = posting(&"{}".into());
     request.headers().append("X-Several", "one").unwrap();
     request.headers().append("X-Several", "two").unwrap();
-    let converted = fetch::request(&request).unwrap();
+    let converted = fetch::request(&request, None).unwrap();
     assert_eq!(converted.method(), http::Method::POST);
     assert_eq!(converted.uri(), "/_matrix/client/v3/x?a=%2F&b=%20");
     assert_eq!(converted.headers()["x-several"], "one, two");
@@ -70,7 +70,14 @@ fn a_request_keeps_method_path_and_headers() {
 #[wasm_bindgen_test]
 async fn a_binary_request_arrives_as_it_was_sent() {
     let body = Uint8Array::from(&every_byte()[..]);
-    let converted = fetch::request(&posting(&body)).unwrap();
+    let converted = fetch::request(&posting(&body), None).unwrap();
+    assert_eq!(converted.into_body().collect(256).await.unwrap(), every_byte());
+}
+
+#[wasm_bindgen_test]
+async fn a_body_that_was_read_already_is_taken_instead() {
+    let read = Uint8Array::from(&every_byte()[..]);
+    let converted = fetch::request(&posting(&"{}".into()), Some(read)).unwrap();
     assert_eq!(converted.into_body().collect(256).await.unwrap(), every_byte());
 }
 
@@ -78,7 +85,7 @@ async fn a_binary_request_arrives_as_it_was_sent() {
 async fn a_streamed_request_arrives_in_its_chunks() {
     let chunk = |byte: u8| Ok(Uint8Array::from(&[byte; 3][..]).into());
     let request = posting(&page_stream(vec![chunk(0), chunk(255)]));
-    let mut body = fetch::request(&request).unwrap().into_body();
+    let mut body = fetch::request(&request, None).unwrap().into_body();
     assert_eq!(body.next().await.unwrap().unwrap(), [0; 3][..]);
     assert_eq!(body.next().await.unwrap().unwrap(), [255; 3][..]);
     assert!(body.next().await.is_none());
@@ -87,7 +94,7 @@ async fn a_streamed_request_arrives_in_its_chunks() {
 #[wasm_bindgen_test]
 async fn a_request_that_breaks_off_is_an_error() {
     let chunks = vec![Ok(Uint8Array::from(&[1][..]).into()), Err("gone".into())];
-    let body = fetch::request(&posting(&page_stream(chunks)))
+    let body = fetch::request(&posting(&page_stream(chunks)), None)
         .unwrap()
         .into_body();
     assert!(matches!(body.collect(100).await, Err(BodyError::Aborted(_))));
