@@ -18,7 +18,10 @@ use crate::{
     log::Log,
     push::unread::UnreadCache,
     receipts::ReceiptCache,
-    rooms::{event::EventCache, memberships::UserRooms, resolve::Resolved, room::RoomCache, tree::NodeCache},
+    rooms::{
+        event::EventCache, extremities::Merges, memberships::UserRooms, resolve::Resolved, room::RoomCache,
+        tree::NodeCache,
+    },
     typing::Typing,
 };
 
@@ -39,6 +42,7 @@ pub struct Homeserver {
     pub(crate) resolved: Resolved,
     pub(crate) user_rooms: UserRooms,
     pub(crate) outbox: Outbox,
+    pub(crate) merges: Merges,
     /// Held while an alias is given or taken away.
     pub(crate) directory_lock: async_lock::Mutex<()>,
     pub(crate) receipts: Arc<ReceiptCache>,
@@ -75,6 +79,7 @@ impl Homeserver {
             resolved: Resolved::default(),
             user_rooms,
             outbox,
+            merges: Merges::default(),
             directory_lock: async_lock::Mutex::default(),
             receipts: Arc::default(),
             typing,

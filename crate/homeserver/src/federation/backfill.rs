@@ -30,6 +30,8 @@ use crate::{
 
 /// The most events that are given or asked for at once.
 const MAX_EVENTS: usize = 100;
+/// The most events that are looked at for one page.
+const MAX_SEEN: usize = 10_000;
 /// The most servers that are asked for one page of history.
 const MAX_HELPERS: usize = 3;
 
@@ -67,13 +69,11 @@ impl Homeserver {
         let mut next = self.stored_events(from).await?;
         let mut found = Vec::new();
         loop {
-            for event in next
-                .drain(..)
-                .filter(|event| event.room_id() == room_id && !event.decision.rejected)
-            {
+            for event in next.drain(..).filter(|event| event.room_id() == room_id) {
                 open.push((event.depth(), event.origin_server_ts(), event.event_id.clone()));
             }
-            let Some((_, _, event_id)) = open.pop().filter(|_| found.len() < limit) else {
+            let enough = found.len() >= limit || seen.len() >= MAX_SEEN;
+            let Some((_, _, event_id)) = open.pop().filter(|_| !enough) else {
                 return Ok(found);
             };
             let Some(event) = self.stored_event(&event_id).await? else {
@@ -87,7 +87,8 @@ impl Homeserver {
                 .cloned()
                 .collect();
             next = self.stored_events(&prev).await?;
-            found.push(event);
+            // What was rejected is not passed on, but what came before it is.
+            found.extend(Some(event).filter(|event| !event.decision.rejected));
         }
     }
 
@@ -188,7 +189,8 @@ impl Homeserver {
                     state_before,
                     ..event.decision.clone()
                 };
-                judged.push(change.redacted_early(event.decided(decision)).await?);
+                let event = change.redacted_early(event.decided(decision)).await?;
+                judged.push(event);
             }
         }
         let (shown, rejected): (Vec<_>, Vec<_>) =
@@ -196,10 +198,18 @@ impl Homeserver {
         rejected.into_iter().for_each(|event| change.keep(event));
         let added = shown.len();
         let mut order = before.unwrap_or(change.snapshot.record.oldest);
+        let mut redactions = Vec::new();
         for mut event in shown.into_iter().rev() {
             order -= 1;
             event.decision.order = Some(order);
-            change.keep(event);
+            match event.kind() {
+                "m.room.redaction" => redactions.push(event),
+                _ => change.keep(event),
+            }
+        }
+        for redaction in redactions {
+            let redaction = change.redacting(redaction).await?;
+            change.keep(redaction);
         }
         if before.is_none() {
             change.snapshot.record.oldest = order;

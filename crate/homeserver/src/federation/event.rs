@@ -12,7 +12,10 @@ impl Homeserver {
     /// [`Error::NotFound`] if it is not held here or the server may not see it.
     pub async fn federation_event(&self, origin: &ServerName, event_id: &EventId) -> Result<Value, Error> {
         let not_found = || Error::NotFound("no such event, or your server may not see it".into());
-        let event = self.stored_event(event_id).await?.ok_or_else(not_found)?;
+        let event = self.stored_event(event_id).await?;
+        let event = event
+            .filter(|event| !event.decision.rejected)
+            .ok_or_else(not_found)?;
         self.shared_room(origin, event.room_id())
             .await
             .map_err(|_| not_found())?;

@@ -184,6 +184,7 @@ impl Homeserver {
             self.leave_gap();
         }
         change.commit().await?;
+        self.merge_later(room);
         if let Some(event_id) = after_gap {
             self.fill_gap(room.clone(), event_id);
         }

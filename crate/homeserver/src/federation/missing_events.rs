@@ -9,6 +9,8 @@ use crate::{Error, Homeserver, federation::received::event_ids};
 
 /// The most events that are named or returned at once.
 pub(crate) const MAX_EVENTS: usize = 50;
+/// The most events that are looked at for one request.
+const MAX_SEEN: usize = 1000;
 
 impl Homeserver {
     /// Answers `POST /get_missing_events`.
@@ -38,18 +40,22 @@ impl Homeserver {
             .collect();
         let mut seen = earliest;
         let mut found = Vec::new();
-        while let Some(event_id) = open.pop_front().filter(|_| found.len() < limit) {
+        while let Some(event_id) = open
+            .pop_front()
+            .filter(|_| found.len() < limit && seen.len() < MAX_SEEN)
+        {
             if !seen.insert(event_id.clone()) {
                 continue;
             }
             let Some(event) = self.stored_event(&event_id).await? else {
                 continue;
             };
-            if event.room_id() != room_id || event.depth() < min_depth || event.decision.rejected {
+            if event.room_id() != room_id || event.depth() < min_depth {
                 continue;
             }
             open.extend(event.pdu.prev_events().iter().cloned());
-            found.push(event);
+            // What was rejected is not passed on, but what came before it is.
+            found.extend(Some(event).filter(|event| !event.decision.rejected));
         }
         found.sort_by_key(|event| event.depth());
         Ok(json!({ "events": self.as_seen_by(origin, &found).await? }))

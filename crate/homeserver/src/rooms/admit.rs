@@ -40,6 +40,10 @@ impl Change<'_> {
         state_before: Option<String>,
         servers: BTreeSet<OwnedServerName>,
     ) -> Result<Outcome, Error> {
+        if pdu.prev_events().is_empty() {
+            // Only a create event may follow nothing, and this room has its own.
+            return Ok(Outcome::Rejected("the event follows no other".into()));
+        }
         let root = match state_before {
             Some(root) => root,
             None => self.state_at_prev(&pdu).await?,
@@ -56,9 +60,7 @@ impl Change<'_> {
             self.keep(event);
             return Ok(outcome);
         }
-        let extremities = &mut self.snapshot.record.extremities;
-        extremities.retain(|id| !event.pdu.prev_events().contains(id));
-        extremities.push(event.event_id.clone());
+        self.add_extremity(&event).await?;
         self.append_remote(event, servers).await?;
         self.advance_state().await?;
         Ok(outcome)
@@ -100,26 +102,42 @@ impl Change<'_> {
 
     /// Makes the current state what the extremities together leave.
     async fn advance_state(&mut self) -> Result<(), Error> {
-        let extremities = self.snapshot.record.extremities.clone();
-        let root = self.state_after_all(&extremities).await?;
+        let ends = self.bounded_extremities().await?;
+        let root = self.joined_state(ends).await?;
         self.set_root(root);
         Ok(())
     }
 
     /// The root of the state after all of `event_ids`, resolved if they disagree.
     async fn state_after_all(&mut self, event_ids: &[OwnedEventId]) -> Result<String, Error> {
-        let mut roots = BTreeSet::new();
+        let states = self.states_after(event_ids).await?;
+        self.joined_state(states).await
+    }
+
+    /// The root of the state after each of `event_ids` of which that is known.
+    pub(crate) async fn states_after(
+        &mut self,
+        event_ids: &[OwnedEventId],
+    ) -> Result<Vec<(OwnedEventId, String)>, Error> {
+        let mut states = Vec::with_capacity(event_ids.len());
         for event in self.known_events(event_ids).await? {
             let Some(before) = event.decision.state_before.clone() else {
                 continue;
             };
             let changes = event.state_key().is_some() && !event.decision.rejected;
-            roots.insert(if changes {
-                self.insert_state(&before, vec![StateEntry::of(&event)]).await?
-            } else {
-                before
-            });
+            let after = match changes {
+                true => self.insert_state(&before, vec![StateEntry::of(&event)]).await?,
+                false => before,
+            };
+            states.push((event.event_id.clone(), after));
         }
+        Ok(states)
+    }
+
+    /// The root of the state that `states` leave together. Equal ones count as one, so that most often there is
+    /// nothing to resolve.
+    async fn joined_state(&mut self, states: Vec<(OwnedEventId, String)>) -> Result<String, Error> {
+        let roots: BTreeSet<_> = states.into_iter().map(|(_, root)| root).collect();
         match roots.len() {
             0 => Err(Error::Damaged("the state before an event is not known".into())),
             1 => Ok(roots.into_iter().next().unwrap_or_default()),

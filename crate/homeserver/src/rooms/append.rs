@@ -8,7 +8,7 @@ use std::{
 use async_lock::MutexGuardArc;
 use hearth_rooms::{
     BuildError, EventBuilder, Pdu, PduError, Rejection, auth_check, auth_selection, pdu::MAX_PREV_EVENTS,
-    redaction::may_apply, state_tree::Difference,
+    state_tree::Difference,
 };
 use hearth_storage::{Table, WriteBatch};
 use ruma_common::{EventId, OwnedDeviceId, OwnedEventId, OwnedServerName, OwnedUserId, ServerName, UserId};
@@ -19,10 +19,11 @@ use crate::{
     federation::sender::Outbox,
     rooms::{
         event::{Decision, StoredEvent},
+        extremities::MAX_DEPTH,
         room::{Room, Snapshot},
         timeline::timeline_key,
         tree::{Nodes, StateEntry},
-        view::{CREATE, MEMBER, POWER_LEVELS, View},
+        view::MEMBER,
     },
     stored::to_vec,
 };
@@ -114,7 +115,8 @@ pub(crate) struct Change<'a> {
     /// Other writes that belong to the change.
     pub(crate) batch: WriteBatch,
     nodes: Nodes,
-    /// Stored events that redactions of this change take the content of.
+    /// Stored events that this change rewrites: redactions take their content, or they are redactions that
+    /// may be seen now.
     redacted: HashMap<OwnedEventId, Arc<StoredEvent>>,
     /// Servers of users whom this change lets in.
     joining: BTreeSet<OwnedServerName>,
@@ -192,7 +194,7 @@ impl Change<'_> {
             redacts: draft.redacts,
             prev_events: record.extremities.iter().take(MAX_PREV_EVENTS).cloned().collect(),
             auth_events,
-            depth: record.depth + 1,
+            depth: record.depth.saturating_add(1).min(MAX_DEPTH),
             origin_server_ts: self.homeserver.event_timestamp(),
         })
     }
@@ -244,14 +246,13 @@ impl Change<'_> {
             state_before: Some(state_before.clone()),
             ..Decision::new(&self.room.room_id)
         };
-        let mut event = StoredEvent::new(pdu, decision);
+        let mut event = self.redacting(StoredEvent::new(pdu, decision)).await?;
         let record = &mut self.snapshot.record;
         record.depth = record.depth.max(event.pdu.depth());
         record
             .extremities
             .retain(|id| !event.pdu.prev_events().contains(id));
         record.extremities.push(event.event_id.clone());
-        self.redact(&event).await?;
         if event.state_key().is_some() {
             let root = self
                 .insert_state(&state_before, vec![StateEntry::of(&event)])
@@ -293,7 +294,7 @@ impl Change<'_> {
     ) -> Result<(), Error> {
         event.decision.replaces = self.replaced_by(&event.pdu).await?;
         let event = self.redacted_early(event).await?;
-        self.redact(&event).await?;
+        let event = self.redacting(event).await?;
         self.snapshot.record.depth = self.snapshot.record.depth.max(event.pdu.depth());
         self.add(event, Place::Live(servers));
         Ok(())
@@ -386,44 +387,12 @@ impl Change<'_> {
         Ok(found.into_iter().next().flatten())
     }
 
-    /// Applies the redaction `event` to its target, or notes it for when the target comes.
-    async fn redact(&mut self, event: &StoredEvent) -> Result<(), Error> {
-        if event.kind() != "m.room.redaction" {
-            return Ok(());
-        }
-        let Some(target_id) = event.pdu.redacts() else {
-            return Ok(());
-        };
-        let target = self.known_events(&[target_id.to_owned()]).await?.pop();
-        let Some(target) = target else {
-            self.batch
-                .put(Table::Events, redaction_key(target_id), event.event_id.as_bytes());
-            return Ok(());
-        };
-        let power = self.view(&[CREATE, POWER_LEVELS]).await?;
-        let target = Arc::new(redacted(&target, event, &power)?);
-        let pending = self
-            .indices
-            .get(target_id)
-            .and_then(|index| self.events.get_mut(*index));
-        match pending {
-            Some(pending) => pending.event = target,
-            None => drop(self.redacted.insert(target_id.to_owned(), target)),
-        }
-        Ok(())
-    }
-
-    /// `event` as a redaction that came before it leaves it.
-    pub(crate) async fn redacted_early(&self, event: StoredEvent) -> Result<StoredEvent, Error> {
-        let key = redaction_key(&event.event_id);
-        let Some(value) = self.homeserver.seams.store.get(Table::Events, &key).await? else {
-            return Ok(event);
-        };
-        let text = str::from_utf8(&value).map_err(|_| Error::Damaged("redaction".into()))?;
-        let redaction = EventId::parse(text).map_err(|_| Error::Damaged("redaction".into()))?;
-        match self.homeserver.stored_event(&redaction).await? {
-            Some(redaction) => redacted(&event, &redaction, &self.view(&[CREATE, POWER_LEVELS]).await?),
-            None => Ok(event),
+    /// Puts `event` in place of the copy of it that is stored, or that this change adds.
+    pub(crate) fn rewrite(&mut self, event: StoredEvent) {
+        let index = self.indices.get(&event.event_id);
+        match index.and_then(|index| self.events.get_mut(*index)) {
+            Some(pending) => pending.event = Arc::new(event),
+            None => drop(self.redacted.insert(event.event_id.clone(), Arc::new(event))),
         }
     }
 
@@ -551,28 +520,6 @@ pub(crate) fn removed_server(event: &StoredEvent) -> Option<OwnedServerName> {
         return None;
     }
     Some(UserId::parse(event.state_key()?).ok()?.server_name().to_owned())
-}
-
-/// `target` as `redaction` leaves it: unchanged if that may not redact it. `power` says what its sender may.
-fn redacted(target: &StoredEvent, redaction: &StoredEvent, power: &View) -> Result<StoredEvent, Error> {
-    let has_power = power.power_level(redaction.sender()) >= power.power_field("redact", 50);
-    if !may_apply(&redaction.pdu, &target.pdu, has_power) || target.decision.redacted_by.is_some() {
-        return Ok(target.clone());
-    }
-    let pdu = target
-        .pdu
-        .redacted()
-        .map_err(|error| Error::Damaged(error.to_string()))?;
-    let decision = Decision {
-        redacted_by: Some(redaction.event_id.clone()),
-        ..target.decision.clone()
-    };
-    Ok(StoredEvent::new(pdu, decision))
-}
-
-/// The key under which a redaction waits for its target.
-fn redaction_key(target: &EventId) -> Vec<u8> {
-    [b"r\0", target.as_bytes()].concat()
 }
 
 /// Says in the terms of the API why an event cannot be made.

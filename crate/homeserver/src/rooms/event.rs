@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::{
     Error, Homeserver, JsonObject,
     cache::Cache,
+    rooms::extremities::DUMMY,
     stored::{from_slice, to_vec},
 };
 
@@ -53,6 +54,9 @@ pub struct Decision {
     /// The state before it lacks members, because the room was joined without them and they have not come yet.
     #[serde(rename = "m", default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// A redaction that takes no effect, or none yet: clients do not see it.
+    #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
     /// The device and transaction id that a local user sent it with.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub transaction: Option<(OwnedDeviceId, String)>,
@@ -71,6 +75,7 @@ impl Decision {
             rejected: false,
             soft_failed: false,
             partial: false,
+            held: false,
             transaction: None,
         }
     }
@@ -162,7 +167,12 @@ impl StoredEvent {
 
     /// Whether clients may be shown it at all.
     pub fn is_shown(&self) -> bool {
-        !self.decision.rejected && !self.decision.soft_failed
+        !self.is_refused() && !self.decision.held && self.kind != DUMMY
+    }
+
+    /// Whether it is kept, but neither shown nor followed by events that are made here.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.decision.rejected || self.decision.soft_failed
     }
 
     /// As it is stored in `Table::Events` under its id.

@@ -1,114 +1,13 @@
 //! What another server may do to a room, and what it may not.
 
-use hearth_homeserver::{Error, Identity};
-use hearth_rooms::{EventBuilder, Pdu, RoomVersion, builder::sign_template};
+use hearth_homeserver::Error;
 use hearth_storage::{Store, Table};
-use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, ServerName, UserId};
 use serde_json::{Value, json};
 
-use crate::support::{Server, object};
-
-/// Another server: a key, and its user `mallory`.
-struct Peer {
-    identity: Identity,
-}
-
-impl Peer {
-    fn new(seed: u8) -> Self {
-        Self {
-            identity: Identity::from_seed([seed; 32]).unwrap(),
-        }
-    }
-
-    fn name(&self) -> &ServerName {
-        self.identity.server_name().try_into().unwrap()
-    }
-
-    fn user(&self) -> OwnedUserId {
-        UserId::parse(format!("@mallory:{}", self.identity.server_name())).unwrap()
-    }
-
-    /// Joins `room` of `server`; returns the join.
-    async fn join(&self, server: &Server, room: &OwnedRoomId) -> Pdu {
-        let versions = [String::from("12")];
-        let made = server
-            .homeserver
-            .make_join(self.name(), room, &self.user(), &versions)
-            .await
-            .unwrap();
-        let template = serde_json::from_value(made["event"].clone()).unwrap();
-        let join = sign_template(
-            RoomVersion::V12,
-            template,
-            self.identity.server_name(),
-            self.identity.key_pair(),
-        )
-        .unwrap();
-        let event = serde_json::from_str(join.json()).unwrap();
-        let answer = server
-            .homeserver
-            .accept_join(self.name(), room, join.event_id(), event, false)
-            .await
-            .unwrap();
-        assert!(answer.state.get().len() > 2);
-        join
-    }
-
-    /// A message after `prev`, which `auth` allow.
-    fn message(&self, room: &OwnedRoomId, prev: &Pdu, auth: Vec<OwnedEventId>, body: &str) -> Pdu {
-        let content = json!({ "body": body, "msgtype": "m.text" });
-        self.event(room, prev, auth, ("m.room.message", None), content)
-    }
-
-    /// An event after `prev`, which `auth` allow.
-    fn event(
-        &self,
-        room: &OwnedRoomId,
-        prev: &Pdu,
-        auth: Vec<OwnedEventId>,
-        (kind, state_key): (&str, Option<&str>),
-        content: Value,
-    ) -> Pdu {
-        let builder = EventBuilder {
-            room_id: Some(room.clone()),
-            sender: self.user(),
-            event_type: kind.into(),
-            state_key: state_key.map(str::to_owned),
-            content: object(content),
-            redacts: None,
-            prev_events: vec![prev.event_id().to_owned()],
-            auth_events: auth,
-            depth: prev.depth() + 1,
-            origin_server_ts: 1,
-        };
-        builder
-            .build(
-                RoomVersion::V12,
-                self.identity.server_name(),
-                self.identity.key_pair(),
-            )
-            .unwrap()
-    }
-
-    async fn send(&self, server: &Server, txn: &str, pdus: &[Value]) -> Value {
-        let body = json!({ "origin": self.name(), "origin_server_ts": 1, "pdus": pdus });
-        server
-            .homeserver
-            .receive_transaction(self.name(), txn, body)
-            .await
-            .unwrap()
-    }
-}
-
-fn value(pdu: &Pdu) -> Value {
-    serde_json::from_str(pdu.json()).unwrap()
-}
-
-/// The events that allow a member's message.
-async fn auth_of(server: &Server, room: &OwnedRoomId, join: &Pdu) -> Vec<OwnedEventId> {
-    let levels = server.state(room, "m.room.power_levels", "").await.unwrap();
-    vec![levels.event_id.clone(), join.event_id().to_owned()]
-}
+use crate::{
+    peer::{Peer, auth_of, value},
+    support::Server,
+};
 
 #[tokio::test]
 async fn a_peer_joins_and_speaks() {
@@ -200,21 +99,7 @@ async fn a_redaction_before_its_target_is_applied_when_that_comes() {
     let join = peer.join(&server, &room).await;
     let auth = auth_of(&server, &room, &join).await;
     let target = peer.message(&room, &join, auth.clone(), "regretted");
-    let redaction = EventBuilder {
-        room_id: Some(room.clone()),
-        sender: peer.user(),
-        event_type: "m.room.redaction".into(),
-        state_key: None,
-        content: object(json!({})),
-        redacts: Some(target.event_id().to_owned()),
-        prev_events: vec![join.event_id().to_owned()],
-        auth_events: auth,
-        depth: join.depth() + 1,
-        origin_server_ts: 2,
-    };
-    let redaction = redaction
-        .build(RoomVersion::V12, peer.name().as_str(), peer.identity.key_pair())
-        .unwrap();
+    let redaction = peer.redaction(&room, &join, auth, target.event_id());
     peer.send(&server, "1", &[value(&redaction)]).await;
     peer.send(&server, "2", &[value(&target)]).await;
     let stored = server

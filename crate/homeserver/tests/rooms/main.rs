@@ -11,10 +11,14 @@
 mod cost;
 mod counting;
 mod create;
+mod extremities;
 mod federation;
 mod large_room;
 mod membership;
+mod peer;
 mod recount;
+mod redactions;
+mod refused;
 mod send;
 mod support;
 mod upgrade;

@@ -1,0 +1,154 @@
+//! The forward extremities of a room: the events that no other follows, which the next event names.
+//!
+//! There are never more of them than an event can name. So the next event sent here joins them all, and what an
+//! event of another server costs is bounded, whatever that server does. While there are many, and nobody here
+//! speaks, an event that clients never see joins them. Rejected and soft-failed events are *not* among them.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hearth_rooms::{Pdu, pdu::MAX_PREV_EVENTS};
+use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId};
+
+use crate::{
+    Error, Homeserver, JsonObject,
+    rooms::{
+        append::{Change, Draft},
+        event::StoredEvent,
+        room::Room,
+        view::{CREATE, POWER_LEVELS},
+    },
+};
+
+/// The type of the event that only joins others, as Synapse names it.
+pub(crate) const DUMMY: &str = "org.matrix.dummy_event";
+/// The greatest depth of an event that is made here: the greatest integer that events can hold.
+pub(crate) const MAX_DEPTH: u64 = (1 << 53) - 1;
+/// How many extremities are left alone.
+const FEW: usize = 10;
+/// The shortest pause before they are joined: others may do it, or somebody may speak.
+const PAUSE: Duration = Duration::from_secs(10);
+/// How much longer the pause may be, in milliseconds. Servers that all see the same extremities do not act at once.
+const SPREAD: u64 = 50_000;
+/// How many refused events are looked through for the extremities behind them.
+const MAX_REFUSED: usize = 100;
+
+/// The rooms whose extremities are about to be joined.
+#[derive(Default)]
+pub(crate) struct Merges {
+    rooms: Mutex<BTreeSet<OwnedRoomId>>,
+}
+
+impl Change<'_> {
+    /// Makes `event` an extremity, in place of those that it follows.
+    pub(crate) async fn add_extremity(&mut self, event: &StoredEvent) -> Result<(), Error> {
+        let followed = self.followed_by(&event.pdu).await?;
+        let extremities = &mut self.snapshot.record.extremities;
+        extremities.retain(|id| !followed.contains(id));
+        extremities.push(event.event_id.clone());
+        Ok(())
+    }
+
+    /// The events that `pdu` follows: directly, or with only refused ones in between.
+    async fn followed_by(&self, pdu: &Pdu) -> Result<BTreeSet<OwnedEventId>, Error> {
+        let mut followed: BTreeSet<_> = pdu.prev_events().iter().cloned().collect();
+        let extremities = &self.snapshot.record.extremities;
+        let inner = followed.iter().filter(|id| !extremities.contains(id));
+        let mut open: Vec<_> = inner.cloned().collect();
+        while !open.is_empty() && followed.len() < MAX_REFUSED {
+            let events = self.known_events(&open).await?;
+            let refused = events.iter().filter(|event| event.is_refused());
+            open = refused
+                .flat_map(|event| event.pdu.prev_events().to_vec())
+                .collect();
+            open.retain(|id| followed.insert(id.clone()));
+        }
+        Ok(followed)
+    }
+
+    /// The extremities with the state after each, no more than an event can name. What does not fit is
+    /// forgotten: it is stored and shown, and counts again once an event names it.
+    pub(crate) async fn bounded_extremities(&mut self) -> Result<Vec<(OwnedEventId, String)>, Error> {
+        let extremities = self.snapshot.record.extremities.clone();
+        let mut ends = self.states_after(&extremities).await?;
+        while ends.len() > MAX_PREV_EVENTS {
+            forget_one(&mut ends);
+        }
+        self.snapshot.record.extremities = ends.iter().map(|(id, _)| id.clone()).collect();
+        Ok(ends)
+    }
+}
+
+/// Forgets the oldest of those extremities that another one has the same state as. If all differ, the newest: so
+/// no flood of events pushes out what changed the state before it.
+fn forget_one(ends: &mut Vec<(OwnedEventId, String)>) {
+    let shared =
+        |(id, root): &(OwnedEventId, String)| ends.iter().any(|(other, same)| other != id && same == root);
+    match ends.iter().position(shared) {
+        Some(index) => drop(ends.remove(index)),
+        None => drop(ends.pop()),
+    }
+}
+
+impl Homeserver {
+    /// Joins the extremities of a room in a while, if they are still many then.
+    pub(crate) fn merge_later(&self, room: &Arc<Room>) {
+        let many = room.snapshot().record.extremities.len() > FEW;
+        if !many || !self.merges.begin(room.room_id.clone()) {
+            return;
+        }
+        let pause = PAUSE + Duration::from_millis(self.random_number() % SPREAD);
+        let room = room.clone();
+        self.spawn(|homeserver| async move {
+            homeserver.seams.clock.sleep(pause).await;
+            homeserver.merges.end(&room.room_id);
+            if let Err(error) = homeserver.merge_extremities(&room).await {
+                tracing::info!(room_id = %room.room_id, %error, "extremities were not joined");
+            }
+        });
+    }
+
+    async fn merge_extremities(&self, room: &Arc<Room>) -> Result<(), Error> {
+        let mut change = self.change(room).await;
+        if change.snapshot.record.extremities.len() <= FEW {
+            return Ok(());
+        }
+        let Some(sender) = self.speaker(&change).await? else {
+            return Ok(());
+        };
+        change
+            .send(Draft::message(&sender, DUMMY, JsonObject::new()))
+            .await?;
+        change.commit().await.map(drop)
+    }
+
+    /// A local user who may send the event that joins extremities.
+    async fn speaker(&self, change: &Change<'_>) -> Result<Option<OwnedUserId>, Error> {
+        let power = change.view(&[CREATE, POWER_LEVELS]).await?;
+        let required = power.required_power(DUMMY, false);
+        let mut members = self.local_members(&change.snapshot.room_id).into_iter();
+        Ok(members.find(|user_id| power.power_level(user_id) >= required))
+    }
+
+    fn random_number(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.seams.rng.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+}
+
+impl Merges {
+    /// Notes that a room's extremities are about to be joined; `false` if that was noted already.
+    fn begin(&self, room_id: OwnedRoomId) -> bool {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.insert(room_id)
+    }
+
+    fn end(&self, room_id: &OwnedRoomId) {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.remove(room_id);
+    }
+}

@@ -1,0 +1,150 @@
+//! What redactions do. Spec: Room Version 3, section 'Handling redactions'.
+//!
+//! Up to room version 2 the authorisation rules say who may redact what. From version 3 on they let every redaction
+//! into the graph; it takes effect if its sender had the power where it stands, or if target and redaction come
+//! from one server. Until its target is known that cannot be told, so until then clients do *not* see it.
+
+use hearth_storage::Table;
+use ruma_common::{EventId, OwnedServerName, RoomId, ServerName};
+
+use crate::{
+    Error,
+    rooms::{
+        append::Change,
+        event::{Decision, StoredEvent},
+        view::{CREATE, POWER_LEVELS},
+    },
+};
+
+/// What a redaction may redact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Every event of its room.
+    Room,
+    /// What users of one server sent.
+    Server(OwnedServerName),
+}
+
+impl Reach {
+    fn covers(&self, target: &StoredEvent) -> bool {
+        match self {
+            Self::Room => true,
+            Self::Server(server) => target.sender().server_name() == server,
+        }
+    }
+}
+
+impl Change<'_> {
+    /// Applies `event`, which was accepted, if it is a redaction; returns it with the note whether clients may
+    /// see it.
+    pub(crate) async fn redacting(&mut self, event: StoredEvent) -> Result<StoredEvent, Error> {
+        if event.kind() != "m.room.redaction" {
+            return Ok(event);
+        }
+        let decision = Decision {
+            held: !self.redact(&event).await?,
+            ..event.decision.clone()
+        };
+        Ok(event.decided(decision))
+    }
+
+    /// Applies a redaction to its target, and notes it for when the target comes (again). Whether it took effect.
+    async fn redact(&mut self, event: &StoredEvent) -> Result<bool, Error> {
+        let Some(target_id) = event.pdu.redacts() else {
+            return Ok(false);
+        };
+        let reach = self.reach(event).await?;
+        let key = early_key(event.room_id(), target_id, &reach);
+        let target = self.known_events(&[target_id.to_owned()]).await?.pop();
+        let Some(target) = target.filter(|target| !target.decision.rejected) else {
+            self.batch.put(Table::Events, key, event.event_id.as_bytes());
+            return Ok(false);
+        };
+        if target.room_id() != event.room_id() || !reach.covers(&target) {
+            return Ok(false);
+        }
+        self.batch.put(Table::Events, key, event.event_id.as_bytes());
+        self.rewrite(redacted(&target, event)?);
+        Ok(true)
+    }
+
+    /// What a redaction may redact, by the state where it stands.
+    async fn reach(&self, redaction: &StoredEvent) -> Result<Reach, Error> {
+        let rules = &redaction.pdu.version().rules().authorization;
+        if rules.special_case_room_redaction {
+            // That it was accepted says that it may.
+            return Ok(Reach::Room);
+        }
+        let own = Reach::Server(redaction.sender().server_name().to_owned());
+        let Some(root) = &redaction.decision.state_before else {
+            return Ok(own);
+        };
+        let power = self.view_at(root, &[CREATE, POWER_LEVELS]).await?;
+        let has_power = power.power_level(redaction.sender()) >= power.power_field("redact", 50);
+        Ok(if has_power { Reach::Room } else { own })
+    }
+
+    /// `event` as a redaction that came before it leaves it. That one may be seen from now on.
+    pub(crate) async fn redacted_early(&mut self, event: StoredEvent) -> Result<StoredEvent, Error> {
+        let own = Reach::Server(event.sender().server_name().to_owned());
+        for reach in [Reach::Room, own] {
+            let Some(redaction) = self.noted_redaction(&event, &reach).await? else {
+                continue;
+            };
+            let event = redacted(&event, &redaction)?;
+            if redaction.decision.held {
+                let decision = Decision {
+                    held: false,
+                    ..redaction.decision.clone()
+                };
+                self.rewrite(redaction.decided(decision));
+            }
+            return Ok(event);
+        }
+        Ok(event)
+    }
+
+    /// The redaction of `target` that was noted, if it was accepted.
+    async fn noted_redaction(
+        &self,
+        target: &StoredEvent,
+        reach: &Reach,
+    ) -> Result<Option<StoredEvent>, Error> {
+        let key = early_key(target.room_id(), &target.event_id, reach);
+        let Some(value) = self.homeserver().seams.store.get(Table::Events, &key).await? else {
+            return Ok(None);
+        };
+        let damaged = || Error::Damaged("redaction".into());
+        let text = str::from_utf8(&value).map_err(|_| damaged())?;
+        let redaction = EventId::parse(text).map_err(|_| damaged())?;
+        let redaction = self.homeserver().stored_event(&redaction).await?;
+        Ok(redaction.map(|redaction| StoredEvent::clone(&redaction)))
+    }
+}
+
+/// `target` without the content that `redaction` takes. The first one counts.
+fn redacted(target: &StoredEvent, redaction: &StoredEvent) -> Result<StoredEvent, Error> {
+    if target.decision.redacted_by.is_some() {
+        return Ok(target.clone());
+    }
+    let pdu = target
+        .pdu
+        .redacted()
+        .map_err(|error| Error::Damaged(error.to_string()))?;
+    let decision = Decision {
+        redacted_by: Some(redaction.event_id.clone()),
+        ..target.decision.clone()
+    };
+    Ok(StoredEvent::new(pdu, decision))
+}
+
+/// The key under which a redaction is noted for its target. One of each reach is enough.
+fn early_key(room_id: &RoomId, target: &EventId, reach: &Reach) -> Vec<u8> {
+    let reach = match reach {
+        Reach::Room => "*",
+        Reach::Server(server) => ServerName::as_str(server),
+    };
+    ["r", room_id.as_str(), target.as_str(), reach]
+        .join("\0")
+        .into_bytes()
+}

@@ -1,0 +1,283 @@
+//! Redactions: which count, when they come early, and when clients see them.
+
+use hearth_rooms::Pdu;
+use ruma_common::{EventId, OwnedEventId, OwnedRoomId};
+use serde_json::json;
+
+use crate::{
+    peer::{Peer, auth_of, value},
+    support::{Server, device},
+};
+
+/// A room of alice's that mallory and another, each of their own server, have joined.
+struct Scene {
+    server: Server,
+    mallory: Peer,
+    other: Peer,
+    room: OwnedRoomId,
+    /// The joins of both.
+    joins: [Pdu; 2],
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let (server, mallory, other) = (Server::new().await, Peer::new(7), Peer::new(8));
+        let room = server.public_room().await;
+        let joins = [
+            mallory.join(&server, &room).await,
+            other.join(&server, &room).await,
+        ];
+        Self {
+            server,
+            mallory,
+            other,
+            room,
+            joins,
+        }
+    }
+
+    async fn auth(&self, peer: usize) -> Vec<OwnedEventId> {
+        auth_of(&self.server, &self.room, &self.joins[peer]).await
+    }
+
+    async fn is_redacted(&self, target: &EventId) -> bool {
+        let event = self
+            .server
+            .homeserver
+            .stored_event(target)
+            .await
+            .unwrap()
+            .unwrap();
+        event.decision.redacted_by.is_some() && !event.content().contains_key("body")
+    }
+
+    async fn is_shown(&self, event: &EventId) -> bool {
+        let alice = self.server.alice();
+        let found = self.server.homeserver.event_for(&alice, &self.room, event).await;
+        found.is_ok()
+    }
+}
+
+#[tokio::test]
+async fn who_has_neither_power_nor_the_same_server_redacts_nothing() {
+    let scene = Scene::new().await;
+    let target = scene
+        .server
+        .say(&scene.server.alice(), &scene.room, "1", "kept")
+        .await
+        .unwrap();
+    let redaction = scene
+        .mallory
+        .redaction(&scene.room, &scene.joins[1], scene.auth(0).await, &target);
+    assert_eq!(
+        scene.mallory.tell(&scene.server, &redaction).await,
+        json!({}),
+        "it is part of the graph"
+    );
+    assert!(!scene.is_redacted(&target).await);
+    assert!(
+        !scene.is_shown(redaction.event_id()).await,
+        "clients would take it for one that counts"
+    );
+    let later = scene
+        .mallory
+        .message(&scene.room, &redaction, scene.auth(0).await, "later");
+    assert_eq!(scene.mallory.tell(&scene.server, &later).await, json!({}));
+}
+
+#[tokio::test]
+async fn the_power_where_the_redaction_stands_counts() {
+    let scene = Scene::new().await;
+    let (server, alice) = (&scene.server, scene.server.alice());
+    let target = server.say(&alice, &scene.room, "1", "old").await.unwrap();
+    let before = scene.auth(0).await;
+    let levels = server
+        .state_content(&scene.room, "m.room.power_levels")
+        .await
+        .unwrap();
+    let mut raised = levels.clone();
+    raised["users"][scene.mallory.user().as_str()] = json!(50);
+    server
+        .set(&alice, &scene.room, "m.room.power_levels", raised)
+        .await
+        .unwrap();
+    let weak = scene
+        .mallory
+        .redaction(&scene.room, &scene.joins[1], before, &target);
+    scene.mallory.tell(server, &weak).await;
+    assert!(
+        !scene.is_redacted(&target).await,
+        "it stands before the promotion"
+    );
+    let raised = server
+        .state(&scene.room, "m.room.power_levels", "")
+        .await
+        .unwrap();
+    let strong = scene
+        .mallory
+        .redaction(&scene.room, &raised.pdu, scene.auth(0).await, &target);
+    scene.mallory.tell(server, &strong).await;
+    assert!(scene.is_redacted(&target).await);
+    assert!(scene.is_shown(strong.event_id()).await);
+}
+
+#[tokio::test]
+async fn an_early_redaction_is_held_until_its_target_is_seen() {
+    let scene = Scene::new().await;
+    let auth = scene.auth(0).await;
+    let target = scene
+        .mallory
+        .message(&scene.room, &scene.joins[1], auth.clone(), "regretted");
+    let redaction = scene
+        .mallory
+        .redaction(&scene.room, &scene.joins[1], auth, target.event_id());
+    scene.mallory.tell(&scene.server, &redaction).await;
+    assert!(!scene.is_shown(redaction.event_id()).await);
+    scene.mallory.tell(&scene.server, &target).await;
+    assert!(scene.is_redacted(target.event_id()).await);
+    assert!(scene.is_shown(redaction.event_id()).await);
+    let restarted = scene.server.restarted().await;
+    let stored = restarted
+        .homeserver
+        .stored_event(redaction.event_id())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(stored.is_shown());
+}
+
+#[tokio::test]
+async fn early_redactions_that_may_not_do_not_hide_those_that_may() {
+    let scene = Scene::new().await;
+    let target = scene
+        .mallory
+        .message(&scene.room, &scene.joins[1], scene.auth(0).await, "regretted");
+    let own = scene.mallory.redaction(
+        &scene.room,
+        &scene.joins[1],
+        scene.auth(0).await,
+        target.event_id(),
+    );
+    let foreign = scene
+        .other
+        .redaction(&scene.room, &own, scene.auth(1).await, target.event_id());
+    scene.mallory.tell(&scene.server, &own).await;
+    scene.other.tell(&scene.server, &foreign).await;
+    scene.mallory.tell(&scene.server, &target).await;
+    assert!(scene.is_redacted(target.event_id()).await);
+    assert!(scene.is_shown(own.event_id()).await);
+    assert!(!scene.is_shown(foreign.event_id()).await);
+
+    let untouched = scene
+        .mallory
+        .message(&scene.room, &target, scene.auth(0).await, "kept");
+    let foreign = scene
+        .other
+        .redaction(&scene.room, &target, scene.auth(1).await, untouched.event_id());
+    scene.other.tell(&scene.server, &foreign).await;
+    scene.mallory.tell(&scene.server, &untouched).await;
+    assert!(!scene.is_redacted(untouched.event_id()).await);
+    assert!(!scene.is_shown(foreign.event_id()).await);
+}
+
+#[tokio::test]
+async fn a_redacted_redaction_still_counts() {
+    let scene = Scene::new().await;
+    let auth = scene.auth(0).await;
+    let target = scene
+        .mallory
+        .message(&scene.room, &scene.joins[1], auth.clone(), "regretted");
+    let first = scene
+        .mallory
+        .redaction(&scene.room, &scene.joins[1], auth.clone(), target.event_id());
+    let second = scene
+        .mallory
+        .redaction(&scene.room, &first, auth, first.event_id());
+    for pdu in [&first, &second, &target] {
+        assert_eq!(scene.mallory.tell(&scene.server, pdu).await, json!({}));
+    }
+    assert!(scene.is_redacted(target.event_id()).await);
+}
+
+#[tokio::test]
+async fn refused_redactions_take_no_effect() {
+    let scene = Scene::new().await;
+    let (server, alice) = (&scene.server, scene.server.alice());
+    let auth = scene.auth(0).await;
+    let target = scene
+        .mallory
+        .message(&scene.room, &scene.joins[1], auth.clone(), "evidence");
+    scene.mallory.tell(server, &target).await;
+    let rejected = scene
+        .mallory
+        .redaction(&scene.room, &target, Vec::new(), target.event_id());
+    assert!(scene.mallory.tell(server, &rejected).await["error"].is_string());
+    server
+        .homeserver
+        .ban_user(&alice, &scene.room, &scene.mallory.user(), None)
+        .await
+        .unwrap();
+    let late = scene
+        .mallory
+        .redaction(&scene.room, &target, auth, target.event_id());
+    scene.mallory.tell(server, &late).await;
+    assert!(!scene.is_redacted(target.event_id()).await);
+}
+
+#[tokio::test]
+async fn redacted_state_stays_state_without_its_content() {
+    let scene = Scene::new().await;
+    let (server, alice) = (&scene.server, scene.server.alice());
+    let topic = server
+        .set(&alice, &scene.room, "m.room.topic", json!({ "topic": "x" }))
+        .await
+        .unwrap();
+    let levels = server
+        .state(&scene.room, "m.room.power_levels", "")
+        .await
+        .unwrap();
+    for (txn, target) in [("1", &topic), ("2", &levels.event_id)] {
+        server
+            .homeserver
+            .redact_event(&alice, device(), &scene.room, target, txn, None)
+            .await
+            .unwrap();
+    }
+    assert_eq!(
+        server.state_content(&scene.room, "m.room.topic").await.unwrap(),
+        json!({})
+    );
+    let kept = server
+        .state_content(&scene.room, "m.room.power_levels")
+        .await
+        .unwrap();
+    assert_eq!(
+        kept["state_default"],
+        levels.content()["state_default"],
+        "what authorises is kept"
+    );
+    server
+        .set(&alice, &scene.room, "m.room.topic", json!({ "topic": "y" }))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_event_of_another_room_is_not_redacted() {
+    let scene = Scene::new().await;
+    let server = &scene.server;
+    let elsewhere = server.public_room().await;
+    let join = scene.mallory.join(server, &elsewhere).await;
+    let auth = auth_of(server, &elsewhere, &join).await;
+    let target = scene.mallory.message(&elsewhere, &join, auth, "elsewhere");
+    let redaction = scene.mallory.redaction(
+        &scene.room,
+        &scene.joins[1],
+        scene.auth(0).await,
+        target.event_id(),
+    );
+    scene.mallory.tell(server, &redaction).await;
+    scene.mallory.send(server, "t", &[value(&target)]).await;
+    assert!(!scene.is_redacted(target.event_id()).await);
+    assert!(!scene.is_shown(redaction.event_id()).await);
+}
