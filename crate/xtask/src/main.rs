@@ -8,6 +8,7 @@ mod browser;
 mod check;
 mod command;
 mod config;
+mod fuzz;
 mod npm;
 mod routes;
 mod serve;
@@ -59,6 +60,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Feed the room engine with arbitrary input
+    Fuzz {
+        /// One target only
+        target: Option<String>,
+        /// How long each target runs
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Measure the app in a browser
     Bench {
         /// Print one JSON object
@@ -78,6 +87,7 @@ fn main() -> anyhow::Result<()> {
         Command::Size => size::print(),
         Command::Routes => routes::print(),
         Command::Sim { arguments } => sim::episodes(&arguments),
+        Command::Fuzz { target, seconds } => fuzz::start(target.as_deref(), seconds),
         Command::Bench { json } => bench::measure(json),
     }
 }

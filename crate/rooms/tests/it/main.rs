@@ -10,6 +10,7 @@
 mod auth;
 mod events;
 mod forks;
+mod fuzz;
 mod msc4297;
 mod resolution;
 mod room;
