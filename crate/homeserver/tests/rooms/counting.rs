@@ -94,9 +94,8 @@ impl Store for CountingStore {
         {
             let mut counts = self.counts.lock().unwrap();
             counts.commits += 1;
-            counts.writes.extend(batch.ops().iter().map(|op| match op {
-                hearth_storage::WriteOp::Put(table, ..) | hearth_storage::WriteOp::Delete(table, _) => *table,
-            }));
+            let tables = batch.ops().iter().map(hearth_storage::WriteOp::table);
+            counts.writes.extend(tables);
         }
         self.rows.commit(batch)
     }
