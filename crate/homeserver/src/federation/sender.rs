@@ -142,9 +142,7 @@ impl Homeserver {
     pub async fn known_servers(&self) -> Result<BTreeSet<OwnedServerName>, Error> {
         let mut servers = BTreeSet::new();
         for room_id in self.user_rooms.all_joined() {
-            if let Some(room) = self.room(&room_id).await? {
-                servers.extend(self.servers(&room.snapshot()).await?.keys().cloned());
-            }
+            servers.extend(self.servers_of(&room_id).await?);
         }
         servers.remove(self.server_name());
         Ok(servers)

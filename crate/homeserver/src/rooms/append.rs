@@ -29,6 +29,7 @@ use crate::{
 };
 
 /// An event that a local user wants to send.
+#[derive(Clone)]
 pub(crate) struct Draft {
     /// Who sends it.
     pub sender: OwnedUserId,

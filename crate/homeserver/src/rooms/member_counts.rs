@@ -78,6 +78,21 @@ impl Homeserver {
         Ok(snapshot.servers.get_or_init(|| servers).clone())
     }
 
+    /// The servers in a room that is held here. Rooms that are not in memory are not read for it.
+    pub(crate) async fn servers_of(&self, room_id: &RoomId) -> Result<Vec<OwnedServerName>, Error> {
+        if !self.is_in_memory(room_id) {
+            let servers = self.read_servers(room_id).await?;
+            // A room without any has not been counted yet.
+            if !servers.is_empty() {
+                return Ok(servers.into_keys().collect());
+            }
+        }
+        match self.room(room_id).await? {
+            Some(room) => Ok(self.servers(&room.snapshot()).await?.keys().cloned().collect()),
+            None => Ok(Vec::new()),
+        }
+    }
+
     async fn read_servers(&self, room_id: &RoomId) -> Result<ServerCounts, Error> {
         let prefix = servers_key(room_id);
         let rows = scan_all(&*self.seams.store, Table::Memberships, &prefix).await?;

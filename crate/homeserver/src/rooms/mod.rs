@@ -16,6 +16,7 @@ pub mod member_counts;
 mod member_rows;
 pub mod membership;
 pub mod memberships;
+pub(crate) mod outgoing;
 pub mod power;
 mod recount;
 pub mod redact;

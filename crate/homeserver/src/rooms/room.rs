@@ -12,6 +12,7 @@ use crate::{
     Error, Homeserver,
     rooms::{
         member_counts::{MemberCounts, ServerCounts},
+        outgoing::Outgoing,
         tree::empty_root,
     },
     stored::from_slice,
@@ -80,6 +81,8 @@ pub struct Room {
     /// Held by whoever takes in events of other servers, also while it asks those for what is missing. Never
     /// taken while `lock` is held.
     pub(crate) inbound: Arc<async_lock::Mutex<()>>,
+    /// Messages of local users that wait for the room.
+    pub(crate) outgoing: Outgoing,
     snapshot: RwLock<Arc<Snapshot>>,
 }
 
@@ -100,6 +103,7 @@ impl Room {
             room_id,
             lock: Arc::default(),
             inbound: Arc::default(),
+            outgoing: Outgoing::default(),
             snapshot,
         })
     }
@@ -204,6 +208,11 @@ impl Homeserver {
             self.count_members(&room).await?;
         }
         Ok(Some(room))
+    }
+
+    /// Whether the room is in memory already.
+    pub(crate) fn is_in_memory(&self, room_id: &RoomId) -> bool {
+        self.rooms.get(room_id).is_some()
     }
 
     async fn read_record(&self, room_id: &RoomId) -> Result<Option<RoomRecord>, Error> {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use hearth_storage::Table;
 use ruma_common::{DeviceId, EventId, OwnedEventId, RoomId, UserId};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -37,22 +36,12 @@ impl Homeserver {
         let mut draft = Draft::message(sender, kind, content);
         draft.redacts = redacts(kind, &mut draft.content);
         draft.transaction = Some((device_id.to_owned(), txn_id.to_owned()));
-        match self.send_once(room_id, draft, key.clone()).await {
-            Ok(event_id) => Ok(event_id),
-            // Whatever refuses it now, it stands if it was sent before. Only here does a send read the store.
-            Err(error) => self.sent_before(&key).await?.ok_or(error),
-        }
-    }
-
-    /// Sends `draft` unless `key` says that it was sent before; then fails.
-    async fn send_once(&self, room_id: &RoomId, draft: Draft, key: Vec<u8>) -> Result<OwnedEventId, Error> {
         let room = self.known_room(room_id).await?;
-        let mut change = self.change(&room).await;
-        self.check_redaction(&change, &draft).await?;
-        let event_id = change.send(draft).await?;
-        change.batch.insert(Table::Accounts, key, event_id.as_bytes());
-        change.commit().await?;
-        Ok(event_id)
+        match self.send_once(&room, key.clone(), draft).await {
+            Ok(event_id) => Ok(event_id),
+            // Whatever refuses it now, it stands if it was sent before. Only here does a lone send read the store.
+            Err(error) => self.sent_before(&[key]).await?.pop().flatten().ok_or(error),
+        }
     }
 
     /// Sets the state `(kind, state_key)`. State that is set to what it already is stays as it is, and the id of
@@ -119,26 +108,17 @@ impl Homeserver {
 
     /// Whether the sender may redact what `draft` redacts. Other servers let users of one server redact each
     /// other's events: who may is this server's to say.
-    async fn check_redaction(&self, change: &Change<'_>, draft: &Draft) -> Result<(), Error> {
+    pub(super) async fn check_redaction(&self, change: &Change<'_>, draft: &Draft) -> Result<(), Error> {
         let Some(target) = &draft.redacts else {
             return Ok(());
         };
-        let target = self.stored_event(target).await?;
+        let target = change.known_events(std::slice::from_ref(target)).await?.pop();
         let is_own = target.is_none_or(|target| target.sender() == draft.sender);
         let state = change.view(&[CREATE, POWER_LEVELS]).await?;
         match is_own || state.power_level(&draft.sender) >= state.power_field("redact", 50) {
             true => Ok(()),
             false => Err(Error::Forbidden("you may not redact this event".into())),
         }
-    }
-
-    async fn sent_before(&self, key: &[u8]) -> Result<Option<OwnedEventId>, Error> {
-        let Some(value) = self.seams.store.get(Table::Accounts, key).await? else {
-            return Ok(None);
-        };
-        let damaged = || Error::Damaged("transaction id".into());
-        let text = str::from_utf8(&value).map_err(|_| damaged())?;
-        EventId::parse(text).map(Some).map_err(|_| damaged())
     }
 }
 

@@ -1,9 +1,12 @@
 //! A store that counts what is asked of it.
 
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use hearth_storage::{
-    BoxFuture, Direction, Entry, KeyRange, MemoryStore, Store, StoreError, Table, WriteBatch,
+    BoxFuture, Direction, Entry, KeyRange, MemoryStore, Store, StoreError, Table, WriteBatch, WriteOp,
 };
 
 /// What was asked of a store.
@@ -40,6 +43,10 @@ impl Counts {
 pub struct CountingStore {
     pub rows: MemoryStore,
     counts: Mutex<Counts>,
+    /// Whoever holds it keeps commits from being made.
+    pub gate: async_lock::Mutex<()>,
+    /// Whether commits fail.
+    pub is_full: AtomicBool,
 }
 
 impl CountingStore {
@@ -47,13 +54,19 @@ impl CountingStore {
     pub fn new(rows: MemoryStore) -> Self {
         Self {
             rows,
-            counts: Mutex::default(),
+            ..Self::default()
         }
     }
 
     /// What was counted since the last call.
     pub fn take(&self) -> Counts {
         std::mem::take(&mut self.counts.lock().unwrap())
+    }
+
+    fn note_commit(&self, batch: &WriteBatch) {
+        let mut counts = self.counts.lock().unwrap();
+        counts.commits += 1;
+        counts.writes.extend(batch.ops().iter().map(WriteOp::table));
     }
 
     fn read(&self, table: Table, rows: usize) {
@@ -91,12 +104,13 @@ impl Store for CountingStore {
     }
 
     fn commit(&self, batch: WriteBatch) -> BoxFuture<'_, Result<(), StoreError>> {
-        {
-            let mut counts = self.counts.lock().unwrap();
-            counts.commits += 1;
-            let tables = batch.ops().iter().map(hearth_storage::WriteOp::table);
-            counts.writes.extend(tables);
-        }
-        self.rows.commit(batch)
+        Box::pin(async move {
+            let _open = self.gate.lock().await;
+            if self.is_full.load(Ordering::Relaxed) {
+                return Err(StoreError::Full);
+            }
+            self.note_commit(&batch);
+            self.rows.commit(batch).await
+        })
     }
 }

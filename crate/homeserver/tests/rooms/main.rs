@@ -21,4 +21,5 @@ mod redactions;
 mod refused;
 mod send;
 mod support;
+mod together;
 mod upgrade;
