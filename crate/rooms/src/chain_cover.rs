@@ -2,7 +2,7 @@
 //!
 //! Events that may authorise others are laid out in chains. An event continues the chain of the event that it
 //! replaces (the one of its own type and state key among its `auth_events`) unless another already did, and else
-//! begins one. Within a chain each event rests on all before it, so the auth chain of an event is told by how
+//! begins one (always, if it was rejected: such events cannot take the places of others). Within a chain each event rests on all before it, so the auth chain of an event is told by how
 //! far it reaches into each chain: its cover.
 //!
 //! A [`Position`] never changes, so it is stored with its event. An event has none if one of its `auth_events`
@@ -86,7 +86,7 @@ pub fn place(pdu: &Pdu, authorities: &[Authority<'_>]) -> Option<Position> {
     }
     let replaced = replaced_by(pdu, authorities);
     let (chain, sequence, base) = match replaced {
-        Some(replaced) if !replaced.continued => {
+        Some(replaced) if !replaced.continued && !pdu.rejected() => {
             let before = replaced.position;
             (before.chain, before.sequence.checked_add(1)?, before.base.clone())
         }

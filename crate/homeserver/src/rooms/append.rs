@@ -355,6 +355,22 @@ impl Change<'_> {
         Ok(event_ids.iter().filter_map(event).collect())
     }
 
+    /// The state events that have no place in the chain cover yet.
+    pub(super) fn unplaced(&self) -> Vec<OwnedEventId> {
+        let events = self.events.iter().map(|pending| &pending.event);
+        let unplaced =
+            events.filter(|event| event.state_key().is_some() && event.decision.position.is_none());
+        unplaced.map(|event| event.event_id.clone()).collect()
+    }
+
+    /// Notes the place in the chain cover of an event of this change.
+    pub(super) fn set_position(&mut self, event_id: &EventId, position: String) {
+        let index = self.indices.get(event_id).copied();
+        if let Some(pending) = index.and_then(|index| self.events.get_mut(index)) {
+            Arc::make_mut(&mut pending.event).decision.position = Some(position);
+        }
+    }
+
     /// An event as this change writes it.
     pub(super) fn own_event(&self, event_id: &EventId) -> Option<&Arc<StoredEvent>> {
         let pending = self
@@ -403,6 +419,7 @@ impl Change<'_> {
     /// [`Error::Store`] if the store fails; then nothing has changed.
     pub(crate) async fn commit(mut self) -> Result<u64, Error> {
         let homeserver = self.homeserver;
+        self.place_events().await?;
         let changes = self.state_changes().await?;
         let members = self.member_changes(&changes).await?;
         self.count_changes(&members).await?;

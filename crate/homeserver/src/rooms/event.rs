@@ -39,6 +39,9 @@ pub struct Decision {
     /// `state_before`.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub state_now: Option<String>,
+    /// The place of a state event in the chain cover of its room, in base64.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<String>,
     /// The state event that this one replaced when it was appended live.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<OwnedEventId>,
@@ -70,6 +73,7 @@ impl Decision {
             order: None,
             state_before: None,
             state_now: None,
+            position: None,
             replaces: None,
             redacted_by: None,
             rejected: false,

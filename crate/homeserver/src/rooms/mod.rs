@@ -7,6 +7,7 @@
 pub(crate) mod admit;
 pub mod aliases;
 pub(crate) mod append;
+pub(crate) mod chains;
 pub mod client_event;
 pub mod create;
 pub mod directory;

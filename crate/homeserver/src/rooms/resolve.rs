@@ -101,7 +101,7 @@ impl Change<'_> {
         }
         let ids: Vec<OwnedEventId> = need.events.iter().cloned().collect();
         for event in self.known_events(&ids).await? {
-            resolution.supply_event(&event.event_id, Some((event.pdu.clone(), None)));
+            resolution.supply_event(&event.event_id, Some((event.pdu.clone(), event.position())));
         }
         // Those that were found are no longer needed, and the rest cannot be had.
         ids.iter().for_each(|id| resolution.supply_event(id, None));

@@ -8,9 +8,11 @@
 )]
 
 mod auth;
+mod cost;
 mod events;
 mod forks;
 mod fuzz;
+mod large_room;
 mod msc4297;
 mod resolution;
 mod room;
