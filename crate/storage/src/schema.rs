@@ -7,7 +7,7 @@
 use crate::{StoreError, Table};
 
 /// The schema version that this release reads and writes.
-pub const SCHEMA_VERSION: u32 = Migration::DeviceAndServerKeys.version();
+pub const SCHEMA_VERSION: u32 = Migration::Media.version();
 
 /// One step from a schema version to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,17 +16,20 @@ pub(crate) enum Migration {
     Initial,
     /// Version 2 keeps the keys of devices and servers in a table of their own.
     DeviceAndServerKeys,
+    /// Version 3 keeps media.
+    Media,
 }
 
 impl Migration {
     /// Every migration, oldest first.
-    const ALL: &[Self] = &[Self::Initial, Self::DeviceAndServerKeys];
+    const ALL: &[Self] = &[Self::Initial, Self::DeviceAndServerKeys, Self::Media];
 
     /// The schema version that the migration leads to.
     const fn version(self) -> u32 {
         match self {
             Self::Initial => 1,
             Self::DeviceAndServerKeys => 2,
+            Self::Media => 3,
         }
     }
 
@@ -48,6 +51,7 @@ impl Migration {
                 Table::Federation,
             ],
             Self::DeviceAndServerKeys => &[Table::Keys],
+            Self::Media => &[Table::Media],
         }
     }
 
@@ -100,7 +104,7 @@ mod tests {
         assert_eq!(Migration::pending(0).unwrap().count(), Migration::ALL.len());
         assert_eq!(
             Migration::pending(1).unwrap().collect::<Vec<_>>(),
-            [Migration::DeviceAndServerKeys]
+            [Migration::DeviceAndServerKeys, Migration::Media]
         );
         assert_eq!(Migration::pending(SCHEMA_VERSION).unwrap().count(), 0);
         let newer = Migration::pending(SCHEMA_VERSION + 1).err();

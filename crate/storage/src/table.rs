@@ -49,4 +49,6 @@ tables! {
     Federation = "federation",
     /// Keys of devices and servers.
     Keys = "keys",
+    /// Media: what is known of each file, and its chunks.
+    Media = "media",
 }
