@@ -129,6 +129,9 @@ impl From<Error> for ApiError {
         if let Error::UnknownToken = error {
             return Self::from_cause(&error).with("soft_logout", json!(false));
         }
+        if let Error::LimitExceeded { retry_after_ms } = error {
+            return Self::limit_exceeded(retry_after_ms);
+        }
         if let Error::IncompatibleRoomVersion(version) = &error {
             return Self::from_cause(&error).with("room_version", version.as_str());
         }
@@ -164,6 +167,10 @@ fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
         Error::UnableToAuthoriseJoin(_) => (StatusCode::BAD_REQUEST, "M_UNABLE_TO_AUTHORISE_JOIN"),
         Error::PartialState => (StatusCode::NOT_FOUND, "M_UNABLE_DUE_TO_PARTIAL_STATE"),
         Error::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE"),
+        Error::LimitExceeded { .. } => (StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED"),
+        Error::CannotOverwriteMedia => (StatusCode::CONFLICT, "M_CANNOT_OVERWRITE_MEDIA"),
+        Error::NotYetUploaded => (StatusCode::GATEWAY_TIMEOUT, "M_NOT_YET_UPLOADED"),
+        Error::NoThumbnail(_) => (StatusCode::BAD_REQUEST, "M_UNKNOWN"),
         Error::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "M_UNAUTHORIZED"),
         Error::Unreachable(_) => (StatusCode::BAD_GATEWAY, "M_UNKNOWN"),
         Error::Store(StoreError::Full) => (StatusCode::INSUFFICIENT_STORAGE, "M_RESOURCE_LIMIT_EXCEEDED"),

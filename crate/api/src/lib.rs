@@ -12,6 +12,7 @@ mod call;
 mod client;
 mod cors;
 mod error;
+mod file;
 mod json;
 mod query;
 mod rate_limit;

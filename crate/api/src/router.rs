@@ -135,7 +135,11 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Param
 }
 
 /// Older prefixes of paths that are served under the newer one.
-const ALIASES: [(&str, &str); 1] = [("/_matrix/client/r0/", "/_matrix/client/v3/")];
+const ALIASES: [(&str, &str); 3] = [
+    ("/_matrix/client/r0/", "/_matrix/client/v3/"),
+    ("/_matrix/media/r0/", "/_matrix/media/v3/"),
+    ("/_matrix/media/v1/upload", "/_matrix/media/v3/upload"),
+];
 
 /// `path` under its newest prefix.
 fn canonical(path: &str) -> Cow<'_, str> {

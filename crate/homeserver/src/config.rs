@@ -9,6 +9,8 @@ pub struct Config {
     pub open_registration: bool,
     /// The version of rooms made here when the request names none.
     pub default_room_version: RoomVersionId,
+    /// The greatest file that is accepted, in bytes.
+    pub max_upload_bytes: u64,
 }
 
 impl Default for Config {
@@ -16,6 +18,7 @@ impl Default for Config {
         Self {
             open_registration: true,
             default_room_version: RoomVersionId::V12,
+            max_upload_bytes: 50 * 1024 * 1024,
         }
     }
 }

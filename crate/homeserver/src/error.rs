@@ -53,6 +53,21 @@ pub enum Error {
     /// The request or event is too large. `M_TOO_LARGE`, 413.
     #[error("{0}")]
     TooLarge(String),
+    /// The requester has had too much of this for now. `M_LIMIT_EXCEEDED`, 429.
+    #[error("too many requests")]
+    LimitExceeded {
+        /// How long to wait, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// There is a file under the id already. `M_CANNOT_OVERWRITE_MEDIA`, 409.
+    #[error("the file is there already")]
+    CannotOverwriteMedia,
+    /// A file that was announced has not come in time. `M_NOT_YET_UPLOADED`, 504.
+    #[error("the file has not been uploaded yet")]
+    NotYetUploaded,
+    /// No smaller picture can be made of a file. `M_UNKNOWN`, 400.
+    #[error("{0}")]
+    NoThumbnail(String),
     /// A request of another server is not signed as it must be. `M_UNAUTHORIZED`, 401.
     #[error("{0}")]
     Unauthorized(String),

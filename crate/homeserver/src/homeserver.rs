@@ -16,6 +16,7 @@ use crate::{
     accounts::Accounts,
     federation::sender::Outbox,
     log::Log,
+    media::MediaState,
     push::unread::UnreadCache,
     receipts::ReceiptCache,
     rooms::{
@@ -47,6 +48,7 @@ pub struct Homeserver {
     pub(crate) directory_lock: async_lock::Mutex<()>,
     pub(crate) receipts: Arc<ReceiptCache>,
     pub(crate) typing: Typing,
+    pub(crate) media: MediaState,
     pub(crate) unread: UnreadCache,
     server_name: OwnedServerName,
     /// The newest timestamp given to an event.
@@ -83,12 +85,18 @@ impl Homeserver {
             directory_lock: async_lock::Mutex::default(),
             receipts: Arc::default(),
             typing,
+            media: MediaState::default(),
             unread: UnreadCache::default(),
             server_name,
             newest_timestamp: AtomicU64::new(0),
             this: this.clone(),
         });
         homeserver.start_senders();
+        homeserver.spawn(|homeserver| async move {
+            if let Err(error) = homeserver.remove_all_unfinished().await {
+                tracing::warn!(%error, "what unfinished uploads left behind remains");
+            }
+        });
         Ok(homeserver)
     }
 

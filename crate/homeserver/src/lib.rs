@@ -11,6 +11,7 @@ pub mod federation;
 pub mod homeserver;
 pub mod identity;
 pub mod log;
+pub mod media;
 pub mod messages;
 pub mod push;
 pub mod receipts;
@@ -26,7 +27,9 @@ pub use hearth_rooms::RoomVersion;
 pub use homeserver::Homeserver;
 pub use identity::Identity;
 pub use log::{Log, LogEntry};
-pub use seams::{Clock, Federation, FederationError, Rng, Seams, Spawner};
+pub use seams::{
+    Clock, Federation, FederationError, Images, NoImages, Picture, Rng, Scaled, Scaling, Seams, Spawner,
+};
 
 /// A JSON object.
 pub type JsonObject = serde_json::Map<String, serde_json::Value>;

@@ -52,6 +52,75 @@ pub trait Federation: MaybeSend + MaybeSync + 'static {
     ) -> BoxFuture<'a, Result<http::Response<Bytes>, FederationError>>;
 }
 
+/// A kind of picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Picture {
+    /// PNG.
+    Png,
+    /// JPEG.
+    Jpeg,
+    /// GIF: its first frame counts.
+    Gif,
+    /// WebP: its first frame counts.
+    Webp,
+}
+
+impl Picture {
+    /// The content type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Png => "image/png",
+            Self::Jpeg => "image/jpeg",
+            Self::Gif => "image/gif",
+            Self::Webp => "image/webp",
+        }
+    }
+
+    /// What a smaller copy is made as: PNG keeps what is transparent.
+    pub fn made_smaller(self) -> Self {
+        match self {
+            Self::Jpeg => Self::Jpeg,
+            Self::Png | Self::Gif | Self::Webp => Self::Png,
+        }
+    }
+}
+
+/// Which part of a picture becomes how large. All lengths are in pixels and at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scaling {
+    /// Where the part begins.
+    pub left: u32,
+    /// Where the part begins.
+    pub top: u32,
+    /// The width of the part.
+    pub part_width: u32,
+    /// The height of the part.
+    pub part_height: u32,
+    /// The width that it gets.
+    pub width: u32,
+    /// The height that it gets.
+    pub height: u32,
+}
+
+/// A picture, or why there is none.
+pub type Scaled = Result<(Picture, Vec<u8>), String>;
+
+/// Makes pictures smaller, without keeping anybody waiting meanwhile.
+pub trait Images: MaybeSend + MaybeSync + 'static {
+    /// The part of the picture `bytes` that `scaling` says, encoded as [`Picture::made_smaller`] says. An `Err`
+    /// says why that cannot be. The picture's own claim of its size was checked; what is in it was not.
+    fn scale(&self, picture: Picture, bytes: Bytes, scaling: Scaling) -> BoxFuture<'_, Scaled>;
+}
+
+/// A platform that cannot read pictures: there are no thumbnails.
+pub struct NoImages;
+
+impl Images for NoImages {
+    fn scale(&self, _: Picture, _: Bytes, _: Scaling) -> BoxFuture<'_, Scaled> {
+        Box::pin(async { Err("pictures are not made smaller here".into()) })
+    }
+}
+
 /// The platform that a homeserver runs on.
 #[derive(Clone)]
 pub struct Seams {
@@ -65,4 +134,6 @@ pub struct Seams {
     pub rng: Arc<dyn Rng>,
     /// Background tasks.
     pub spawner: Arc<dyn Spawner>,
+    /// Pictures.
+    pub images: Arc<dyn Images>,
 }

@@ -4,6 +4,7 @@
 //! its key. It does *not* speak the HTTPS federation of other Matrix servers.
 
 mod http_server;
+mod images;
 mod peers;
 mod platform;
 
@@ -21,6 +22,7 @@ use hearth_p2p::Network;
 use hearth_storage::{MemoryStore, RedbStore, Store};
 
 use self::{
+    images::Decoder,
     peers::{NoPeers, Peers},
     platform::{OsRng, TokioClock, TokioSpawner},
 };
@@ -50,6 +52,7 @@ pub(crate) async fn run(options: arguments::Homeserver) -> Result<()> {
     let config = Config {
         open_registration: options.open_registration,
         default_room_version: options.default_room_version,
+        ..Config::default()
     };
     let seams = seams(store, network.as_ref());
     let homeserver = Homeserver::open(seams, identity, config).await?;
@@ -122,6 +125,7 @@ fn seams(store: Arc<dyn Store>, network: Option<&Network>) -> Seams {
         clock: clock(),
         rng,
         spawner: spawner(),
+        images: Arc::new(Decoder),
     }
 }
 

@@ -91,6 +91,7 @@ impl Process {
             clock: Arc::new(platform.clock) as Arc<dyn Clock>,
             rng,
             spawner: platform.executor.spawner(owner),
+            images: Arc::new(hearth_homeserver::NoImages),
         };
         let homeserver = Homeserver::open(seams, identity, Config::default()).await?;
         let api = Api::new(homeserver.clone(), ApiConfig::default());

@@ -13,6 +13,7 @@ use web_sys::AbortSignal;
 
 use crate::{
     addresses::Addresses,
+    canvas::Canvas,
     clock::{self, BrowserClock},
     hearth::{Hearth, Instance},
     inbound::Inbound,
@@ -130,6 +131,7 @@ async fn open(
         clock: Arc::new(BrowserClock),
         rng: Arc::new(BrowserRng),
         spawner: Arc::new(BrowserSpawner),
+        images: Arc::new(Canvas),
     };
     Ok(Homeserver::open(seams, identity, hearth_homeserver::Config::default()).await?)
 }

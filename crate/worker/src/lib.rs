@@ -9,6 +9,7 @@
 
 mod addresses;
 mod boot;
+mod canvas;
 mod clock;
 pub mod fetch;
 mod hearth;

@@ -19,8 +19,6 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/_matrix/client/v3/voip/turnServer", user!(turn_server)),
         Route::get("/_matrix/client/v3/thirdparty/protocols", user!(protocols)),
         Route::get("/_matrix/client/v3/pushers", user!(pushers)),
-        Route::get("/_matrix/client/v1/media/config", user!(media_config)),
-        Route::get("/_matrix/media/v3/config", user!(media_config)),
     ]
 }
 
@@ -54,9 +52,4 @@ async fn protocols(_: UserCall) -> Outcome {
 /// Nothing is pushed to gateways: the browser that would be woken is the server.
 async fn pushers(_: UserCall) -> Outcome {
     answer::json(&json!({"pushers": []}))
-}
-
-/// Files cannot be uploaded yet.
-async fn media_config(_: UserCall) -> Outcome {
-    answer::json(&json!({"m.upload.size": 0}))
 }

@@ -9,6 +9,7 @@ mod discovery;
 mod filter;
 mod interactive;
 mod login;
+pub(crate) mod media;
 mod members;
 mod membership;
 mod messages;
@@ -49,6 +50,7 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
         messages::routes(),
         receipts::routes(),
         typing::routes(),
+        media::routes(),
     ];
     areas.into_iter().flatten()
 }

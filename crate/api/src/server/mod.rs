@@ -2,6 +2,7 @@
 
 mod discovery;
 mod events;
+mod media;
 mod membership;
 mod query;
 mod transactions;
@@ -16,6 +17,7 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
         membership::routes(),
         events::routes(),
         query::routes(),
+        media::routes(),
     ];
     areas.into_iter().flatten()
 }

@@ -10,8 +10,11 @@ use crate::{
     router::{self, Handler},
 };
 
-/// Routes that do not read a body, although their method may have one.
-const WITHOUT_BODY: [&str; 3] = [
+/// Routes that do not read a body as JSON, although their method may have one.
+const WITHOUT_BODY: [&str; 6] = [
+    "/_matrix/media/v3/upload",
+    "/_matrix/media/v3/upload/{serverName}/{mediaId}",
+    "/_matrix/media/v1/create",
     "/_matrix/client/v3/logout",
     "/_matrix/client/v3/logout/all",
     "/_matrix/client/v3/profile/{userId}/{keyName}",

@@ -7,6 +7,7 @@ mod bad_input;
 mod chat;
 mod cross_origin;
 mod federation;
+mod media;
 mod platform;
 mod schema;
 mod server;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hearth_homeserver::{Config, Homeserver, Identity, Seams};
 use hearth_storage::{Direction, Entry, KeyRange, MemoryStore, Store, Table};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::platform::{Alone, TestClock, TestRng, TestSpawner};
@@ -50,6 +50,7 @@ impl TestServer {
             clock: Arc::new(TestClock::default()),
             rng: Arc::new(TestRng::default()),
             spawner: Arc::new(TestSpawner),
+            images: Arc::new(hearth_homeserver::NoImages),
         };
         let identity = Identity::load_or_create(&*seams.store, &*seams.rng)
             .await
@@ -73,8 +74,7 @@ impl TestServer {
     }
 
     pub(super) async fn send_from(&self, request: Request<Body>, source: Source) -> Answer {
-        let (parts, body) = self.api.handle(request, source).await.into_parts();
-        let bytes = body.collect(64 * 1024 * 1024).await.unwrap();
+        let (parts, bytes) = self.file_from(request, source).await.into_parts();
         let body = if bytes.is_empty() {
             Value::Null
         } else {
@@ -85,6 +85,12 @@ impl TestServer {
             headers: parts.headers,
             body,
         }
+    }
+
+    /// The answer to `request` as bytes.
+    pub(super) async fn file_from(&self, request: Request<Body>, source: Source) -> Response<Bytes> {
+        let (parts, body) = self.api.handle(request, source).await.into_parts();
+        Response::from_parts(parts, body.collect(64 * 1024 * 1024).await.unwrap())
     }
 
     /// A request with a body of bytes.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use ruma_common::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, ServerName,
     serde::{Base64, base64::Standard},
@@ -115,23 +115,29 @@ impl Homeserver {
     ) -> Result<Value, RequestError> {
         let request = self.signed_request(destination, method, uri, content)?;
         let response = self.seams.federation.send(destination.as_str(), request).await?;
-        let body = serde_json::from_slice::<Value>(response.body());
-        if response.status().as_u16() == 200 {
-            return body.map_err(|_| protocol("the answer is not JSON"));
+        if response.status() != StatusCode::OK {
+            return Err(refused(&response));
         }
-        let body = body.unwrap_or_default();
-        let text = |field: &str| {
-            body.get(field)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let status = response.status().as_u16();
-        Err(RequestError::Refused {
-            status,
-            errcode: text("errcode"),
-            error: text("error"),
-        })
+        serde_json::from_slice(response.body()).map_err(|_| protocol("the answer is not JSON"))
+    }
+
+    /// Asks `destination` for a file, with `headers` that are not signed; returns its 200 or 206 answer.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub(crate) async fn request_file(
+        &self,
+        destination: &ServerName,
+        uri: &str,
+        headers: HeaderMap,
+    ) -> Result<Response<Bytes>, RequestError> {
+        let mut request = self.signed_request(destination, Method::GET, uri, None)?;
+        request.headers_mut().extend(headers);
+        let response = self.seams.federation.send(destination.as_str(), request).await?;
+        match response.status() {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
+            _ => Err(refused(&response)),
+        }
     }
 
     fn signed_request(
@@ -242,6 +248,22 @@ fn parse_content(content: &[u8]) -> Result<Option<CanonicalJsonValue>, Error> {
     let value = serde_json::from_slice(content)
         .map_err(|_| Error::BadJson("the body is not canonical JSON".into()))?;
     Ok(Some(value))
+}
+
+/// What an answer says that is an error.
+fn refused(response: &Response<Bytes>) -> RequestError {
+    let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
+    let text = |field: &str| {
+        body.get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    RequestError::Refused {
+        status: response.status().as_u16(),
+        errcode: text("errcode"),
+        error: text("error"),
+    }
 }
 
 fn protocol(reason: &str) -> RequestError {

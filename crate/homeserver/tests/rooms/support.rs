@@ -103,6 +103,7 @@ impl Server {
             clock: Arc::new(Moment),
             rng,
             spawner: Arc::new(Tasks),
+            images: Arc::new(hearth_homeserver::NoImages),
         };
         let homeserver = Homeserver::open(seams, identity, Config::default())
             .await

@@ -175,6 +175,7 @@ impl Server {
             clock: clock.clone(),
             rng,
             spawner: Arc::new(Tasks),
+            images: Arc::new(hearth_homeserver::NoImages),
         };
         let homeserver = Homeserver::open(seams, identity, Config::default())
             .await

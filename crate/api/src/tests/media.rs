@@ -1,0 +1,236 @@
+//! Files: uploaded, announced, downloaded whole and in part.
+
+use bytes::Bytes;
+use hearth_homeserver::Config;
+use hearth_storage::Table;
+use http::{Method, Request, Response};
+use serde_json::Value;
+
+use super::server::{Answer, Client, TestServer};
+use crate::{ApiConfig, Body, Source};
+
+const UPLOAD: &str = "/_matrix/media/v3/upload";
+
+/// Uploads to `path`, with a content type.
+async fn upload(
+    server: &TestServer,
+    client: &Client<'_>,
+    method: Method,
+    path: &str,
+    content_type: &str,
+    body: impl Into<Body>,
+) -> Answer {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("authorization", format!("Bearer {}", client.token))
+        .header("content-type", content_type);
+    server.send(request.body(body.into()).unwrap()).await
+}
+
+/// `server/id` of the file that an answer names.
+fn location(answer: &Value) -> String {
+    let uri = answer["content_uri"].as_str().unwrap();
+    uri.strip_prefix("mxc://").unwrap().to_owned()
+}
+
+async fn download(
+    server: &TestServer,
+    client: &Client<'_>,
+    location: &str,
+    range: Option<&str>,
+) -> Response<Bytes> {
+    let mut request = Request::builder()
+        .uri(format!("/_matrix/client/v1/media/download/{location}"))
+        .header("authorization", format!("Bearer {}", client.token));
+    if let Some(range) = range {
+        request = request.header("range", range);
+    }
+    let request = request.body(Body::empty()).unwrap();
+    server.file_from(request, Source::Client).await
+}
+
+fn header<'a>(answer: &'a Response<Bytes>, name: &str) -> &'a str {
+    answer
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
+}
+
+/// Bytes of which every part is another.
+fn noise(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at * 7 + at / 251) as u8).collect()
+}
+
+#[tokio::test]
+async fn a_file_comes_back_as_it_was() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let bytes = noise(700_000);
+    let path = format!("{UPLOAD}?filename=a%20%E2%82%AC.png");
+    let answer = upload(&server, &ann, Method::POST, &path, "image/png", bytes.clone()).await;
+    let location = location(&answer.ok());
+    let file = download(&server, &ann, &location, None).await;
+    assert_eq!(file.status(), 200);
+    assert_eq!(*file.body(), bytes);
+    assert_eq!(header(&file, "content-type"), "image/png");
+    assert_eq!(header(&file, "content-length"), "700000");
+    assert_eq!(
+        header(&file, "content-disposition"),
+        "inline; filename*=utf-8''a%20%E2%82%AC.png"
+    );
+    assert_eq!(header(&file, "x-content-type-options"), "nosniff");
+    assert!(header(&file, "content-security-policy").starts_with("sandbox;"));
+    let renamed = download(&server, &ann, &format!("{location}/b.png"), None).await;
+    assert_eq!(
+        header(&renamed, "content-disposition"),
+        "inline; filename*=utf-8''b.png"
+    );
+}
+
+#[tokio::test]
+async fn the_same_file_twice_is_stored_once() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let send = || upload(&server, &ann, Method::POST, UPLOAD, "text/plain", noise(600_000));
+    let first = location(&send().await.ok());
+    let before = server.dump().await;
+    assert_eq!(location(&send().await.ok()), first);
+    assert_eq!(server.dump().await, before);
+    let other = upload(&server, &ann, Method::POST, UPLOAD, "text/html", noise(600_000)).await;
+    let other = location(&other.ok());
+    assert_ne!(other, first);
+    let page = download(&server, &ann, &other, None).await;
+    assert_eq!(header(&page, "content-disposition"), "attachment");
+}
+
+#[tokio::test]
+async fn parts_of_a_file_are_sent() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let bytes = noise(600_000);
+    let answer = upload(&server, &ann, Method::POST, UPLOAD, "video/mp4", bytes.clone()).await;
+    let location = location(&answer.ok());
+    for (range, part) in [
+        ("bytes=0-0", 0..1),
+        ("bytes=262143-262144", 262_143..262_145),
+        ("bytes=524288-", 524_288..600_000),
+        ("bytes=-5", 599_995..600_000),
+    ] {
+        let answer = download(&server, &ann, &location, Some(range)).await;
+        assert_eq!(answer.status(), 206, "{range}");
+        assert_eq!(answer.body().as_ref(), &bytes[part.clone()], "{range}");
+        let told = format!("bytes {}-{}/600000", part.start, part.end - 1);
+        assert_eq!(header(&answer, "content-range"), told);
+    }
+    let answer = download(&server, &ann, &location, Some("bytes=600000-")).await;
+    assert_eq!(answer.status(), 416);
+    assert_eq!(header(&answer, "content-range"), "bytes */600000");
+}
+
+#[tokio::test]
+async fn an_upload_that_fails_leaves_nothing() {
+    let config = Config {
+        max_upload_bytes: 1_000_000,
+        ..Config::default()
+    };
+    let server = TestServer::with(config, ApiConfig::default()).await;
+    let ann = server.register("ann").await;
+    let before = server.dump().await;
+    let answer = upload(&server, &ann, Method::POST, UPLOAD, "a/b", noise(1_000_001)).await;
+    answer.fails(413, "M_TOO_LARGE");
+    let pieces = [
+        Ok(noise(900_000).into()),
+        Err(crate::BodyError::Aborted("gone".into())),
+    ];
+    let cut = Body::stream(futures::stream::iter(pieces));
+    let answer = upload(&server, &ann, Method::POST, UPLOAD, "a/b", cut).await;
+    assert_eq!(answer.status, 400);
+    let long = format!("{UPLOAD}?filename={}", "x".repeat(256));
+    let answer = upload(&server, &ann, Method::POST, &long, "a/b", noise(1)).await;
+    answer.fails(400, "M_INVALID_PARAM");
+    // What the failed ones stored is removed by a task.
+    for _ in 0..1000 {
+        if server.dump().await == before {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    let media = |dump: &[(Table, _)]| dump.iter().filter(|(table, _)| *table == Table::Media).count();
+    panic!("{} rows are left", media(&server.dump().await));
+}
+
+#[tokio::test]
+async fn an_announced_file_is_waited_for() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let answer = ann.post("/_matrix/media/v1/create", Value::Null).await.ok();
+    assert!(answer["unused_expires_at"].as_u64().unwrap() > 0);
+    let location = location(&answer);
+    let path = format!("/_matrix/media/v3/upload/{location}");
+    let early = format!("{location}?timeout_ms=0");
+    ann.get(&format!("/_matrix/client/v1/media/download/{early}"))
+        .await
+        .fails(504, "M_NOT_YET_UPLOADED");
+    let put = |client, body: &'static str| upload(&server, client, Method::PUT, &path, "text/plain", body);
+    put(&bob, "theirs").await.fails(403, "M_FORBIDDEN");
+    let (file, answer) = futures::join!(download(&server, &bob, &location, None), put(&ann, "mine"));
+    answer.ok();
+    assert_eq!(file.body(), "mine");
+    put(&ann, "again").await.fails(409, "M_CANNOT_OVERWRITE_MEDIA");
+    let unknown = format!("/_matrix/media/v3/upload/{}/nothing", server.name);
+    let answer = upload(&server, &ann, Method::PUT, &unknown, "text/plain", "x").await;
+    answer.fails(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn only_so_many_files_can_be_announced() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    for _ in 0..64 {
+        ann.post("/_matrix/media/v1/create", Value::Null).await.ok();
+    }
+    let answer = ann.post("/_matrix/media/v1/create", Value::Null).await;
+    answer.fails(429, "M_LIMIT_EXCEEDED");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    for id in ["nothing", "..", "%2e%2e%2f"] {
+        let path = format!("/_matrix/client/v1/media/download/{}/{id}", server.name);
+        ann.get(&path).await.fails(404, "M_NOT_FOUND");
+    }
+    let answer = upload(&server, &ann, Method::POST, UPLOAD, "image/png", "no picture").await;
+    let location = location(&answer.ok());
+    let path = format!("/_matrix/client/v1/media/thumbnail/{location}");
+    ann.get(&format!("{path}?width=10&height=10"))
+        .await
+        .fails(400, "M_UNKNOWN");
+    ann.get(&format!("{path}?width=10"))
+        .await
+        .fails(400, "M_MISSING_PARAM");
+    ann.get(&format!("{path}?width=0&height=1"))
+        .await
+        .fails(400, "M_INVALID_PARAM");
+    ann.get(&format!("{path}?width=1&height=1&method=stretch"))
+        .await
+        .fails(400, "M_INVALID_PARAM");
+}
+
+#[tokio::test]
+async fn older_clients_find_files_without_a_token() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let answer = upload(&server, &ann, Method::POST, UPLOAD, "text/plain", "hello").await;
+    let location = location(&answer.ok());
+    for prefix in ["/_matrix/media/v3", "/_matrix/media/r0"] {
+        let request = Request::get(format!("{prefix}/download/{location}"));
+        let request = request.body(Body::empty()).unwrap();
+        let file = server.file_from(request, Source::Client).await;
+        assert_eq!(file.body(), "hello");
+    }
+    let remote = "/_matrix/media/v3/download/elsewhere.example/x?allow_remote=false";
+    server.get(remote).await.fails(404, "M_NOT_FOUND");
+}

@@ -1,0 +1,284 @@
+//! Bytes in chunks, written as they come and read as they go.
+//!
+//! A blob that is written in more than one batch is noted as unfinished first; whoever gives up, or a restart,
+//! finds its chunks by that note and removes them.
+
+use std::{
+    collections::HashSet,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use futures::{Stream, stream};
+use hearth_storage::{Direction, KeyRange, Store, Table, WriteBatch};
+use sha2::{Digest as _, Sha256};
+
+use crate::{Error, Homeserver, stored::scan_all};
+
+/// The length of a chunk in bytes.
+const CHUNK: usize = 256 * 1024;
+/// How many chunks are removed at once.
+const REMOVED: usize = 64;
+/// What the keys of unfinished blobs begin with.
+const UNFINISHED: &[u8] = b"u\0";
+
+/// The name of a blob.
+pub(crate) type BlobId = [u8; 16];
+
+/// The blobs that are being written: what is unfinished beside these was given up.
+#[derive(Default)]
+pub(crate) struct ActiveBlobs(Mutex<HashSet<BlobId>>);
+
+impl ActiveBlobs {
+    fn with<T>(&self, act: impl FnOnce(&mut HashSet<BlobId>) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A blob is being written for as long as this lives.
+struct Active {
+    homeserver: Arc<Homeserver>,
+    blob: BlobId,
+}
+
+impl Active {
+    fn new(homeserver: Arc<Homeserver>) -> Self {
+        let mut blob = BlobId::default();
+        homeserver.seams.rng.fill(&mut blob);
+        homeserver.media.active.with(|active| active.insert(blob));
+        Self { homeserver, blob }
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        let blob = self.blob;
+        self.homeserver.media.active.with(|active| active.remove(&blob));
+    }
+}
+
+/// Writes a blob. Dropped before [`BlobWriter::finish`], it removes what it wrote.
+pub(crate) struct BlobWriter {
+    homeserver: Arc<Homeserver>,
+    blob: BlobId,
+    active: Option<Active>,
+    buffer: Vec<u8>,
+    chunks: u32,
+    size: u64,
+    limit: u64,
+    hash: Sha256,
+}
+
+/// A blob all of whose bytes came, with the batch that makes it last.
+pub(crate) struct Finished {
+    /// Its name, in hex.
+    pub blob: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The SHA-256 of its bytes.
+    pub digest: [u8; 32],
+    /// Its last chunk, to be committed with the record that names the blob.
+    pub batch: WriteBatch,
+    /// Dropped once the batch is committed.
+    _active: Option<Active>,
+}
+
+impl BlobWriter {
+    /// Begins a blob of at most `limit` bytes.
+    pub(crate) fn new(homeserver: Arc<Homeserver>, limit: u64) -> Self {
+        let active = Active::new(homeserver.clone());
+        Self {
+            homeserver,
+            blob: active.blob,
+            active: Some(active),
+            buffer: Vec::new(),
+            chunks: 0,
+            size: 0,
+            limit,
+            hash: Sha256::new(),
+        }
+    }
+
+    /// Adds `bytes`.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] beyond the limit, [`Error::Store`].
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.size += bytes.len() as u64;
+        if self.size > self.limit {
+            return Err(Error::TooLarge(format!(
+                "a file has at most {} bytes",
+                self.limit
+            )));
+        }
+        self.hash.update(bytes);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if self.buffer.len() == CHUNK {
+                self.flush().await?;
+            }
+            let (now, later) = rest.split_at(rest.len().min(CHUNK - self.buffer.len()));
+            self.buffer.extend_from_slice(now);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// How many bytes came so far.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        let mut batch = WriteBatch::new();
+        if self.chunks == 0 {
+            batch.put(Table::Media, unfinished_key(&self.blob), Vec::new());
+        }
+        self.put_chunk(&mut batch);
+        Ok(self.homeserver.seams.store.commit(batch).await?)
+    }
+
+    fn put_chunk(&mut self, batch: &mut WriteBatch) {
+        let key = chunk_key(&self.blob, self.chunks);
+        batch.put(Table::Media, key, std::mem::take(&mut self.buffer));
+        self.chunks += 1;
+    }
+
+    /// Ends the blob. It stays unfinished until the batch that is returned is committed; if that never
+    /// happens, the next start removes it.
+    pub(crate) fn finish(mut self) -> Finished {
+        let mut batch = WriteBatch::new();
+        if self.chunks > 0 {
+            batch.delete(Table::Media, unfinished_key(&self.blob));
+        }
+        if !self.buffer.is_empty() {
+            self.put_chunk(&mut batch);
+        }
+        self.chunks = 0;
+        Finished {
+            blob: hex::encode(self.blob),
+            size: self.size,
+            digest: std::mem::take(&mut self.hash).finalize().into(),
+            batch,
+            _active: self.active.take(),
+        }
+    }
+}
+
+impl Drop for BlobWriter {
+    fn drop(&mut self) {
+        if self.chunks == 0 {
+            return;
+        }
+        let blob = self.blob;
+        self.homeserver.spawn(move |homeserver| async move {
+            homeserver.remove_unfinished(&blob).await;
+        });
+    }
+}
+
+/// The bytes `range` of a blob, chunk by chunk.
+pub(crate) fn read_blob(
+    store: Arc<dyn Store>,
+    blob: BlobId,
+    range: Range<u64>,
+) -> impl Stream<Item = Result<Bytes, Error>> {
+    stream::try_unfold((store, range), move |(store, range)| async move {
+        if range.is_empty() {
+            return Ok(None);
+        }
+        let piece = read_piece(&*store, &blob, &range).await?;
+        let next = range.start + piece.len() as u64;
+        Ok(Some((piece, (store, next..range.end))))
+    })
+}
+
+/// The first bytes of `range`, as many as one chunk has of them.
+async fn read_piece(store: &dyn Store, blob: &BlobId, range: &Range<u64>) -> Result<Bytes, Error> {
+    let damaged = || Error::Damaged("a chunk of a file is missing".into());
+    let index = u32::try_from(range.start / CHUNK as u64).map_err(|_| damaged())?;
+    let chunk = store.get(Table::Media, &chunk_key(blob, index)).await?;
+    let chunk = Bytes::from(chunk.ok_or_else(damaged)?);
+    let base = u64::from(index) * CHUNK as u64;
+    let place = |at: u64| usize::try_from(at.saturating_sub(base)).unwrap_or(usize::MAX);
+    let (start, end) = (place(range.start), place(range.end).min(chunk.len()));
+    if start < end {
+        Ok(chunk.slice(start..end))
+    } else {
+        Err(damaged())
+    }
+}
+
+impl Homeserver {
+    /// Removes what uploads left behind that never ended.
+    pub(crate) async fn remove_all_unfinished(&self) -> Result<(), Error> {
+        for (key, _) in scan_all(&*self.seams.store, Table::Media, UNFINISHED).await? {
+            let blob = key.get(UNFINISHED.len()..).and_then(|blob| blob.try_into().ok());
+            let given_up = |blob: &BlobId| !self.media.active.with(|active| active.contains(blob));
+            if let Some(blob) = blob.filter(given_up) {
+                self.remove_unfinished(&blob).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a blob that nothing will name.
+    pub(crate) async fn discard(&self, finished: Finished) -> Result<(), Error> {
+        self.try_remove(&parse_blob(&finished.blob)?).await
+    }
+
+    async fn remove_unfinished(&self, blob: &BlobId) {
+        if let Err(error) = self.try_remove(blob).await {
+            tracing::warn!(%error, "the rest of an upload remains until the next start");
+        }
+    }
+
+    /// Removes the chunks of a blob, then the note that it is unfinished.
+    async fn try_remove(&self, blob: &BlobId) -> Result<(), Error> {
+        loop {
+            let range = KeyRange::prefix(chunk_prefix(blob));
+            let rows = self
+                .seams
+                .store
+                .scan(Table::Media, range, Direction::Forward, REMOVED)
+                .await?;
+            let mut batch = WriteBatch::new();
+            for (key, _) in &rows {
+                batch.delete(Table::Media, key.clone());
+            }
+            let last = rows.len() < REMOVED;
+            if last {
+                batch.delete(Table::Media, unfinished_key(blob));
+            }
+            self.seams.store.commit(batch).await?;
+            if last {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The name of a blob as bytes.
+///
+/// # Errors
+/// [`Error::Damaged`] if it is none.
+pub(crate) fn parse_blob(blob: &str) -> Result<BlobId, Error> {
+    let damaged = || Error::Damaged("the name of a blob".into());
+    hex::decode(blob)
+        .map_err(|_| damaged())?
+        .try_into()
+        .map_err(|_| damaged())
+}
+
+fn chunk_prefix(blob: &BlobId) -> Vec<u8> {
+    [b"b".as_slice(), blob].concat()
+}
+
+fn chunk_key(blob: &BlobId, index: u32) -> Vec<u8> {
+    [b"b".as_slice(), blob, &index.to_be_bytes()].concat()
+}
+
+fn unfinished_key(blob: &BlobId) -> Vec<u8> {
+    [UNFINISHED, blob].concat()
+}
