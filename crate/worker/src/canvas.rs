@@ -7,7 +7,8 @@ use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    Blob, BlobPropertyBag, ImageBitmap, ImageEncodeOptions, OffscreenCanvas, OffscreenCanvasRenderingContext2d,
+    Blob, BlobPropertyBag, ImageBitmap, ImageEncodeOptions, OffscreenCanvas,
+    OffscreenCanvasRenderingContext2d,
 };
 
 /// The quality of JPEG thumbnails, of 1.
@@ -26,7 +27,7 @@ extern "C" {
 }
 
 /// An `OffscreenCanvas`.
-pub(crate) struct Canvas;
+pub struct Canvas;
 
 impl Images for Canvas {
     fn scale(&self, picture: Picture, bytes: Bytes, scaling: Scaling) -> BoxFuture<'_, Scaled> {

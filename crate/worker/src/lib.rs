@@ -9,7 +9,7 @@
 
 mod addresses;
 mod boot;
-mod canvas;
+pub mod canvas;
 mod clock;
 pub mod fetch;
 mod hearth;

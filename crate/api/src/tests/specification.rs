@@ -163,6 +163,8 @@ async fn visit_accounts(checker: &mut Checker, server: &TestServer) {
         "/_matrix/client/v3/pushrules/",
         "/_matrix/client/v3/devices",
         "/_matrix/client/v3/joined_rooms",
+        "/_matrix/client/v1/media/config",
+        "/_matrix/media/v3/config",
         "/_matrix/client/v3/sync",
     ] {
         checker.visit(&ann, get.clone(), path, &ids, Value::Null).await;

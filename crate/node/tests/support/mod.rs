@@ -142,6 +142,11 @@ impl Client {
         }
     }
 
+    /// The access token.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The same device after its homeserver was restarted.
     pub(crate) fn at(&mut self, node: &Node) {
         self.url.clone_from(&node.url);

@@ -11,6 +11,7 @@ mod crash;
 mod directory;
 mod episodes;
 mod hostile;
+mod media;
 mod outsider;
 mod partial;
 mod partition;
