@@ -3,6 +3,9 @@
 //! Events are queued in `Table::Federation` (`o\0server\0position` → event id) in the batch that stores them,
 //! so they survive a restart. EDUs wait in memory. Each server with mail has one task, which sends one
 //! transaction after another and ends when there is no more.
+//!
+//! What waits for a server that stays away is bounded: beyond [`MAX_WAITING`] events only the newest of each room
+//! is kept. Whoever gets that one asks for what came before it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -14,7 +17,7 @@ use event_listener::Event;
 use futures::future::{Either, select};
 use hearth_storage::{Store, Table, WriteBatch};
 use http::Method;
-use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName};
+use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedServerName, RoomId, ServerName};
 use serde_json::{Value, json};
 
 use crate::{
@@ -26,6 +29,8 @@ use crate::{
 const MAX_PDUS: usize = 50;
 /// The most EDUs in a transaction, and the most that wait for one server.
 const MAX_EDUS: usize = 100;
+/// The most events that wait for one server, unless they are of as many rooms.
+const MAX_WAITING: usize = 500;
 /// The first pause after a failure; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
@@ -44,6 +49,8 @@ pub(crate) struct Outbox {
 #[derive(Default)]
 struct Queue {
     events: VecDeque<Mail>,
+    /// How many events may wait, if more than [`MAX_WAITING`].
+    limit: usize,
     edus: Edus,
     /// Whether a task sends it.
     active: bool,
@@ -56,8 +63,29 @@ struct Queue {
 pub(crate) struct Mail {
     position: u64,
     event_id: OwnedEventId,
+    room_id: OwnedRoomId,
     /// The event itself, while it is among the next to be sent.
     event: Option<Arc<StoredEvent>>,
+}
+
+impl Queue {
+    /// Forgets all but the newest event of each room, if too many wait. Returns the positions of those forgotten.
+    fn catch_up(&mut self) -> Vec<u64> {
+        if self.events.len() <= self.limit.max(MAX_WAITING) {
+            return Vec::new();
+        }
+        let newest: BTreeMap<_, _> = self
+            .events
+            .iter()
+            .map(|mail| (mail.room_id.clone(), mail.position))
+            .collect();
+        let is_newest = |mail: &Mail| newest.get(&mail.room_id) == Some(&mail.position);
+        let all = std::mem::take(&mut self.events).into_iter();
+        let (kept, forgotten): (Vec<_>, Vec<_>) = all.partition(is_newest);
+        self.events = kept.into();
+        self.limit = 2 * self.events.len();
+        forgotten.into_iter().map(|mail| mail.position).collect()
+    }
 }
 
 /// A transaction: what it takes from the queue, and its content.
@@ -89,14 +117,11 @@ impl Outbox {
         batch: &mut WriteBatch,
         servers: &BTreeSet<OwnedServerName>,
         position: u64,
-        event_id: &EventId,
+        event: &StoredEvent,
     ) {
+        let row = [event.room_id().as_bytes(), &[0], event.event_id.as_bytes()].concat();
         for server in servers {
-            batch.put(
-                Table::Federation,
-                outbox_key(server, position),
-                event_id.as_bytes(),
-            );
+            batch.put(Table::Federation, outbox_key(server, position), row.as_slice());
         }
     }
 }
@@ -113,16 +138,22 @@ impl Homeserver {
     /// Queues an event that was stored with [`Outbox::store`], once that is committed.
     pub(crate) fn post(&self, servers: &BTreeSet<OwnedServerName>, position: u64, event: &Arc<StoredEvent>) {
         for server in servers {
-            {
+            let forgotten = {
                 let mut queues = self.outbox.queues();
                 let queue = queues.entry(server.clone()).or_default();
                 let near = queue.events.len() < MAX_PDUS;
-                let event_id = event.event_id.clone();
                 queue.events.push_back(Mail {
                     position,
-                    event_id,
+                    event_id: event.event_id.clone(),
+                    room_id: event.room_id().to_owned(),
                     event: near.then(|| event.clone()),
                 });
+                queue.catch_up()
+            };
+            if !forgotten.is_empty() {
+                tracing::info!(%server, events = forgotten.len(), "a server that is away will have to ask");
+                let server = server.clone();
+                self.spawn(|homeserver| async move { homeserver.take_off(&server, &forgotten).await });
             }
             self.start_sender(server);
         }
@@ -344,12 +375,13 @@ fn outbox_key(server: &ServerName, position: u64) -> Vec<u8> {
 fn parse_row(key: &[u8], value: &[u8]) -> Option<(OwnedServerName, Mail)> {
     let (rest, position) = key.strip_prefix(b"o\0")?.split_last_chunk::<8>()?;
     let server = ServerName::parse(str::from_utf8(rest.strip_suffix(&[0])?).ok()?).ok()?;
-    let event_id = EventId::parse(str::from_utf8(value).ok()?).ok()?;
+    let (room_id, event_id) = str::from_utf8(value).ok()?.split_once('\0')?;
     Some((
         server,
         Mail {
             position: u64::from_be_bytes(*position),
-            event_id,
+            event_id: EventId::parse(event_id).ok()?,
+            room_id: RoomId::parse(room_id).ok()?,
             event: None,
         },
     ))

@@ -483,7 +483,7 @@ impl Change<'_> {
             if let Place::Live(servers) = place {
                 let position = first + entries.len() as u64;
                 Arc::make_mut(event).decision.order = Some(position.cast_signed());
-                Outbox::store(&mut self.batch, servers, position, &event.event_id);
+                Outbox::store(&mut self.batch, servers, position, event);
                 let (room_id, event_id) = (self.room.room_id.clone(), event.event_id.clone());
                 entries.push(LogEntry::Event { room_id, event_id });
                 mail.push((position, std::mem::take(servers), event.clone()));

@@ -1,7 +1,8 @@
 //! What another server may do to a room, and what it may not.
 
 use hearth_homeserver::Error;
-use hearth_storage::{Store, Table};
+use hearth_storage::{Direction, KeyRange, Store, Table};
+use ruma_common::RoomId;
 use serde_json::{Value, json};
 
 use crate::{
@@ -306,4 +307,48 @@ async fn who_is_taken_out_of_the_state_is_no_member_in_any_respect() {
     let row = format!("r\0{room}\0{}", other.user());
     let row = server.store.rows.get(Table::Memberships, row.as_bytes()).await;
     assert_eq!(row.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_server_that_stays_away_is_bounded() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let (room, other) = (server.public_room().await, server.public_room().await);
+    peer.join(&server, &room).await;
+    peer.join(&server, &other).await;
+    server.say(&server.alice(), &other, "once", "once").await.unwrap();
+    let mut newest = None;
+    for number in 0..600 {
+        let txn = number.to_string();
+        newest = Some(
+            server
+                .say(&server.alice(), &room, &txn, "anybody?")
+                .await
+                .unwrap(),
+        );
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let rows = server
+        .store
+        .scan(
+            Table::Federation,
+            KeyRange::prefix(b"o\0"),
+            Direction::Forward,
+            2000,
+        )
+        .await
+        .unwrap();
+    assert!(rows.len() < 150, "{} rows", rows.len());
+    let waits = |room: &RoomId, event: &str| {
+        let value = format!("{room}\0{event}");
+        rows.iter().any(|(_, row)| *row == value.as_bytes())
+    };
+    assert!(
+        waits(&room, newest.unwrap().as_str()),
+        "the newest event of the busy room"
+    );
+    let of_other = rows.iter().filter(|(_, row)| row.starts_with(other.as_bytes()));
+    assert_eq!(of_other.count(), 1, "and of the quiet one");
+    server.restarted().await;
 }

@@ -126,3 +126,21 @@ fn a_missed_message_is_fetched_from_a_third_server() {
     soon(&world);
     assert_eq!(bob.messages(&world, &room), ["first", "second"]);
 }
+
+#[test]
+fn more_than_is_kept_for_a_server_that_is_away_is_fetched_by_it() {
+    let (world, clients, room) = world_with_room(39, 2);
+    let (alice, bob) = (&clients[0], &clients[1]);
+    world.cut(0, 1);
+    let texts: Vec<_> = (0..520).map(|number| format!("message {number}")).collect();
+    for text in &texts {
+        alice.send(&world, &room, text).expect(200);
+    }
+    world.heal(0, 1);
+    soon(&world);
+    assert_eq!(bob.messages(&world, &room), texts);
+    let asked = world.traffic();
+    let transactions = asked.iter().filter(|asked| asked.request.contains("/send/"));
+    let delivered = transactions.filter(|asked| asked.status == Some(200)).count();
+    assert!(delivered < 10, "{delivered} transactions");
+}
