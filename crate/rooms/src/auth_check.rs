@@ -83,10 +83,10 @@ fn check_create_itself(pdu: &Pdu) -> Result<(), Rejection> {
     if pdu.state_key() != Some("") {
         return Err(Rejection("the create event has no empty state key".into()));
     }
-    let version = pdu
+    let content = pdu
         .content_as::<Create>()
-        .and_then(|content| content.room_version);
-    if version.as_deref() != Some(pdu.version().as_str()) {
+        .ok_or_else(|| Rejection("the room version is no string".into()))?;
+    if content.room_version.as_deref().unwrap_or("1") != pdu.version().as_str() {
         return Err(Rejection("the create event is of another room version".into()));
     }
     Ok(())

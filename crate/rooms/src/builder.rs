@@ -2,22 +2,28 @@
 //!
 //! It does *not* choose `prev_events`, `auth_events` or the time: the caller knows the room.
 
+use std::collections::BTreeMap;
+
 use ruma_common::{
-    CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId, OwnedUserId,
-    canonical_json::CanonicalJsonError,
+    OwnedEventId, OwnedRoomId, OwnedUserId,
+    serde::{Base64, base64::Standard},
 };
 use ruma_events::TimelineEventType;
-use ruma_signatures::{Ed25519KeyPair, hash_and_sign_event};
+use ruma_signatures::Ed25519KeyPair;
+use serde_json::{Value, json};
 
 use crate::{
     Pdu, PduError, RoomVersion,
-    pdu::{MAX_AUTH_EVENTS, MAX_PREV_EVENTS, unhashable},
+    canonical_json::{JsonObject, encode_object},
+    event_id::{Hash, new_event_id},
+    pdu::{MAX_AUTH_EVENTS, MAX_PREV_EVENTS, wrong},
+    signatures::hash_and_sign,
 };
 
 /// Why an event cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
-    /// The content holds a float or an integer out of range.
+    /// The content holds a number that the room version does not allow.
     #[error("the content is not canonical JSON: {0}")]
     Content(String),
     /// The whole does not make an event.
@@ -37,14 +43,16 @@ pub struct EventBuilder {
     /// The state key, for state events.
     pub state_key: Option<String>,
     /// The content.
-    pub content: serde_json::Map<String, serde_json::Value>,
+    pub content: JsonObject,
     /// The event to redact. It is put where the room version wants it.
     pub redacts: Option<OwnedEventId>,
     /// The forward extremities that the event follows. At most 20.
     pub prev_events: Vec<OwnedEventId>,
     /// The events that allow this one. At most 10.
     pub auth_events: Vec<OwnedEventId>,
-    /// One more than the greatest depth of `prev_events`.
+    /// The reference hashes of `prev_events` and `auth_events`: versions 1 and 2 list them too.
+    pub reference_hashes: BTreeMap<OwnedEventId, Hash>,
+    /// One more than the greatest depth of `prev_events`. Beyond what the version allows it is cut off.
     pub depth: u64,
     /// Now, in milliseconds since the Unix epoch.
     pub origin_server_ts: u64,
@@ -55,38 +63,58 @@ impl EventBuilder {
     ///
     /// # Errors
     /// [`BuildError::Content`] if the content is not canonical JSON.
-    pub fn template(self, version: RoomVersion) -> Result<CanonicalJsonObject, BuildError> {
-        let mut object = CanonicalJsonObject::new();
-        let mut content =
-            ruma_common::canonical_json::try_from_json_map(self.content).map_err(content_error)?;
-        if let Some(redacts) = self.redacts {
+    pub fn template(mut self, version: RoomVersion) -> Result<JsonObject, BuildError> {
+        encode_object(&self.content, &[], version.numbers())
+            .map_err(|error| BuildError::Content(error.to_string()))?;
+        let mut object = JsonObject::new();
+        if let Some(redacts) = &self.redacts {
             let in_content = version.rules().redaction.content_field_redacts;
-            let holder = if in_content { &mut content } else { &mut object };
+            let holder = if in_content {
+                &mut self.content
+            } else {
+                &mut object
+            };
             holder.insert("redacts".into(), redacts.as_str().into());
         }
-        if let Some(room_id) = self.room_id {
+        if let Some(room_id) = &self.room_id {
             object.insert("room_id".into(), room_id.as_str().into());
         }
-        if let Some(state_key) = self.state_key {
-            object.insert("state_key".into(), state_key.into());
+        if let Some(state_key) = &self.state_key {
+            object.insert("state_key".into(), state_key.as_str().into());
         }
         object.insert("sender".into(), self.sender.as_str().into());
         object.insert("type".into(), self.event_type.to_string().into());
-        object.insert("content".into(), content.into());
-        object.insert(
-            "prev_events".into(),
-            references(&self.prev_events, MAX_PREV_EVENTS, "prev_events")?,
-        );
-        object.insert(
-            "auth_events".into(),
-            references(&self.auth_events, MAX_AUTH_EVENTS, "auth_events")?,
-        );
-        object.insert("depth".into(), integer(self.depth, "depth")?);
-        object.insert(
-            "origin_server_ts".into(),
-            integer(self.origin_server_ts, "origin_server_ts")?,
-        );
+        let prev_events = self.references(version, &self.prev_events, MAX_PREV_EVENTS, "prev_events")?;
+        let auth_events = self.references(version, &self.auth_events, MAX_AUTH_EVENTS, "auth_events")?;
+        object.insert("prev_events".into(), prev_events);
+        object.insert("auth_events".into(), auth_events);
+        object.insert("depth".into(), self.depth.min(version.max_depth()).into());
+        object.insert("origin_server_ts".into(), self.origin_server_ts.into());
+        object.insert("content".into(), self.content.into());
         Ok(object)
+    }
+
+    fn references(
+        &self,
+        version: RoomVersion,
+        ids: &[OwnedEventId],
+        limit: usize,
+        field: &'static str,
+    ) -> Result<Value, PduError> {
+        if ids.len() > limit {
+            return Err(wrong(field, "is too long"));
+        }
+        let reference = |id: &OwnedEventId| match version.event_names_its_id() {
+            true => {
+                let hash = self
+                    .reference_hashes
+                    .get(id)
+                    .ok_or(wrong(field, "lacks a hash"))?;
+                Ok(json!([id, { "sha256": Base64::<Standard, _>::new(*hash).encode() }]))
+            }
+            false => Ok(id.as_str().into()),
+        };
+        ids.iter().map(reference).collect()
     }
 
     /// The finished event, hashed, and signed by `server_name` with `key_pair`.
@@ -108,7 +136,8 @@ impl EventBuilder {
     }
 }
 
-/// Hashes and signs an event that another server laid out (the answer to `make_join` and its like).
+/// Hashes and signs an event that another server laid out (the answer to `make_join` and its like). In versions 1
+/// and 2 it also gets an id.
 ///
 /// What the template says is not checked against anything: that is up to whoever asked for it.
 ///
@@ -116,45 +145,17 @@ impl EventBuilder {
 /// [`PduError`] if it does not make an event.
 pub fn sign_template(
     version: RoomVersion,
-    mut template: CanonicalJsonObject,
+    mut template: JsonObject,
     server_name: &str,
     key_pair: &Ed25519KeyPair,
 ) -> Result<Pdu, PduError> {
     for field in ["hashes", "signatures", "unsigned", "event_id"] {
         template.remove(field);
     }
-    hash_and_sign_event(server_name, key_pair, &mut template, &version.rules().redaction)
-        .map_err(unhashable)?;
-    Pdu::from_object(version, template)
-}
-
-fn content_error(error: CanonicalJsonError) -> BuildError {
-    BuildError::Content(error.to_string())
-}
-
-fn references(
-    ids: &[OwnedEventId],
-    limit: usize,
-    field: &'static str,
-) -> Result<CanonicalJsonValue, PduError> {
-    if ids.len() > limit {
-        return Err(PduError::Field {
-            field,
-            problem: "is too long",
-        });
+    if version.event_names_its_id() {
+        let event_id = new_event_id(version, &template, server_name)?;
+        template.insert("event_id".into(), event_id.into());
     }
-    Ok(CanonicalJsonValue::Array(
-        ids.iter().map(|id| id.as_str().into()).collect(),
-    ))
-}
-
-fn integer(value: u64, field: &'static str) -> Result<CanonicalJsonValue, PduError> {
-    let out_of_range = PduError::Field {
-        field,
-        problem: "is out of range",
-    };
-    let value = i64::try_from(value).map_err(|_| out_of_range.clone())?;
-    Ok(CanonicalJsonValue::Integer(
-        value.try_into().map_err(|_| out_of_range)?,
-    ))
+    hash_and_sign(version, &mut template, server_name, key_pair)?;
+    Pdu::from_object(version, template)
 }

@@ -7,10 +7,13 @@
 pub mod auth_check;
 pub mod auth_selection;
 pub mod builder;
+pub mod canonical_json;
 pub mod chain_cover;
 pub mod client_event;
 pub mod dag;
+pub mod event_id;
 pub mod pdu;
+mod power_levels;
 pub mod redaction;
 pub mod resolution;
 pub mod signatures;
@@ -19,6 +22,7 @@ pub mod version;
 
 pub use auth_check::Rejection;
 pub use builder::{BuildError, EventBuilder};
+pub use canonical_json::JsonObject;
 pub use pdu::{Pdu, PduError};
 pub use signatures::Verification;
 pub use version::{RoomVersion, UnsupportedVersion};

@@ -3,17 +3,24 @@
 //! A [`Pdu`] has the right format for its room version and knows its id. That says nothing about who made it
 //! ([`crate::signatures`]) or whether its sender was allowed to ([`crate::auth_check`]).
 
+mod fields;
+
 use std::{fmt, sync::Arc};
 
 use ruma_common::{
-    CanonicalJsonObject, CanonicalJsonValue, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId,
-    OwnedUserId, RoomId, UserId, canonical_json::CanonicalJsonError,
+    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
 };
 use ruma_events::{StateEventType, TimelineEventType};
-use ruma_signatures::{Ed25519KeyPair, JsonError, reference_hash, sign_event};
-use serde_json::value::RawValue;
+use ruma_signatures::Ed25519KeyPair;
+use serde_json::{Value, value::RawValue};
 
-use crate::{RoomVersion, StateKey};
+use crate::{
+    RoomVersion, StateKey,
+    canonical_json::{JsonObject, NotCanonical, encode_object},
+    event_id::{Hash, event_id, reference_hash},
+    signatures::sign,
+};
+use fields::Fields;
 
 /// The greatest size of an event as canonical JSON, signatures included, in bytes.
 ///
@@ -35,7 +42,7 @@ const MAX_INPUT_BYTES: usize = 4 * MAX_PDU_BYTES;
 /// Why some JSON is not an event of its room version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PduError {
-    /// The text is not a JSON object, or not canonical (floats, integers out of range).
+    /// The text is not a JSON object, or holds numbers that the room version does not allow.
     #[error("not canonical JSON: {0}")]
     NotCanonicalJson(String),
     /// The event exceeds [`MAX_PDU_BYTES`].
@@ -74,6 +81,8 @@ struct Inner {
     event_type: TimelineEventType,
     state_key: Option<String>,
     content: Box<RawValue>,
+    /// The content as the authorisation rules read it, where that is not as it is.
+    readable_content: Option<Box<RawValue>>,
     prev_events: Vec<OwnedEventId>,
     auth_events: Vec<OwnedEventId>,
     redacts: Option<OwnedEventId>,
@@ -90,7 +99,7 @@ impl Pdu {
         if json.len() > MAX_INPUT_BYTES {
             return Err(PduError::TooLarge);
         }
-        let object = serde_json::from_str(json).map_err(|e| PduError::NotCanonicalJson(e.to_string()))?;
+        let object = serde_json::from_str(json).map_err(not_json)?;
         Self::from_object(version, object)
     }
 
@@ -98,55 +107,46 @@ impl Pdu {
     ///
     /// # Errors
     /// As [`Pdu::parse`].
-    pub fn from_object(version: RoomVersion, mut object: CanonicalJsonObject) -> Result<Self, PduError> {
+    pub fn from_object(version: RoomVersion, mut object: JsonObject) -> Result<Self, PduError> {
         object.remove("unsigned");
         if !object.values().all(|value| nesting_within(value, MAX_NESTING)) {
             return Err(PduError::TooDeep);
         }
-        let json = raw(&object)?;
-        if json.get().len() > MAX_PDU_BYTES {
+        let json = encode_object(&object, &[], version.numbers())?;
+        if json.len() > MAX_PDU_BYTES {
             return Err(PduError::TooLarge);
         }
-        let fields = Fields(&object);
-        let event_type = fields.text("type")?;
-        let state_key = fields.optional_text("state_key")?;
-        for field in ["hashes", "signatures"] {
-            fields.object(field)?;
-        }
         let event_id = event_id(version, &object)?;
-        let (room_id, names_room) = fields.room_id(version, event_type, &event_id)?;
-        let inner = Inner {
-            version,
-            event_type: event_type.into(),
-            state_key: state_key.map(str::to_owned),
-            sender: UserId::parse(fields.text("sender")?).map_err(|_| wrong("sender", "is not a user id"))?,
-            content: raw(fields.object("content")?)?,
-            prev_events: fields.references("prev_events", MAX_PREV_EVENTS)?,
-            auth_events: fields.references("auth_events", MAX_AUTH_EVENTS)?,
-            redacts: fields.redacts(version, event_type),
-            depth: fields.integer("depth")?,
-            origin_server_ts: timestamp(fields.integer("origin_server_ts")?)?,
-            json,
-            event_id,
-            room_id,
-            names_room,
-        };
-        Ok(Self {
-            inner: Arc::new(inner),
-            rejected: false,
-        })
+        Self::restore(version, event_id, RawValue::from_string(json).map_err(not_json)?)
     }
 
-    /// Checks an event given as [`serde_json::Value`], for instance out of a request.
+    /// Checks an event given as [`Value`], for instance out of a request.
     ///
     /// # Errors
     /// As [`Pdu::parse`].
-    pub fn from_value(version: RoomVersion, value: serde_json::Value) -> Result<Self, PduError> {
-        let not_canonical = |error: CanonicalJsonError| PduError::NotCanonicalJson(error.to_string());
-        match CanonicalJsonValue::try_from(value).map_err(not_canonical)? {
-            CanonicalJsonValue::Object(object) => Self::from_object(version, object),
+    pub fn from_value(version: RoomVersion, value: Value) -> Result<Self, PduError> {
+        match value {
+            Value::Object(object) => Self::from_object(version, object),
             _ => Err(PduError::NotCanonicalJson("not an object".into())),
         }
+    }
+
+    /// Reads an event that was a [`Pdu`] before: `json` is its [`Pdu::json`], `event_id` its [`Pdu::event_id`].
+    ///
+    /// Both are believed, which saves hashing: this is for what comes out of one's own store.
+    ///
+    /// # Errors
+    /// [`PduError`] if fields are missing or malformed.
+    pub fn restore(
+        version: RoomVersion,
+        event_id: OwnedEventId,
+        json: Box<RawValue>,
+    ) -> Result<Self, PduError> {
+        let inner = Fields::read(json.get())?.checked(version, event_id)?;
+        Ok(Self {
+            inner: Arc::new(Inner { json, ..inner }),
+            rejected: false,
+        })
     }
 
     /// The version of the event's room.
@@ -168,11 +168,27 @@ impl Pdu {
     ///
     /// # Errors
     /// None in practice: the text was written by us. It is reported rather than asserted.
-    pub fn to_object(&self) -> Result<CanonicalJsonObject, PduError> {
-        serde_json::from_str(self.json()).map_err(|e| PduError::NotCanonicalJson(e.to_string()))
+    pub fn to_object(&self) -> Result<JsonObject, PduError> {
+        serde_json::from_str(self.json()).map_err(not_json)
     }
 
-    /// The id: the reference hash.
+    /// The reference hash. From version 3 on it is the id in another form.
+    ///
+    /// # Errors
+    /// None in practice, as the event has the right format.
+    pub fn reference_hash(&self) -> Result<Hash, PduError> {
+        reference_hash(self.version(), &self.to_object()?)
+    }
+
+    /// Whether this is the event `other`, redacted or not, with these signatures or others.
+    ///
+    /// In versions 1 and 2 two different events can have the same id.
+    pub fn is_same_event(&self, other: &Self) -> bool {
+        let same_id = self.event_id() == other.event_id() && self.version() == other.version();
+        same_id && (!self.version().event_names_its_id() || self.reference_hash() == other.reference_hash())
+    }
+
+    /// The id.
     pub fn event_id(&self) -> &EventId {
         &self.inner.event_id
     }
@@ -276,13 +292,7 @@ impl Pdu {
     /// [`PduError::TooLarge`] if it grows beyond the limit.
     pub fn signed_by(&self, server_name: &str, key_pair: &Ed25519KeyPair) -> Result<Self, PduError> {
         let mut object = self.to_object()?;
-        sign_event(
-            server_name,
-            key_pair,
-            &mut object,
-            &self.version().rules().redaction,
-        )
-        .map_err(unhashable)?;
+        sign(self.version(), &mut object, server_name, key_pair)?;
         Ok(Self::from_object(self.version(), object)?.with_rejected(self.rejected))
     }
 }
@@ -324,7 +334,10 @@ impl ruma_state_res::Event for Pdu {
     }
 
     fn content(&self) -> &RawValue {
-        &self.inner.content
+        self.inner
+            .readable_content
+            .as_ref()
+            .unwrap_or(&self.inner.content)
     }
 
     fn state_key(&self) -> Option<&str> {
@@ -348,162 +361,24 @@ impl ruma_state_res::Event for Pdu {
     }
 }
 
-/// The id of an event: `$` and its reference hash. Spec: Room Version 4, "Event IDs".
-///
-/// # Errors
-/// [`PduError::Unhashable`] if the object lacks what every event has.
-pub fn event_id(version: RoomVersion, object: &CanonicalJsonObject) -> Result<OwnedEventId, PduError> {
-    let hash = reference_hash(object, version.rules()).map_err(unhashable)?;
-    EventId::new_v2_or_v3(&hash).map_err(|error| PduError::Unhashable(error.to_string()))
-}
-
-pub(crate) fn unhashable(error: JsonError) -> PduError {
-    match error {
-        JsonError::PduTooLarge => PduError::TooLarge,
-        error => PduError::Unhashable(error.to_string()),
+impl From<NotCanonical> for PduError {
+    fn from(error: NotCanonical) -> Self {
+        Self::NotCanonicalJson(error.to_string())
     }
 }
 
-fn wrong(field: &'static str, problem: &'static str) -> PduError {
+fn not_json(error: serde_json::Error) -> PduError {
+    PduError::NotCanonicalJson(error.to_string())
+}
+
+pub(crate) fn wrong(field: &'static str, problem: &'static str) -> PduError {
     PduError::Field { field, problem }
 }
 
-fn raw(object: &CanonicalJsonObject) -> Result<Box<RawValue>, PduError> {
-    serde_json::value::to_raw_value(object).map_err(|error| PduError::NotCanonicalJson(error.to_string()))
-}
-
-fn timestamp(milliseconds: u64) -> Result<MilliSecondsSinceUnixEpoch, PduError> {
-    let milliseconds = milliseconds
-        .try_into()
-        .map_err(|_| wrong("origin_server_ts", "is out of range"))?;
-    Ok(MilliSecondsSinceUnixEpoch(milliseconds))
-}
-
-fn nesting_within(value: &CanonicalJsonValue, limit: usize) -> bool {
+fn nesting_within(value: &Value, limit: usize) -> bool {
     match value {
-        CanonicalJsonValue::Array(items) => {
-            limit > 0 && items.iter().all(|item| nesting_within(item, limit - 1))
-        }
-        CanonicalJsonValue::Object(fields) => {
-            limit > 0 && fields.values().all(|v| nesting_within(v, limit - 1))
-        }
+        Value::Array(items) => limit > 0 && items.iter().all(|item| nesting_within(item, limit - 1)),
+        Value::Object(fields) => limit > 0 && fields.values().all(|value| nesting_within(value, limit - 1)),
         _ => true,
-    }
-}
-
-/// An id that is a hash, as in all versions from 4 on: `$` and 43 characters of URL-safe base64.
-fn is_hash_id(id: &str) -> bool {
-    let Some(hash) = id.strip_prefix('$') else {
-        return false;
-    };
-    hash.len() == 43
-        && hash
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-}
-
-/// The checked reading of fields.
-struct Fields<'a>(&'a CanonicalJsonObject);
-
-impl<'a> Fields<'a> {
-    fn optional_text(&self, field: &'static str) -> Result<Option<&'a str>, PduError> {
-        match self.0.get(field) {
-            None => Ok(None),
-            Some(CanonicalJsonValue::String(text)) if text.len() <= MAX_FIELD_BYTES => Ok(Some(text)),
-            Some(CanonicalJsonValue::String(_)) => Err(wrong(field, "is too long")),
-            Some(_) => Err(wrong(field, "is not a string")),
-        }
-    }
-
-    fn text(&self, field: &'static str) -> Result<&'a str, PduError> {
-        self.optional_text(field)?
-            .ok_or_else(|| wrong(field, "is missing"))
-    }
-
-    fn object(&self, field: &'static str) -> Result<&'a CanonicalJsonObject, PduError> {
-        match self.0.get(field) {
-            Some(CanonicalJsonValue::Object(object)) => Ok(object),
-            Some(_) => Err(wrong(field, "is not an object")),
-            None => Err(wrong(field, "is missing")),
-        }
-    }
-
-    fn integer(&self, field: &'static str) -> Result<u64, PduError> {
-        let Some(CanonicalJsonValue::Integer(value)) = self.0.get(field) else {
-            return Err(wrong(field, "is not an integer"));
-        };
-        u64::try_from(i64::from(*value)).map_err(|_| wrong(field, "is negative"))
-    }
-
-    fn references(&self, field: &'static str, limit: usize) -> Result<Vec<OwnedEventId>, PduError> {
-        let Some(CanonicalJsonValue::Array(items)) = self.0.get(field) else {
-            return Err(wrong(field, "is not an array"));
-        };
-        if items.len() > limit {
-            return Err(wrong(field, "is too long"));
-        }
-        let id = |item: &CanonicalJsonValue| {
-            let id = item
-                .as_str()
-                .filter(|id| is_hash_id(id))
-                .and_then(|id| EventId::parse(id).ok());
-            id.ok_or_else(|| wrong(field, "lists something that is not an event id"))
-        };
-        items.iter().map(id).collect()
-    }
-
-    /// The room, and whether the event names it. Spec: Room Version 12, "Event format".
-    fn room_id(
-        &self,
-        version: RoomVersion,
-        event_type: &str,
-        event_id: &EventId,
-    ) -> Result<(OwnedRoomId, bool), PduError> {
-        let by_hash = version.room_id_is_create_hash();
-        if by_hash && event_type == "m.room.create" && !self.0.contains_key("room_id") {
-            let room_id =
-                RoomId::new_v2(event_id.localpart()).map_err(|_| wrong("room_id", "is malformed"))?;
-            return Ok((room_id, false));
-        }
-        let room_id =
-            RoomId::parse(self.text("room_id")?).map_err(|_| wrong("room_id", "is not a room id"))?;
-        if by_hash {
-            self.check_create_not_listed(&room_id)?;
-        } else if room_id.server_name().is_none() {
-            return Err(wrong("room_id", "names no server"));
-        }
-        Ok((room_id, true))
-    }
-
-    /// Version 12: the create event is implied by the room id and never listed in `auth_events`.
-    fn check_create_not_listed(&self, room_id: &RoomId) -> Result<(), PduError> {
-        let listed = self
-            .0
-            .get("auth_events")
-            .and_then(CanonicalJsonValue::as_array)
-            .is_some_and(|events| {
-                let hashes = events
-                    .iter()
-                    .filter_map(|event| event.as_str()?.strip_prefix('$'));
-                hashes.into_iter().any(|hash| hash == room_id.strip_sigil())
-            });
-        if listed {
-            Err(wrong("auth_events", "lists the create event"))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// The redacted event. A malformed one is no reason to drop the event: it just redacts nothing.
-    fn redacts(&self, version: RoomVersion, event_type: &str) -> Option<OwnedEventId> {
-        if event_type != "m.room.redaction" {
-            return None;
-        }
-        let holder = if version.rules().redaction.content_field_redacts {
-            self.0.get("content")?.as_object()?
-        } else {
-            self.0
-        };
-        EventId::parse(holder.get("redacts")?.as_str()?).ok()
     }
 }

@@ -6,12 +6,22 @@ use std::{fmt, str::FromStr};
 
 use ruma_common::{RoomVersionId, room_version_rules::RoomVersionRules};
 
-/// A room version that can be created and joined.
-///
-/// Versions 1 to 5 are absent: their events are not strict canonical JSON, which hashing here relies on.
+use crate::canonical_json::{MAX_INTEGER, Numbers};
+
+/// A room version that can be created and joined: all that the specification has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RoomVersion {
-    /// Room version 6.
+    /// Room version 1: events name their ids, the first state resolution.
+    V1,
+    /// Room version 2: the second state resolution.
+    V2,
+    /// Room version 3: event ids are hashes.
+    V3,
+    /// Room version 4: event ids are URL-safe.
+    V4,
+    /// Room version 5: signing keys expire.
+    V5,
+    /// Room version 6: strict canonical JSON.
     V6,
     /// Room version 7: knocking.
     V7,
@@ -37,7 +47,12 @@ impl RoomVersion {
     pub const DEFAULT: Self = Self::V12;
 
     /// Every supported version, oldest first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
+        Self::V1,
+        Self::V2,
+        Self::V3,
+        Self::V4,
+        Self::V5,
         Self::V6,
         Self::V7,
         Self::V8,
@@ -50,6 +65,11 @@ impl RoomVersion {
     /// The identifier, as in `m.room.create`.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::V1 => "1",
+            Self::V2 => "2",
+            Self::V3 => "3",
+            Self::V4 => "4",
+            Self::V5 => "5",
             Self::V6 => "6",
             Self::V7 => "7",
             Self::V8 => "8",
@@ -63,6 +83,11 @@ impl RoomVersion {
     /// ruma's identifier.
     pub fn id(self) -> RoomVersionId {
         match self {
+            Self::V1 => RoomVersionId::V1,
+            Self::V2 => RoomVersionId::V2,
+            Self::V3 => RoomVersionId::V3,
+            Self::V4 => RoomVersionId::V4,
+            Self::V5 => RoomVersionId::V5,
             Self::V6 => RoomVersionId::V6,
             Self::V7 => RoomVersionId::V7,
             Self::V8 => RoomVersionId::V8,
@@ -75,6 +100,11 @@ impl RoomVersion {
 
     /// The rules of the version.
     pub fn rules(self) -> &'static RoomVersionRules {
+        static V1: RoomVersionRules = RoomVersionRules::V1;
+        static V2: RoomVersionRules = RoomVersionRules::V2;
+        static V3: RoomVersionRules = RoomVersionRules::V3;
+        static V4: RoomVersionRules = RoomVersionRules::V4;
+        static V5: RoomVersionRules = RoomVersionRules::V5;
         static V6: RoomVersionRules = RoomVersionRules::V6;
         static V7: RoomVersionRules = RoomVersionRules::V7;
         static V8: RoomVersionRules = RoomVersionRules::V8;
@@ -83,6 +113,11 @@ impl RoomVersion {
         static V11: RoomVersionRules = RoomVersionRules::V11;
         static V12: RoomVersionRules = RoomVersionRules::V12;
         match self {
+            Self::V1 => &V1,
+            Self::V2 => &V2,
+            Self::V3 => &V3,
+            Self::V4 => &V4,
+            Self::V5 => &V5,
             Self::V6 => &V6,
             Self::V7 => &V7,
             Self::V8 => &V8,
@@ -90,6 +125,27 @@ impl RoomVersion {
             Self::V10 => &V10,
             Self::V11 => &V11,
             Self::V12 => &V12,
+        }
+    }
+
+    /// Which numbers the JSON of events may hold.
+    pub fn numbers(self) -> Numbers {
+        match self.rules().authorization.strict_canonical_json {
+            true => Numbers::Strict,
+            false => Numbers::Lenient,
+        }
+    }
+
+    /// Whether events say their id themselves (`event_id`), and list others with their hashes.
+    pub fn event_names_its_id(self) -> bool {
+        self.rules().event_format.require_event_id
+    }
+
+    /// The greatest `depth` of an event that can be made. Spec: each room version, "Event format".
+    pub fn max_depth(self) -> u64 {
+        match self.numbers() {
+            Numbers::Strict => MAX_INTEGER.cast_unsigned(),
+            Numbers::Lenient => i64::MAX.cast_unsigned(),
         }
     }
 
@@ -138,7 +194,7 @@ mod tests {
 
     #[test]
     fn other_versions_are_refused() {
-        for name in ["1", "5", "13", "", "012", "org.example.version"] {
+        for name in ["0", "13", "1.0", "", "012", "org.example.version"] {
             assert_eq!(
                 name.parse::<RoomVersion>(),
                 Err(UnsupportedVersion(name.to_owned()))

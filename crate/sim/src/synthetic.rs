@@ -6,6 +6,8 @@
 //! be the one through whom others join. It does *not* answer anything else: the servers of its members are
 //! down for good. Works natively and in a browser.
 
+use std::collections::BTreeMap;
+
 use hearth_homeserver::Identity;
 use hearth_rooms::{EventBuilder, Pdu, RoomVersion};
 use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -240,6 +242,7 @@ impl SyntheticRoom {
             redacts: None,
             prev_events,
             auth_events,
+            reference_hashes: BTreeMap::new(),
             depth: utterance.depth,
             origin_server_ts: BEGINNING + utterance.depth,
         };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use hearth_rooms::{Pdu, RoomVersion, pdu::event_id};
+use hearth_rooms::{Pdu, RoomVersion, event_id::event_id};
 use hearth_storage::{Table, WriteBatch};
 use ruma_common::{EventId, OwnedEventId, RoomId, ServerName};
 use serde::{Deserialize, Serialize};
@@ -234,8 +234,7 @@ fn parts(body: Value) -> Result<(Vec<Value>, Vec<Value>), Error> {
 
 /// The id of an event that may be malformed in other ways.
 fn id_of(version: RoomVersion, value: &Value) -> Option<OwnedEventId> {
-    let object = serde_json::from_value(value.clone()).ok()?;
-    event_id(version, &object).ok()
+    event_id(version, value.as_object()?).ok()
 }
 
 fn received_key(origin: &ServerName) -> Vec<u8> {

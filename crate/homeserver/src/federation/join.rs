@@ -7,7 +7,7 @@ use hearth_rooms::{
     dag::topological_order,
 };
 use http::Method;
-use ruma_common::{CanonicalJsonValue, EventId, OwnedEventId, OwnedServerName, RoomId, ServerName, UserId};
+use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName, UserId};
 use serde_json::Value;
 
 use crate::{
@@ -79,8 +79,7 @@ impl Homeserver {
         );
         let answer = self.request(server, Method::GET, &uri, None).await?;
         let Template { version, mut event } = Template::read(answer, room_id, user_id, content)?;
-        let now = self.event_timestamp().try_into().unwrap_or_default();
-        event.insert("origin_server_ts".into(), CanonicalJsonValue::Integer(now));
+        event.insert("origin_server_ts".into(), self.event_timestamp().into());
         let join = sign_template(
             version,
             event,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hearth_rooms::{Pdu, builder::sign_template};
-use ruma_common::{CanonicalJsonObject, EventId, RoomId, ServerName, UserId};
+use ruma_common::{EventId, RoomId, ServerName, UserId};
 use serde_json::{Value, json};
 
 use crate::{
@@ -22,7 +22,7 @@ pub(crate) struct Template {
     /// The room version.
     pub version: hearth_rooms::RoomVersion,
     /// The event, not hashed and not signed.
-    pub event: CanonicalJsonObject,
+    pub event: JsonObject,
 }
 
 impl Homeserver {
@@ -187,7 +187,6 @@ impl Template {
         let mut content = content;
         content.extend(voucher.map(|voucher| (VOUCHER.to_owned(), voucher)));
         event.insert("content".into(), content.into());
-        let event = serde_json::from_value(event.into()).map_err(|_| malformed())?;
         Ok(Self { version, event })
     }
 }

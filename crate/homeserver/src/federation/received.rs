@@ -34,8 +34,9 @@ pub(crate) fn signed(pdu: Pdu) -> Result<Pdu, String> {
     }
 }
 
-/// The key of a server is its name, and it has only one.
-fn known_key(server: &ServerName, key_id: &str) -> Option<[u8; 32]> {
+/// The key of a server is its name, and it has only one. It never expires: whoever had another key would be
+/// another server. (Keys that servers publish for themselves would be `VerifyKey::published`.)
+pub(crate) fn known_key(server: &ServerName, key_id: &str) -> Option<[u8; 32]> {
     let version = key_id.strip_prefix("ed25519:")?;
     (version == KEY_VERSION).then(|| public_key(server.as_str()))?
 }

@@ -1,17 +1,16 @@
 //! Signed requests. Spec: Server-Server API, section 'Request Authentication'.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
+use hearth_rooms::canonical_json::{Numbers, encode};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use ruma_common::{
-    CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, ServerName,
+    OwnedServerName, ServerName, SigningKeyAlgorithm,
     serde::{Base64, base64::Standard},
 };
-use ruma_signatures::{PublicKeyMap, sign_json, verify_json};
-use serde_json::Value;
+use ruma_signatures::{KeyPair, verify_canonical_json_bytes};
+use serde_json::{Value, json};
 
-use crate::{Error, FederationError, Homeserver, identity};
+use crate::{Error, FederationError, Homeserver, federation::received::known_key};
 
 /// The most `X-Matrix` headers that one request is checked for.
 const MAX_HEADERS: usize = 4;
@@ -72,7 +71,7 @@ impl Homeserver {
             .take(MAX_HEADERS)
             .filter_map(|text| XMatrix::parse(text))
         {
-            if let Some(origin) = self.proven_origin(&header, method, uri, content.as_ref()) {
+            if let Some(origin) = self.proven_origin(&header, method, uri, content.as_deref()) {
                 return Ok(origin);
             }
         }
@@ -86,19 +85,18 @@ impl Homeserver {
         header: &XMatrix,
         method: &Method,
         uri: &str,
-        content: Option<&CanonicalJsonValue>,
+        content: Option<&str>,
     ) -> Option<OwnedServerName> {
         let destination = header.destination.as_deref();
         if destination.is_some_and(|destination| destination != self.server_name().as_str()) {
             return None;
         }
         let origin = ServerName::parse(&header.origin).ok()?;
-        let mut object = signed_object(method, uri, origin.as_str(), destination, content);
-        let signature =
-            BTreeMap::from([(header.key.clone(), CanonicalJsonValue::String(header.sig.clone()))]);
-        let signatures = BTreeMap::from([(header.origin.clone(), CanonicalJsonValue::Object(signature))]);
-        object.insert("signatures".into(), CanonicalJsonValue::Object(signatures));
-        verify_json(&server_keys(&[&origin]), &object).ok()?;
+        let signed = signed_text(method, uri, origin.as_str(), destination, content);
+        let key = known_key(&origin, &header.key)?;
+        let signature = Base64::<Standard>::parse(&header.sig).ok()?;
+        let algorithm = SigningKeyAlgorithm::Ed25519;
+        verify_canonical_json_bytes(&algorithm, &key, signature.as_bytes(), signed.as_bytes()).ok()?;
         Some(origin)
     }
 
@@ -147,15 +145,20 @@ impl Homeserver {
         uri: &str,
         content: Option<Value>,
     ) -> Result<Request<Bytes>, RequestError> {
-        let content: Option<CanonicalJsonValue> = content
-            .map(TryInto::try_into)
+        let content = content.map(|content| encode(&content, Numbers::Lenient));
+        let content = content
             .transpose()
-            .map_err(|_| protocol("not canonical JSON"))?;
-        let origin = self.server_name().as_str();
-        let mut object = signed_object(&method, uri, origin, Some(destination.as_str()), content.as_ref());
-        sign_json(origin, self.identity.key_pair(), &mut object)
             .map_err(|error| protocol(&error.to_string()))?;
-        let (key, sig) = signature_of(&object, origin).ok_or_else(|| protocol("not signed"))?;
+        let origin = self.server_name().as_str();
+        let signed = signed_text(
+            &method,
+            uri,
+            origin,
+            Some(destination.as_str()),
+            content.as_deref(),
+        );
+        let signature = self.identity.key_pair().sign(signed.as_bytes());
+        let (key, sig) = (signature.id(), signature.base64());
         let header =
             format!("X-Matrix origin=\"{origin}\",destination=\"{destination}\",key=\"{key}\",sig=\"{sig}\"");
         let mut request = Request::builder()
@@ -165,21 +168,9 @@ impl Homeserver {
         if content.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let body = content
-            .map(|content| Bytes::from(content.to_string()))
-            .unwrap_or_default();
+        let body = content.map(Bytes::from).unwrap_or_default();
         request.body(body).map_err(|error| protocol(&error.to_string()))
     }
-}
-
-/// The public keys of `servers`, read from their names. A server whose name is not a key has none.
-pub(crate) fn server_keys(servers: &[&ServerName]) -> PublicKeyMap {
-    let keys = servers.iter().filter_map(|server| {
-        let key = Base64::<Standard>::new(identity::public_key(server.as_str())?.to_vec());
-        let key_id = format!("ed25519:{}", identity::KEY_VERSION);
-        Some((server.to_string(), BTreeMap::from([(key_id, key)])))
-    });
-    keys.collect()
 }
 
 /// The parameters of one `X-Matrix` header.
@@ -213,41 +204,37 @@ impl XMatrix {
     }
 }
 
-fn signed_object(
+/// What a request's signature is over. `content` is canonical already.
+fn signed_text(
     method: &Method,
     uri: &str,
     origin: &str,
     destination: Option<&str>,
-    content: Option<&CanonicalJsonValue>,
-) -> CanonicalJsonObject {
-    let mut object = CanonicalJsonObject::new();
-    let mut put =
-        |name: &str, value: &str| object.insert(name.into(), CanonicalJsonValue::String(value.into()));
-    put("method", method.as_str());
-    put("uri", uri);
-    put("origin", origin);
-    if let Some(destination) = destination {
-        put("destination", destination);
-    }
+    content: Option<&str>,
+) -> String {
+    let mut text = String::from("{");
     if let Some(content) = content {
-        object.insert("content".into(), content.clone());
+        text.extend(["\"content\":", content, ","]);
     }
-    object
+    let mut rest = json!({ "method": method.as_str(), "origin": origin, "uri": uri });
+    if let Some(destination) = destination {
+        rest["destination"] = destination.into();
+    }
+    // `content` comes first among the fields.
+    text.extend(rest.to_string().strip_prefix('{'));
+    text
 }
 
-fn signature_of<'a>(object: &'a CanonicalJsonObject, server: &str) -> Option<(&'a str, &'a str)> {
-    let signatures = object.get("signatures")?.as_object()?.get(server)?.as_object()?;
-    let (key, signature) = signatures.iter().next()?;
-    Some((key, signature.as_str()?))
-}
-
-fn parse_content(content: &[u8]) -> Result<Option<CanonicalJsonValue>, Error> {
+/// The body in canonical form.
+fn parse_content(content: &[u8]) -> Result<Option<String>, Error> {
     if content.is_empty() {
         return Ok(None);
     }
-    let value = serde_json::from_slice(content)
-        .map_err(|_| Error::BadJson("the body is not canonical JSON".into()))?;
-    Ok(Some(value))
+    let not_canonical = || Error::BadJson("the body is not canonical JSON".into());
+    let value = serde_json::from_slice(content).map_err(|_| not_canonical())?;
+    encode(&value, Numbers::Lenient)
+        .map(Some)
+        .map_err(|_| not_canonical())
 }
 
 /// What an answer says that is an error.

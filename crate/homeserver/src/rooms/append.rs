@@ -1,14 +1,14 @@
 //! Changing a room: events are added under its lock, and committed as one batch.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
 use async_lock::MutexGuardArc;
 use hearth_rooms::{
-    BuildError, EventBuilder, Pdu, PduError, Rejection, auth_check, auth_selection, pdu::MAX_PREV_EVENTS,
-    state_tree::Difference,
+    BuildError, EventBuilder, Pdu, PduError, Rejection, auth_check, auth_selection, event_id::Hash,
+    pdu::MAX_PREV_EVENTS, state_tree::Difference,
 };
 use hearth_storage::{Table, WriteBatch};
 use ruma_common::{EventId, OwnedDeviceId, OwnedEventId, OwnedServerName, OwnedUserId, ServerName, UserId};
@@ -19,7 +19,6 @@ use crate::{
     federation::sender::Outbox,
     rooms::{
         event::{Decision, StoredEvent},
-        extremities::MAX_DEPTH,
         room::{Room, Snapshot},
         timeline::timeline_key,
         tree::{Nodes, StateEntry},
@@ -186,6 +185,14 @@ impl Change<'_> {
         let auth_events = self.auth_events(&draft, &event_type).await?;
         let names_room = event_type != TimelineEventType::RoomCreate || !version.room_id_is_create_hash();
         let record = &self.snapshot.record;
+        let prev_events: Vec<_> = record.extremities.iter().take(MAX_PREV_EVENTS).cloned().collect();
+        let reference_hashes = match version.event_names_its_id() {
+            true => {
+                self.reference_hashes(&[prev_events.as_slice(), &auth_events].concat())
+                    .await?
+            }
+            false => BTreeMap::new(),
+        };
         Ok(EventBuilder {
             room_id: names_room.then(|| self.room.room_id.clone()),
             sender: draft.sender,
@@ -193,9 +200,10 @@ impl Change<'_> {
             state_key: draft.state_key,
             content: draft.content,
             redacts: draft.redacts,
-            prev_events: record.extremities.iter().take(MAX_PREV_EVENTS).cloned().collect(),
+            prev_events,
             auth_events,
-            depth: record.depth.saturating_add(1).min(MAX_DEPTH),
+            reference_hashes,
+            depth: record.depth.saturating_add(1),
             origin_server_ts: self.homeserver.event_timestamp(),
         })
     }
@@ -218,6 +226,14 @@ impl Change<'_> {
             .iter()
             .filter_map(|(kind, key)| state.get(&kind.to_string(), key));
         Ok(listed.map(|event| event.event_id.clone()).collect())
+    }
+
+    /// The reference hashes of known events.
+    async fn reference_hashes(&self, ids: &[OwnedEventId]) -> Result<BTreeMap<OwnedEventId, Hash>, Error> {
+        let events = self.known_events(ids).await?;
+        let hash = |event: &Arc<StoredEvent>| Ok((event.event_id.clone(), event.pdu.reference_hash()?));
+        let hashes: Result<_, PduError> = events.iter().map(hash).collect();
+        hashes.map_err(|error| Error::Damaged(error.to_string()))
     }
 
     /// Whether the present state allows `pdu`.

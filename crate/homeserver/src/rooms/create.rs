@@ -1,5 +1,7 @@
 //! Making rooms. Spec: Client-Server API, section 'Creation'.
 
+use std::collections::BTreeMap;
+
 use hearth_rooms::{EventBuilder, Pdu, RoomVersion, UnsupportedVersion, auth_check::check_auth_events};
 use hearth_storage::Table;
 use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -124,6 +126,7 @@ impl Homeserver {
             redacts: None,
             prev_events: Vec::new(),
             auth_events: Vec::new(),
+            reference_hashes: BTreeMap::new(),
             depth: 1,
             origin_server_ts: self.event_timestamp(),
         };

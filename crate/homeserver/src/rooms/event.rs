@@ -195,7 +195,8 @@ impl StoredEvent {
         2 * self.pdu.json().len() + PARTS
     }
 
-    fn decode(value: &[u8]) -> Result<Self, Error> {
+    /// Reads the row `value` of the key `key`.
+    fn decode(key: &[u8], value: &[u8]) -> Result<Self, Error> {
         let damaged = |error: String| Error::Damaged(format!("stored event: {error}"));
         let Row {
             decision,
@@ -205,7 +206,9 @@ impl StoredEvent {
         let version = version
             .parse()
             .map_err(|error: UnsupportedVersion| damaged(error.to_string()))?;
-        let pdu = Pdu::parse(version, pdu.get()).map_err(|error| damaged(error.to_string()))?;
+        let event_id = str::from_utf8(key).ok().and_then(|id| EventId::parse(id).ok());
+        let event_id = event_id.ok_or_else(|| damaged("its key is no event id".into()))?;
+        let pdu = Pdu::restore(version, event_id, pdu).map_err(|error| damaged(error.to_string()))?;
         Ok(Self::new(pdu, decision))
     }
 }
@@ -267,10 +270,13 @@ impl Homeserver {
         for keys in keys.chunks(PAGE) {
             values.extend(self.seams.store.get_many(Table::Events, keys).await?);
         }
-        let decode = |value: Option<Vec<u8>>| value.map(|value| StoredEvent::decode(&value).map(Arc::new));
-        let read = values
-            .into_iter()
-            .map(|value| decode(value).transpose())
+        let decode = |(key, value): (&Vec<u8>, Option<Vec<u8>>)| {
+            value.map(|value| StoredEvent::decode(key, &value).map(Arc::new))
+        };
+        let read = keys
+            .iter()
+            .zip(values)
+            .map(|row| decode(row).transpose())
             .collect::<Result<Vec<_>, _>>()?;
         if keys.len() <= MANY {
             let found = read.iter().flatten();

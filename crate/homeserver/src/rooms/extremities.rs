@@ -25,8 +25,6 @@ use crate::{
 
 /// The type of the event that only joins others, as Synapse names it.
 pub(crate) const DUMMY: &str = "org.matrix.dummy_event";
-/// The greatest depth of an event that is made here: the greatest integer that events can hold.
-pub(crate) const MAX_DEPTH: u64 = (1 << 53) - 1;
 /// How many extremities are left alone.
 const FEW: usize = 10;
 /// The shortest pause before they are joined: others may do it, or somebody may speak.

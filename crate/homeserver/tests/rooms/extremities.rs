@@ -1,5 +1,7 @@
 //! Forward extremities: never many, whatever other servers do.
 
+use std::collections::BTreeMap;
+
 use hearth_rooms::{EventBuilder, Pdu};
 use ruma_common::OwnedRoomId;
 use serde_json::json;
@@ -100,6 +102,7 @@ async fn the_greatest_depth_does_not_stop_a_room() {
         redacts: None,
         prev_events: vec![join.event_id().to_owned()],
         auth_events: auth,
+        reference_hashes: BTreeMap::new(),
         depth: deepest,
         origin_server_ts: deepest,
     };

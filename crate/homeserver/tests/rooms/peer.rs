@@ -1,5 +1,7 @@
 //! Another server, driven by hand: it has a key and so a name, and says whatever a test wants it to.
 
+use std::collections::BTreeMap;
+
 use hearth_homeserver::Identity;
 use hearth_rooms::{EventBuilder, Pdu, RoomVersion, builder::sign_template};
 use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, ServerName, UserId};
@@ -89,6 +91,7 @@ impl Peer {
             redacts: None,
             prev_events: vec![prev.event_id().to_owned()],
             auth_events: auth,
+            reference_hashes: BTreeMap::new(),
             depth: (prev.depth() + 1).min((1 << 53) - 1),
             origin_server_ts: 1,
         };

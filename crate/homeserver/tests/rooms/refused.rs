@@ -1,5 +1,7 @@
 //! Rejected and soft-failed events: kept, never shown, never followed by what is made here.
 
+use std::collections::BTreeMap;
+
 use hearth_homeserver::rooms::event::StoredEvent;
 use hearth_rooms::{EventBuilder, Pdu};
 use ruma_common::OwnedRoomId;
@@ -154,6 +156,7 @@ async fn a_soft_failed_event_counts_where_another_follows_it() {
         redacts: None,
         prev_events: [head, vec![named.event_id().to_owned()]].concat(),
         auth_events: vec![levels.event_id.clone(), witness.event_id().to_owned()],
+        reference_hashes: BTreeMap::new(),
         depth: 50,
         origin_server_ts: 2,
     };
@@ -187,6 +190,7 @@ async fn an_event_that_follows_nothing_is_refused() {
             } else {
                 auth.clone()
             },
+            reference_hashes: BTreeMap::new(),
             depth: 1,
             origin_server_ts: 2,
         };

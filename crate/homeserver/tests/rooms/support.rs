@@ -45,7 +45,9 @@ impl Rng for Counter {
     fn fill(&self, bytes: &mut [u8]) {
         for byte in bytes {
             let count = self.0.fetch_add(1, Ordering::Relaxed);
-            *byte = (count.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u8;
+            let mixed = count.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            *byte = (mixed >> 56) as u8;
         }
     }
 }

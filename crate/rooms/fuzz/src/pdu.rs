@@ -26,7 +26,7 @@ pub fn check(data: &[u8]) {
     within_limits(&pdu);
     survives_writing(&pdu);
     survives_redaction(&pdu);
-    let verdict = verify(&pdu, |_, _| None);
+    let verdict = verify(&pdu, |_, _| None::<[u8; 32]>);
     assert!(!matches!(verdict, Verification::Valid), "nobody's key is known");
     assert!(check_auth_events(&pdu, |_| None).is_err() || pdu.auth_events().is_empty());
     let _ = check_state(&pdu, |_, _| None);

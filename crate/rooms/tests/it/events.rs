@@ -39,7 +39,6 @@ fn an_event_reads_back_as_itself_in_every_version() {
         let pdu = message(version);
         assert_eq!(Pdu::parse(version, pdu.json()).unwrap(), pdu);
         assert_eq!(verify(&pdu, key_of), Verification::Valid);
-        assert_eq!(pdu.event_id().as_str().len(), 44);
     }
 }
 
@@ -175,7 +174,10 @@ fn forged_and_missing_signatures_are_refused() {
         let forged = tampered(&pdu, forge).unwrap();
         assert!(matches!(verify(&forged, key_of), Verification::Invalid(_)));
     }
-    assert!(matches!(verify(&pdu, |_, _| None), Verification::Invalid(_)));
+    assert!(matches!(
+        verify(&pdu, |_, _| None::<[u8; 32]>),
+        Verification::Invalid(_)
+    ));
 }
 
 #[test]

@@ -8,13 +8,17 @@
 )]
 
 mod auth;
+mod canonical_json;
 mod cost;
 mod events;
 mod forks;
+mod formats;
 mod fuzz;
 mod large_room;
 mod msc4297;
+mod redaction;
 mod resolution;
 mod room;
+mod signatures;
 mod state_tree;
 mod vectors;

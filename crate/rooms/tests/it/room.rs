@@ -109,6 +109,9 @@ impl Room {
         let (kind, raw) = (event_type.into(), to_raw_value(&content).unwrap());
         let auth_events =
             auth_selection::select(self.version, &kind, &sender.user, state_key, &raw, lookup).unwrap();
+        let referenced = prev_events.iter().chain(&auth_events);
+        let hash = |id: &OwnedEventId| Some((id.clone(), self.events.get(id)?.reference_hash().unwrap()));
+        let reference_hashes = referenced.filter_map(hash).collect();
         EventBuilder {
             room_id: Some(self.room_id.clone()),
             sender: sender.user.clone(),
@@ -118,6 +121,7 @@ impl Room {
             redacts: None,
             prev_events: prev_events.to_vec(),
             auth_events,
+            reference_hashes,
             depth: self.clock,
             origin_server_ts: self.clock,
         }

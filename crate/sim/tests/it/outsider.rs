@@ -6,8 +6,7 @@ use hearth_rooms::{Pdu, RoomVersion, builder::sign_template};
 use hearth_sim::{Answer, World};
 use http::Request;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use ruma_common::{CanonicalJsonObject, CanonicalJsonValue};
-use ruma_signatures::sign_json;
+use ruma_signatures::KeyPair;
 use serde_json::{Value, json};
 
 pub(crate) struct Outsider {
@@ -53,12 +52,11 @@ impl Outsider {
         if let Some(content) = content {
             object["content"] = content.clone();
         }
-        let mut object = canonical(object);
-        sign_json(origin, self.identity.key_pair(), &mut object).unwrap();
-        let signature = json!(object)["signatures"][origin]["ed25519:1"]
-            .as_str()
-            .unwrap()
-            .to_owned();
+        let signature = self
+            .identity
+            .key_pair()
+            .sign(object.to_string().as_bytes())
+            .base64();
         format!(r#"X-Matrix origin="{origin}",destination="{to}",key="ed25519:1",sig="{signature}""#)
     }
 
@@ -82,7 +80,7 @@ impl Outsider {
     pub(crate) fn sign(&self, version: RoomVersion, template: Value) -> Pdu {
         sign_template(
             version,
-            canonical(template),
+            template.as_object().unwrap().clone(),
             self.identity.server_name(),
             self.identity.key_pair(),
         )
@@ -109,11 +107,4 @@ pub(crate) fn json_of(pdu: &Pdu) -> Value {
 
 pub(crate) fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
-}
-
-fn canonical(value: Value) -> CanonicalJsonObject {
-    match CanonicalJsonValue::try_from(value).unwrap() {
-        CanonicalJsonValue::Object(object) => object,
-        _ => panic!("not an object"),
-    }
 }
