@@ -20,8 +20,8 @@ use crate::{
     push::unread::UnreadCache,
     receipts::ReceiptCache,
     rooms::{
-        event::EventCache, extremities::Merges, memberships::UserRooms, resolve::Resolved, room::RoomCache,
-        tree::NodeCache,
+        event::EventCache, extremities::Merges, memberships::UserRooms, partial::PartialRooms,
+        resolve::Resolved, room::RoomCache, tree::NodeCache,
     },
     typing::Typing,
 };
@@ -44,6 +44,7 @@ pub struct Homeserver {
     pub(crate) user_rooms: UserRooms,
     pub(crate) outbox: Outbox,
     pub(crate) merges: Merges,
+    pub(crate) partial: PartialRooms,
     /// Held while an alias is given or taken away.
     pub(crate) directory_lock: async_lock::Mutex<()>,
     pub(crate) receipts: Arc<ReceiptCache>,
@@ -68,6 +69,7 @@ impl Homeserver {
         let user_rooms = UserRooms::load(&*seams.store).await?;
         let accounts = Accounts::load(&*seams.store).await?;
         let outbox = Outbox::load(&*seams.store).await?;
+        let partial = PartialRooms::load(&*seams.store).await?;
         let typing = Typing::new(seams.clock.now());
         let homeserver = Arc::new_cyclic(|this| Self {
             seams,
@@ -82,6 +84,7 @@ impl Homeserver {
             user_rooms,
             outbox,
             merges: Merges::default(),
+            partial,
             directory_lock: async_lock::Mutex::default(),
             receipts: Arc::default(),
             typing,
@@ -92,6 +95,7 @@ impl Homeserver {
             this: this.clone(),
         });
         homeserver.start_senders();
+        homeserver.complete_all();
         homeserver.spawn(|homeserver| async move {
             if let Err(error) = homeserver.remove_all_unfinished().await {
                 tracing::warn!(%error, "what unfinished uploads left behind remains");

@@ -47,7 +47,7 @@ impl Homeserver {
     async fn known_users(&self, user_id: &UserId) -> Result<BTreeMap<OwnedUserId, JsonObject>, Error> {
         let mut known = BTreeMap::new();
         for room_id in self.joined_rooms(user_id) {
-            for member in self.room_members(user_id, &room_id).await? {
+            for member in self.known_members(user_id, &room_id).await? {
                 let joined = member.content().get("membership").and_then(Value::as_str) == Some("join");
                 let state_key = member
                     .state_key()

@@ -236,8 +236,12 @@ impl Homeserver {
         if first.prev_events().is_empty() {
             return Some(empty_root());
         }
+        if room.snapshot().is_partial() {
+            // Its members are on their way: old events do not wait for them.
+            return None;
+        }
         match self.fetch_state(server, room, first.event_id()).await {
-            Ok(root) => Some(root),
+            Ok(built) => Some(built.root),
             Err(error) => {
                 tracing::info!(%server, %error, "the state of old events is not known");
                 None

@@ -177,6 +177,7 @@ impl Homeserver {
         content: JsonObject,
     ) -> Result<OwnedEventId, Error> {
         let room = self.known_room(room_id).await?;
+        self.whole(&room).await?;
         let (invite, stripped) = self.build_invite(&room, sender, target, content).await?;
         let body = json!({
             "room_version": invite.version().as_str(),

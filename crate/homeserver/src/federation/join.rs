@@ -1,32 +1,32 @@
 //! Joining through another server. Spec: Server-Server API, section 'Joining rooms'.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{collections::BTreeSet, sync::Arc};
 
 use hearth_rooms::{
-    Pdu, RoomVersion, auth_check::check_auth_events, auth_check::check_state, builder::sign_template,
-    dag::topological_order,
+    Pdu, Rejection, RoomVersion, auth_check::check_state, auth_selection::auth_types_of,
+    builder::sign_template,
 };
 use http::Method;
-use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName, UserId};
+use ruma_common::{OwnedServerName, RoomId, ServerName, UserId};
 use serde_json::Value;
 
 use crate::{
     Error, Homeserver, JsonObject,
     federation::{
+        fetch_state::MAX_STATE,
+        intake::Intake,
         member_event::Template,
         received::{take_array, to_value, verified},
         uri::path,
     },
     rooms::{
         append::{Audience, Change},
-        event::{Decision, StoredEvent},
+        partial::PartialJoin,
         room::{Room, RoomRecord},
-        tree::{StateEntry, empty_root},
+        view::{CREATE, MEMBER},
     },
 };
 
-/// The most events of an answer to `send_join` that are looked at, in each of its two lists.
-const MAX_STATE: usize = 200_000;
 /// The most servers that are asked to help with one join.
 const MAX_HELPERS: usize = 10;
 
@@ -39,6 +39,12 @@ impl Homeserver {
         servers: Vec<OwnedServerName>,
         content: JsonObject,
     ) -> Result<(), Error> {
+        let lock = self.partial.joining(room_id);
+        let _joining = lock.lock().await;
+        if let Some(room) = self.resident_room(room_id).await? {
+            // Somebody else of this server has joined in the meantime.
+            return self.join_resident(user_id, &room, content).await;
+        }
         let mut last = Error::NotFound("no server is known that is in this room".into());
         let mut asked = BTreeSet::from([self.server_name().to_owned()]);
         for server in servers
@@ -87,77 +93,90 @@ impl Homeserver {
             self.identity.key_pair(),
         )
         .map_err(|error| Error::Unreachable(error.to_string()))?;
-        let uri = path("v2/send_join", &[room_id.as_str(), join.event_id().as_str()], "");
+        let ids = [room_id.as_str(), join.event_id().as_str()];
+        let uri = path("v2/send_join", &ids, "omit_members=true");
         let answer = self
             .request(server, Method::PUT, &uri, Some(to_value(&join)?))
             .await?;
-        self.take_room(join, answer).await
+        self.take_room(server, join, answer).await
     }
 
-    /// Makes the answer to `send_join` the room.
-    async fn take_room(&self, join: Pdu, mut answer: Value) -> Result<(), Error> {
-        let version = join.version();
+    /// Makes the answer of `helper` to `send_join` the room.
+    async fn take_room(&self, helper: &ServerName, join: Pdu, mut answer: Value) -> Result<(), Error> {
         let room_id = join.room_id().to_owned();
         let join = countersigned(join, answer.get_mut("event").map(Value::take));
-        let state = take_array(&mut answer, "state", MAX_STATE);
-        let chain = take_array(&mut answer, "auth_chain", MAX_STATE);
-        let state = self.verified_all(version, &room_id, state).await;
-        let chain = self.verified_all(version, &room_id, chain).await;
-        let arrived = Arrived::check(state, chain);
-        arrived.check_join(&join)?;
         let room = match self.room(&room_id).await? {
             Some(room) => room,
-            None => Room::new(room_id, version),
+            None => Room::new(room_id.clone(), join.version()),
         };
+        let partial = partial_join(helper, &join, &answer, self.now());
+        let root = self
+            .state_of_answer(&room, &join, partial.is_some(), answer)
+            .await?;
         let mut change = self.change(&room).await;
-        if change.snapshot.members().local > 0 {
-            // Somebody else of this server has joined in the meantime.
-            change.admit(join, None, BTreeSet::new()).await?;
-            return change.commit().await.map(drop);
-        }
-        let root = change.keep_arrived(arrived).await?;
         let returns = !change.snapshot.record.extremities.is_empty();
         if returns {
             self.leave_gap();
         }
         change.restart(&join, root);
+        if let Some(partial) = partial.clone() {
+            change.begin_partial(&partial)?;
+            self.partial.begin(&room_id, partial);
+        }
         // The server that helped tells the others of the join.
         change.append(join.clone(), None, Audience::Nobody).await?;
         change.commit().await?;
+        if partial.is_some() {
+            self.complete(room_id);
+        }
         if returns {
             self.fill_gap(room, join.event_id().to_owned());
         }
         Ok(())
     }
+
+    /// Stores what came with the answer to `send_join`; returns the root of the state before the join, which
+    /// that allows. Where members were left out, those that the join rests on are part of it.
+    async fn state_of_answer(
+        &self,
+        room: &Arc<Room>,
+        join: &Pdu,
+        members_omitted: bool,
+        mut answer: Value,
+    ) -> Result<String, Error> {
+        let mut intake = Intake::new(room, join.version());
+        let chain = take_array(&mut answer, "auth_chain", MAX_STATE);
+        self.take_outliers(&mut intake, chain).await?;
+        let state = take_array(&mut answer, "state", MAX_STATE);
+        let mut state = self.take_outliers(&mut intake, state).await?;
+        if members_omitted {
+            let members = self.stored_events(join.auth_events()).await?;
+            let members = members.iter().filter(|event| event.kind() == MEMBER);
+            state.extend(members.map(|event| event.event_id.clone()));
+        }
+        let built = self.build_state(&room.room_id, &state).await?;
+        self.check_join(join, &built.root).await?;
+        Ok(built.root)
+    }
+
+    /// Whether the state `root` allows `join`.
+    pub(crate) async fn check_join(&self, join: &Pdu, root: &str) -> Result<(), Error> {
+        let forbidden = |rejection: Rejection| {
+            let reason = rejection.0;
+            Error::Forbidden(format!("the state that came does not allow to join: {reason}"))
+        };
+        let types = auth_types_of(join).map_err(forbidden)?;
+        let names: Vec<_> = types.iter().map(|(kind, _)| kind.to_string()).collect();
+        let keys = names.iter().zip(&types);
+        let keys = keys.map(|(kind, (_, state_key))| (kind.as_str(), state_key.as_str()));
+        let state = self
+            .view_at(root, &keys.chain([CREATE]).collect::<Vec<_>>())
+            .await?;
+        check_state(join, |kind, key| state.pdu(kind, key)).map_err(forbidden)
+    }
 }
 
 impl Change<'_> {
-    /// Stores the events that are not stored yet as outliers; returns the root of their state.
-    pub(crate) async fn keep_arrived(&mut self, arrived: Arrived) -> Result<String, Error> {
-        let ids: Vec<_> = arrived.events.keys().cloned().collect();
-        let known: BTreeSet<_> = self
-            .known_events(&ids)
-            .await?
-            .iter()
-            .map(|event| event.event_id.clone())
-            .collect();
-        let mut entries = Vec::with_capacity(arrived.state.len());
-        for (event_id, (pdu, rejected)) in arrived.events {
-            let decision = Decision {
-                rejected,
-                ..Decision::new(pdu.room_id())
-            };
-            let event = StoredEvent::new(pdu, decision);
-            if arrived.state.contains(&event_id) && !rejected {
-                entries.push(StateEntry::of(&event));
-            }
-            if !known.contains(&event_id) {
-                self.keep(event);
-            }
-        }
-        self.insert_state(&empty_root(), entries).await
-    }
-
     /// Begins the room anew just before `join`, with the state `root`: nothing that was known of it counts.
     fn restart(&mut self, join: &Pdu, root: String) {
         self.snapshot.record = RoomRecord {
@@ -165,71 +184,28 @@ impl Change<'_> {
             extremities: join.prev_events().to_vec(),
             state: root,
             depth: join.depth(),
+            partial: None,
             ..self.snapshot.record.clone()
         };
     }
 }
 
-/// Events that came with a state: which are allowed, and which are the state.
-pub(crate) struct Arrived {
-    /// All events, and whether the rules reject them.
-    events: HashMap<OwnedEventId, (Pdu, bool)>,
-    state: BTreeSet<OwnedEventId>,
-}
-
-impl Arrived {
-    /// Checks verified events: each must be allowed by the auth events that it names.
-    pub(crate) fn check(state: Vec<Pdu>, chain: Vec<Pdu>) -> Self {
-        let is_state = state.iter().filter(|pdu| pdu.state_key().is_some());
-        let state_ids = is_state.map(|pdu| pdu.event_id().to_owned()).collect();
-        let mut events: HashMap<OwnedEventId, (Pdu, bool)> = HashMap::new();
-        for pdu in topological_order(state.into_iter().chain(chain)) {
-            let lookup = |id: &EventId| {
-                events
-                    .get(id)
-                    .map(|(pdu, rejected)| pdu.clone().with_rejected(*rejected))
-            };
-            let rejected = check_auth_events(&pdu, lookup).is_err();
-            if rejected {
-                tracing::warn!(event_id = %pdu.event_id(), "an event of a state is not allowed");
-            }
-            events.insert(pdu.event_id().to_owned(), (pdu, rejected));
-        }
-        Self {
-            events,
-            state: state_ids,
-        }
-    }
-
-    /// Whether the state has an allowed create event: without one it is no state.
-    pub(crate) fn has_create(&self) -> bool {
-        let is_create =
-            |(pdu, rejected): &&(Pdu, bool)| !rejected && pdu.event_type().to_string() == "m.room.create";
-        self.state
-            .iter()
-            .filter_map(|event_id| self.events.get(event_id))
-            .any(|entry| is_create(&entry))
-    }
-
-    /// Whether the state is one of the join's room, and allows the join.
-    fn check_join(&self, join: &Pdu) -> Result<(), Error> {
-        let state: HashMap<_, _> = self
-            .state
-            .iter()
-            .filter_map(|event_id| self.events.get(event_id))
-            .filter(|(_, rejected)| !rejected)
-            .filter_map(|(pdu, _)| Some((pdu.state_entry()?, pdu.clone())))
-            .collect();
-        let allowed = check_state(join, |kind, key| {
-            state.get(&(kind.clone(), key.to_owned())).cloned()
-        });
-        allowed.map_err(|rejection| {
-            Error::Forbidden(format!(
-                "the state that came does not allow to join: {}",
-                rejection.0
-            ))
-        })
-    }
+/// Who can be asked for the rest, if the answer to `send_join` has members left out.
+fn partial_join(helper: &ServerName, join: &Pdu, answer: &Value, began: u64) -> Option<PartialJoin> {
+    answer
+        .get("members_omitted")?
+        .as_bool()
+        .filter(|omitted| *omitted)?;
+    let servers = answer.get("servers_in_room").and_then(Value::as_array);
+    let servers = servers.into_iter().flatten().take(MAX_STATE);
+    Some(PartialJoin {
+        join: join.event_id().to_owned(),
+        helper: helper.to_owned(),
+        servers: servers
+            .filter_map(|server| ServerName::parse(server.as_str()?).ok())
+            .collect(),
+        began,
+    })
 }
 
 /// The join as the other server signed it too, if that is the same event.

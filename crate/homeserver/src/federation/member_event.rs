@@ -37,7 +37,11 @@ impl Homeserver {
             return Err(Error::Forbidden("the user is not one of your server".into()));
         }
         let room = self.resident_room(room_id).await?;
-        room.ok_or_else(|| Error::NotFound(format!("the room {room_id} is not known here")))
+        let room = room.ok_or_else(|| Error::NotFound(format!("the room {room_id} is not known here")))?;
+        match room.snapshot().is_partial() {
+            true => Err(Error::PartialState),
+            false => Ok(room),
+        }
     }
 
     /// Lays out a membership event, if the room's rules would allow it.
@@ -77,6 +81,9 @@ impl Homeserver {
     ) -> Result<(Pdu, Arc<Snapshot>), Error> {
         let not_found = || Error::NotFound(format!("the room {room_id} is not known here"));
         let room = self.resident_room(room_id).await?.ok_or_else(not_found)?;
+        if room.snapshot().is_partial() {
+            return Err(Error::PartialState);
+        }
         let version = room.snapshot().version();
         let pdu = Pdu::from_value(version, event).map_err(|error| Error::BadJson(error.to_string()))?;
         check_member(&pdu, origin, room_id, event_id, membership)?;

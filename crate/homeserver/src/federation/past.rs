@@ -5,24 +5,17 @@ use std::sync::Arc;
 
 use hearth_rooms::{Pdu, auth_check::needed_events, dag::topological_order};
 use http::Method;
-use ruma_common::{EventId, RoomId, ServerName};
+use ruma_common::{RoomId, ServerName};
 use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver,
-    federation::{
-        join::Arrived,
-        missing_events::MAX_EVENTS,
-        received::take_array,
-        uri::{escaped, path},
-    },
+    federation::{missing_events::MAX_EVENTS, received::take_array, uri::path},
     rooms::room::Room,
 };
 
 /// The most states that are fetched to close one gap.
 const MAX_STATES: usize = 2;
-/// The most events of a fetched state that are looked at, in each of its two lists.
-const MAX_STATE: usize = 50_000;
 /// The most local members whose depth is looked at: those who joined first.
 const MAX_MEMBERS: usize = 20;
 
@@ -36,6 +29,7 @@ impl Homeserver {
         room: &Arc<Room>,
         pdu: &Pdu,
     ) -> Result<Option<String>, Error> {
+        self.learn_auth_events(origin, room, pdu).await?;
         if self.past_is_known(pdu).await? {
             return Ok(None);
         }
@@ -45,12 +39,13 @@ impl Homeserver {
             if begins_room || self.is_settled(earlier.event_id()).await? {
                 continue;
             }
+            self.learn_auth_events(origin, room, &earlier).await?;
             let state_before = match self.past_is_known(&earlier).await? {
                 true => None,
                 false if states == MAX_STATES => continue,
                 false => {
                     states += 1;
-                    Some(self.fetch_state(origin, room, earlier.event_id()).await?)
+                    Some(self.fetch_state(origin, room, earlier.event_id()).await?.root)
                 }
             };
             // What the rules refuse is stored as refused; that is all that its successors need.
@@ -58,7 +53,24 @@ impl Homeserver {
         }
         match self.past_is_known(pdu).await? {
             true => Ok(None),
-            false => self.fetch_state(origin, room, pdu.event_id()).await.map(Some),
+            false => Ok(Some(self.fetch_state(origin, room, pdu.event_id()).await?.root)),
+        }
+    }
+
+    /// Sees to it that the auth events of `pdu` are known, if `origin` gives them: of a room that was joined
+    /// without its members, the sender's membership may be new here.
+    async fn learn_auth_events(&self, origin: &ServerName, room: &Arc<Room>, pdu: &Pdu) -> Result<(), Error> {
+        let needed = needed_events(pdu);
+        if self.stored_events(&needed).await?.len() == needed.len() {
+            return Ok(());
+        }
+        match self.fetch_auth_chain(origin, room, pdu.event_id()).await {
+            Err(error @ (Error::Store(_) | Error::Damaged(_))) => Err(error),
+            Err(error) => {
+                tracing::info!(%origin, %error, "what an event rests on was not given");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
     }
 
@@ -104,32 +116,5 @@ impl Homeserver {
         let values = take_array(&mut answer, "events", MAX_EVENTS);
         let pdus = self.verified_all(pdu.version(), &room.room_id, values).await;
         Ok(topological_order(pdus))
-    }
-
-    /// Fetches the state before an event of `origin`, and stores its events as outliers. Returns its root.
-    pub(crate) async fn fetch_state(
-        &self,
-        origin: &ServerName,
-        room: &Arc<Room>,
-        event_id: &EventId,
-    ) -> Result<String, Error> {
-        let query = format!("event_id={}", escaped(event_id.as_str()));
-        let uri = path("v1/state", &[room.room_id.as_str()], &query);
-        let mut answer = self.request(origin, Method::GET, &uri, None).await?;
-        let state = take_array(&mut answer, "pdus", MAX_STATE);
-        let chain = take_array(&mut answer, "auth_chain", MAX_STATE);
-        let version = room.snapshot().version();
-        let state = self.verified_all(version, &room.room_id, state).await;
-        let chain = self.verified_all(version, &room.room_id, chain).await;
-        let arrived = Arrived::check(state, chain);
-        if !arrived.has_create() {
-            return Err(Error::Unreachable(
-                "the state that came has no create event".into(),
-            ));
-        }
-        let mut change = self.change(room).await;
-        let root = change.keep_arrived(arrived).await?;
-        change.commit().await?;
-        Ok(root)
     }
 }

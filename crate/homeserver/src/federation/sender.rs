@@ -164,6 +164,9 @@ impl Homeserver {
         if let Some(queue) = self.outbox.queues().get(server) {
             queue.online.notify(usize::MAX);
         }
+        if self.partial.concern(server) {
+            self.partial.online.notify(usize::MAX);
+        }
     }
 
     /// The other servers that share a room with a local user.
@@ -174,6 +177,9 @@ impl Homeserver {
         let mut servers = BTreeSet::new();
         for room_id in self.user_rooms.all_joined() {
             servers.extend(self.servers_of(&room_id).await?);
+            if let Some(partial) = self.partial.get(&room_id) {
+                servers.extend(partial.servers.iter().cloned());
+            }
         }
         servers.remove(self.server_name());
         Ok(servers)

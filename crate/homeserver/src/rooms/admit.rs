@@ -9,6 +9,7 @@ use hearth_rooms::{
     auth_selection::auth_types_of,
 };
 use ruma_common::{OwnedEventId, OwnedServerName};
+use ruma_events::StateEventType;
 
 use crate::{
     Error,
@@ -44,18 +45,20 @@ impl Change<'_> {
             // Only a create event may follow nothing, and this room has its own.
             return Ok(Outcome::Rejected("the event follows no other".into()));
         }
-        let root = match state_before {
-            Some(root) => root,
-            None => self.state_at_prev(&pdu).await?,
+        let (root, partial) = match state_before {
+            Some(root) => (root, false),
+            None => (self.state_at_prev(&pdu).await?, self.is_partial_at(&pdu).await?),
         };
-        let outcome = self.judge(&pdu, &root).await?;
+        let outcome = self.judge(&pdu, &root, partial).await?;
         let decision = Decision {
             state_before: Some(root.clone()),
             rejected: matches!(outcome, Outcome::Rejected(_)),
             soft_failed: matches!(outcome, Outcome::SoftFailed(_)),
+            partial,
             ..Decision::new(pdu.room_id())
         };
         let event = StoredEvent::new(pdu, decision);
+        self.note_taken_in(&event.event_id);
         if outcome != Outcome::Accepted {
             self.keep(event);
             return Ok(outcome);
@@ -66,7 +69,15 @@ impl Change<'_> {
         Ok(outcome)
     }
 
-    async fn judge(&self, pdu: &Pdu, root: &str) -> Result<Outcome, Error> {
+    /// Whether the state before `pdu` lacks members, as that before the events that it follows does.
+    async fn is_partial_at(&self, pdu: &Pdu) -> Result<bool, Error> {
+        let prev = self.known_events(pdu.prev_events()).await?;
+        Ok(prev.iter().any(|event| event.decision.partial))
+    }
+
+    /// What is to become of `pdu`. If the state `root` before it is `partial`, or the current one is, a member
+    /// that it lacks is taken to be what the event itself names: that is looked at again when all are there.
+    pub(super) async fn judge(&self, pdu: &Pdu, root: &str, partial: bool) -> Result<Outcome, Error> {
         let listed = self.known_events(&needed_events(pdu)).await?;
         let listed: HashMap<_, _> = listed
             .iter()
@@ -79,12 +90,23 @@ impl Change<'_> {
             Ok(types) => types,
             Err(rejection) => return Ok(Outcome::Rejected(rejection.0)),
         };
+        let named = |kind: &StateEventType, key: &str| {
+            let is_it = |event: &&Pdu| event.is_state(&kind.to_string().into(), key) && !event.rejected();
+            let is_member = *kind == StateEventType::RoomMember;
+            listed.values().find(is_it).filter(|_| is_member).cloned()
+        };
         let before = self.authorising(root, &types).await?;
-        if let Err(rejection) = check_state(pdu, |kind, key| before.pdu(kind, key)) {
+        let named_before = |kind: &_, key: &_| named(kind, key).filter(|_| partial);
+        if let Err(rejection) = check_state(pdu, |kind, key| {
+            before.pdu(kind, key).or_else(|| named_before(kind, key))
+        }) {
             return Ok(Outcome::Rejected(rejection.0));
         }
         let now = self.authorising(&self.snapshot.record.state, &types).await?;
-        let allowed_now = check_state(pdu, |kind, key| now.pdu(kind, key));
+        let named_now = |kind: &_, key: &_| named(kind, key).filter(|_| self.snapshot.is_partial());
+        let allowed_now = check_state(pdu, |kind, key| {
+            now.pdu(kind, key).or_else(|| named_now(kind, key))
+        });
         Ok(allowed_now.map_or_else(
             |rejection| Outcome::SoftFailed(rejection.0),
             |()| Outcome::Accepted,
@@ -92,7 +114,7 @@ impl Change<'_> {
     }
 
     /// The root of the state before `pdu`, as its prev events leave it.
-    async fn state_at_prev(&mut self, pdu: &Pdu) -> Result<String, Error> {
+    pub(super) async fn state_at_prev(&mut self, pdu: &Pdu) -> Result<String, Error> {
         let prev: BTreeSet<_> = pdu.prev_events().iter().collect();
         if prev == self.snapshot.record.extremities.iter().collect() {
             return Ok(self.snapshot.record.state.clone());
@@ -101,7 +123,7 @@ impl Change<'_> {
     }
 
     /// Makes the current state what the extremities together leave.
-    async fn advance_state(&mut self) -> Result<(), Error> {
+    pub(super) async fn advance_state(&mut self) -> Result<(), Error> {
         let ends = self.bounded_extremities().await?;
         let root = self.joined_state(ends).await?;
         self.set_root(root);

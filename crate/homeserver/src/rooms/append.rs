@@ -118,6 +118,8 @@ pub(crate) struct Change<'a> {
     /// Stored events that this change rewrites: redactions take their content, or they are redactions that
     /// may be seen now.
     redacted: HashMap<OwnedEventId, Arc<StoredEvent>>,
+    /// Whether this change makes a partial state whole.
+    pub(super) becomes_whole: bool,
     /// Servers of users whom this change lets in.
     joining: BTreeSet<OwnedServerName>,
 }
@@ -138,6 +140,7 @@ impl Homeserver {
             batch: WriteBatch::new(),
             nodes: Nodes::default(),
             redacted: HashMap::new(),
+            becomes_whole: false,
             joining: BTreeSet::new(),
         }
     }
@@ -261,9 +264,11 @@ impl Change<'_> {
             transaction,
             replaces: self.replaced_by(&pdu).await?,
             state_before: Some(state_before.clone()),
+            partial: self.snapshot.is_partial(),
             ..Decision::new(&self.room.room_id)
         };
         let mut event = self.redacting(StoredEvent::new(pdu, decision)).await?;
+        self.note_taken_in(&event.event_id);
         let record = &mut self.snapshot.record;
         record.depth = record.depth.max(event.pdu.depth());
         record
@@ -429,6 +434,18 @@ impl Change<'_> {
         }
     }
 
+    /// Stores the events that were kept, and nothing else: the room stays as it is, even if it is not known yet.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store fails; then nothing has changed.
+    pub(crate) async fn store_kept(mut self) -> Result<(), Error> {
+        self.place_events().await?;
+        for Pending { event, .. } in &self.events {
+            write_event(&mut self.batch, event)?;
+        }
+        Ok(self.homeserver.seams.store.commit(self.batch).await?)
+    }
+
     /// Commits everything, then shows it. Returns the log position of the last entry.
     ///
     /// # Errors
@@ -441,7 +458,7 @@ impl Change<'_> {
         self.count_changes(&members).await?;
         let is_live = |pending: &&Pending| pending.place != Place::Stored;
         let live = self.events.iter().filter(is_live).count();
-        let state_only = self.changes_beyond_timeline(&changes);
+        let state_only = self.becomes_whole || self.changes_beyond_timeline(&changes);
         let reservation = homeserver.log.reserve(live + usize::from(state_only));
         let (mut entries, mail) = self.write_events(reservation.first())?;
         if state_only {
@@ -451,6 +468,9 @@ impl Change<'_> {
         }
         let last = reservation.first() + (entries.len() as u64).saturating_sub(1);
         let memberships = self.write_members(members, last)?;
+        if self.becomes_whole {
+            self.snapshot.record.whole_since = Some(last);
+        }
         self.nodes.write(&mut self.batch);
         self.batch.put(
             Table::Rooms,

@@ -111,10 +111,9 @@ impl Homeserver {
         snapshot: &Snapshot,
         except: &ServerName,
     ) -> Result<BTreeSet<OwnedServerName>, Error> {
-        let servers = self.servers(snapshot).await?;
-        let others = servers.keys();
-        let others = others.filter(|server| *server != except && *server != self.server_name());
-        Ok(others.cloned().collect())
+        let mut servers = self.servers_in_room(snapshot).await?;
+        servers.retain(|server| *server != except && *server != self.server_name());
+        Ok(servers)
     }
 }
 

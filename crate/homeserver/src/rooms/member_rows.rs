@@ -35,6 +35,9 @@ const INVITE_STATE: [Key<'static>; 8] = [
     ("m.room.tombstone", ""),
 ];
 
+/// How many members are read before others get their turn.
+const SLICE: usize = 200;
+
 /// How a change bears on one member.
 pub(super) struct MemberChange {
     user_id: OwnedUserId,
@@ -57,11 +60,25 @@ impl Change<'_> {
             .iter()
             .filter(|change| change.event_type == MEMBER)
             .collect();
+        let mut members = Vec::with_capacity(changes.len());
+        for slice in changes.chunks(SLICE) {
+            if !members.is_empty() {
+                self.homeserver.give_way().await;
+            }
+            self.members_of_slice(slice, &mut members).await?;
+        }
+        Ok(members)
+    }
+
+    async fn members_of_slice(
+        &self,
+        changes: &[&Difference],
+        members: &mut Vec<MemberChange>,
+    ) -> Result<(), Error> {
         let ids = changes.iter().flat_map(|change| [&change.before, &change.after]);
         let ids: Vec<_> = ids.flatten().cloned().collect();
         let events = self.known_events(&ids).await?;
         let events: BTreeMap<_, _> = events.iter().map(|event| (&*event.event_id, event)).collect();
-        let mut members = Vec::with_capacity(changes.len());
         for change in changes {
             let event = |id: &Option<OwnedEventId>| events.get(&**id.as_ref()?).copied();
             let (before, after) = (event(&change.before), event(&change.after));
@@ -70,7 +87,7 @@ impl Change<'_> {
                 members.push(member);
             }
         }
-        Ok(members)
+        Ok(())
     }
 
     /// Brings the counts up to date, in the record and in the rows of servers.

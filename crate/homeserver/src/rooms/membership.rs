@@ -194,13 +194,15 @@ impl Homeserver {
         Ok(room.filter(|room| room.snapshot().members().local > 0))
     }
 
-    /// Joins a room that this server is in. A restricted room vouches for members of the rooms it names.
-    async fn join_resident(
+    /// Joins a room that this server is in, once it knows who is banned from it. A restricted room vouches for
+    /// members of the rooms it names.
+    pub(crate) async fn join_resident(
         &self,
         user_id: &UserId,
         room: &Arc<Room>,
         mut content: JsonObject,
     ) -> Result<(), Error> {
+        self.whole(room).await?;
         if let Some(voucher) = self.voucher(user_id, &room.snapshot()).await? {
             content.insert("join_authorised_via_users_server".into(), voucher.as_str().into());
         }
@@ -287,6 +289,7 @@ impl Homeserver {
         otherwise: &str,
     ) -> Result<(), Error> {
         let room = self.known_room(room_id).await?;
+        self.whole(&room).await?;
         let state = self.view(&room.snapshot(), &[member(target)]).await?;
         match memberships.contains(&state.membership(target)) {
             true => Ok(()),

@@ -13,6 +13,7 @@ use crate::{
     rooms::{
         member_counts::{MemberCounts, ServerCounts},
         outgoing::Outgoing,
+        partial::Partial,
         tree::empty_root,
     },
     stored::from_slice,
@@ -38,6 +39,12 @@ pub struct RoomRecord {
     /// The order of the oldest back-filled event, 0 if there is none.
     #[serde(default)]
     pub oldest: i64,
+    /// Set while the current state lacks members, who come behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<Partial>,
+    /// The log position at which a partial state became whole last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_since: Option<u64>,
     /// How many members the current state has; `None` in a record of before they were counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<MemberCounts>,
@@ -52,6 +59,8 @@ impl RoomRecord {
             state: empty_root(),
             depth: 0,
             oldest: 0,
+            partial: None,
+            whole_since: None,
             members: Some(MemberCounts::default()),
         }
     }

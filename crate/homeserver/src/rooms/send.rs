@@ -12,7 +12,7 @@ use crate::{
         append::{Change, Draft},
         event::StoredEvent,
         room::Room,
-        view::{CREATE, POWER_LEVELS},
+        view::{CREATE, MEMBER, POWER_LEVELS},
     },
 };
 
@@ -70,6 +70,10 @@ impl Homeserver {
     /// Sends one event. State that is already so stays as it is.
     pub(crate) async fn send_draft(&self, room_id: &RoomId, draft: Draft) -> Result<OwnedEventId, Error> {
         let room = self.known_room(room_id).await?;
+        if draft.kind == MEMBER && draft.state_key.as_deref() != Some(draft.sender.as_str()) {
+            // Whether it is allowed depends on what the other is now.
+            self.whole(&room).await?;
+        }
         let mut change = self.change(&room).await;
         if let Some(event_id) = unchanged(&change, &draft).await? {
             return Ok(event_id);

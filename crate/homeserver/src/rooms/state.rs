@@ -25,13 +25,14 @@ impl Homeserver {
     /// their leaving if they have left.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] if they were never in the room.
+    /// [`Error::Forbidden`] if they were never in the room, [`Error::PartialState`] if its members are not known.
     pub async fn room_state(
         &self,
         user_id: &UserId,
         room_id: &RoomId,
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
         let (room, left) = self.readable_room(user_id, room_id).await?;
+        self.whole(&room).await?;
         match left {
             None => self.whole_state(&room.snapshot().record.state, |_| true).await,
             Some(event) => {
@@ -57,6 +58,11 @@ impl Homeserver {
         match left {
             None => {
                 let state = self.view(&room.snapshot(), &[(kind, state_key)]).await?;
+                if kind != MEMBER || state.get(kind, state_key).is_some() {
+                    return state.get(kind, state_key).cloned().ok_or_else(not_found);
+                }
+                self.whole(&room).await?;
+                let state = self.view(&room.snapshot(), &[(kind, state_key)]).await?;
                 state.get(kind, state_key).cloned().ok_or_else(not_found)
             }
             Some(event) if event.kind() == kind && event.state_key() == Some(state_key) => Ok(event),
@@ -73,6 +79,21 @@ impl Homeserver {
     /// # Errors
     /// As there.
     pub async fn room_members(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let (room, _) = self.readable_room(user_id, room_id).await?;
+        self.whole(&room).await?;
+        self.known_members(user_id, room_id).await
+    }
+
+    /// Those of [`Homeserver::room_members`] that are known: of a room that was joined without its members, the
+    /// others come later.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn known_members(
         &self,
         user_id: &UserId,
         room_id: &RoomId,

@@ -78,6 +78,7 @@ impl Homeserver {
             .map_err(|UnsupportedVersion(name)| Error::UnsupportedRoomVersion(name))?;
         let room = self.known_room(room_id).await?;
         let _directory = self.directory_lock.lock().await;
+        self.whole(&room).await?;
         let mut old = self.change(&room).await;
         let state = self.state_to_copy(user_id, &old).await?;
         if !state.may_send(user_id, "m.room.tombstone", true) {

@@ -43,7 +43,7 @@ impl Homeserver {
         membership: &UserMembership,
         changes: Option<&RoomChanges>,
     ) -> Result<Option<JoinedRoom>, Error> {
-        let telling = Telling::new(context, room_id, membership, changes);
+        let mut telling = Telling::new(context, room_id, membership, changes);
         let typing = self.typing_event(&telling);
         if !telling.is_whole() && changes.is_none() && typing.is_none() {
             return Ok(None);
@@ -51,7 +51,15 @@ impl Homeserver {
         let Some(room) = self.room(room_id).await? else {
             return Ok(None);
         };
-        let told = self.tell(&telling, &room.snapshot(), typing).await?;
+        let snapshot = room.snapshot();
+        if !context.request.filter.room.state.lazy_load_members {
+            // Who is told of all members is told of a room when all are there.
+            if snapshot.is_partial() {
+                return Ok(None);
+            }
+            telling.begin_when_whole(&snapshot);
+        }
+        let told = self.tell(&telling, &snapshot, typing).await?;
         Ok(Some(told).filter(|told| telling.is_whole() || telling.own_receipt_moved() || has_news(told)))
     }
 
@@ -227,6 +235,15 @@ impl<'a> Telling<'a> {
             changes,
             is_new,
             span,
+        }
+    }
+
+    /// Makes the room new to a client that it was kept from until its state was whole, if that is news.
+    fn begin_when_whole(&mut self, snapshot: &Snapshot) {
+        let whole_since = snapshot.record.whole_since;
+        if whole_since.is_some_and(|since| since > self.context.position()) {
+            self.is_new = true;
+            self.span.after = 0;
         }
     }
 

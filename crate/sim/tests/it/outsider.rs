@@ -21,11 +21,40 @@ impl Outsider {
         Self { identity, user_id }
     }
 
+    /// The homeserver of `user_id`, whose key is `seed`.
+    pub(crate) fn of(seed: &[u8; 32], user_id: &str) -> Self {
+        Self {
+            identity: Identity::from_seed(*seed).unwrap(),
+            user_id: user_id.to_owned(),
+        }
+    }
+
     /// Asks server 0, signed as the specification says.
     pub(crate) fn ask(&self, world: &World, method: &str, uri: &str, content: Option<Value>) -> Answer {
         let destination = world.server(0).name().to_owned();
         let header = self.authorization(method, uri, &destination, content.as_ref());
         self.ask_with(world, method, uri, content, Some(&header))
+    }
+
+    /// Sends a transaction to server number `server`.
+    pub(crate) fn transaction_to(
+        &self,
+        world: &World,
+        server: usize,
+        txn_id: &str,
+        pdus: Vec<Value>,
+    ) -> Answer {
+        let content = json!({
+            "origin": self.identity.server_name(), "origin_server_ts": 1_700_000_000_000_u64, "pdus": pdus,
+        });
+        let uri = format!("/_matrix/federation/v1/send/{txn_id}");
+        let header = self.authorization("PUT", &uri, world.server(server).name(), Some(&content));
+        let request = Request::builder()
+            .method("PUT")
+            .uri(uri)
+            .header("Authorization", header);
+        let request = request.body(Body::from(content.to_string())).unwrap();
+        world.raw_request(server, request, Source::Federation)
     }
 
     /// Asks server 0 with any `Authorization` header.

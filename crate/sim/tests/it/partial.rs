@@ -1,14 +1,25 @@
 //! Joining large rooms without their members, who come behind.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use hearth_rooms::RoomVersion;
-use hearth_sim::{Client, World, synthetic::SyntheticRoom};
+use hearth_rooms::{Pdu, RoomVersion};
+use hearth_sim::{
+    Client, World,
+    synthetic::{SyntheticRoom, Utterance},
+};
+use ruma_common::OwnedEventId;
 use serde_json::{Value, json};
 
 use crate::{
     outsider::{Outsider, encode, json_of},
-    world,
+    same_state, soon, world,
 };
 
 /// A world of `servers` servers in which alice, on the first, is in a synthetic room.
@@ -132,4 +143,420 @@ fn events_are_given_by_their_ids_to_who_is_in_the_room() {
     );
     assert_eq!(ask(&mallory, json!(vec!["$unknown"; 201])).status, 400);
     assert_eq!(ask(&Outsider::new(82), json!(ids)).status, 403);
+}
+
+/// Keeps the servers of a world from giving each other states, as long as it is shut.
+#[derive(Clone)]
+struct Gate(Arc<AtomicBool>);
+
+impl Gate {
+    /// A shut gate before server number `server`.
+    fn shut(world: &World, server: usize) -> Self {
+        let gate = Self(Arc::new(AtomicBool::new(true)));
+        let shut = gate.0.clone();
+        world.stand_in(world.server(server).name(), move |uri, _| {
+            let gives_state = uri.contains("/state") || uri.contains("org.hearth/events");
+            (gives_state && shut.load(Ordering::Relaxed)).then(|| (503, json!({"errcode": "M_UNKNOWN"})))
+        });
+        gate
+    }
+
+    fn open(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+const LAZY: &str = "%7B%22room%22%3A%7B%22state%22%3A%7B%22lazy_load_members%22%3Atrue%7D%7D%7D";
+
+/// What a lazily loading client is told of the room.
+fn lazy_sync(world: &World, client: &Client, room: &str, since: Option<&str>) -> (Value, String) {
+    let since = since
+        .map(|since| format!("&since={}", encode(since)))
+        .unwrap_or_default();
+    let answer = client.get(world, &format!("/sync?timeout=0&filter={LAZY}{since}"));
+    let next = answer["next_batch"].as_str().unwrap().to_owned();
+    (answer.expect(200)["rooms"]["join"][room].clone(), next)
+}
+
+fn joined(world: &World, client: &Client, room: &str) -> Value {
+    client.sync(world, None)["rooms"]["join"][room].clone()
+}
+
+/// The joined members that a client is told of when it asks.
+fn members(world: &World, client: &Client, room: &str) -> BTreeSet<String> {
+    let answer = client.get(world, &format!("/rooms/{}/joined_members", encode(room)));
+    let joined = answer.expect(200)["joined"].as_object().unwrap();
+    joined.keys().cloned().collect()
+}
+
+#[test]
+fn a_large_room_is_usable_at_once_and_whole_later() {
+    let (world, clients, room) = large_room(60, 2, 300);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let room = room.room_id.as_str();
+    let gate = Gate::shut(&world, 0);
+    bob.join(&world, room, &[world.server(0).name()]).expect(200);
+    // A client that loads members lazily has the room, any other does not.
+    let (told, since) = lazy_sync(&world, bob, room, None);
+    assert!(
+        !told["timeline"]["events"].as_array().unwrap().is_empty(),
+        "{told}"
+    );
+    let state = types(&told["state"]["events"]);
+    assert!(
+        state.contains(&("m.room.name".to_owned(), String::new())),
+        "{state:?}"
+    );
+    assert_eq!(joined(&world, bob, room), Value::Null);
+    // Messages go both ways, and history comes.
+    bob.send(&world, room, "from bob").expect(200);
+    soon(&world);
+    alice.send(&world, room, "from alice").expect(200);
+    soon(&world);
+    assert_eq!(alice.messages(&world, room), ["from bob", "from alice"]);
+    assert_eq!(bob.messages(&world, room), ["from bob", "from alice"]);
+    let (told, since) = lazy_sync(&world, bob, room, Some(&since));
+    assert_eq!(told["timeline"]["events"].as_array().unwrap().len(), 2);
+    // Who asks for all members waits in vain.
+    let answer = bob.get(&world, &format!("/rooms/{}/members", encode(room)));
+    assert_eq!(
+        (answer.status, &answer["errcode"]),
+        (404, &json!("M_UNABLE_DUE_TO_PARTIAL_STATE"))
+    );
+    let name = bob.get(&world, &format!("/rooms/{}/state/m.room.name", encode(room)));
+    assert_eq!(name.expect(200)["name"], "Synthetic");
+    gate.open();
+    world.settle();
+    assert_eq!(members(&world, bob, room), members(&world, alice, room));
+    assert_eq!(members(&world, bob, room).len(), 303);
+    same_state(&world, &clients, room);
+    let (told, _) = lazy_sync(&world, bob, room, Some(&since));
+    assert_eq!(told["summary"]["m.joined_member_count"], 303);
+    assert!(told["state"]["events"].as_array().unwrap().len() < 20);
+    let told = joined(&world, bob, room);
+    assert!(told["state"]["events"].as_array().unwrap().len() > 300);
+    alice.send(&world, room, "after").expect(200);
+    soon(&world);
+    assert_eq!(bob.messages(&world, room), ["from bob", "from alice", "after"]);
+}
+
+#[test]
+fn a_client_that_loads_all_members_is_told_of_the_room_when_it_is_whole() {
+    let (world, clients, room) = large_room(61, 2, 50);
+    let (bob, room) = (&clients[1], room.room_id.as_str());
+    let before = bob.sync(&world, None)["next_batch"].as_str().unwrap().to_owned();
+    let gate = Gate::shut(&world, 0);
+    bob.join(&world, room, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    let answer = bob.sync(&world, Some(&before));
+    assert_eq!(answer["rooms"]["join"].get(room), None);
+    let between = answer["next_batch"].as_str().unwrap().to_owned();
+    gate.open();
+    world.settle();
+    for since in [before, between] {
+        let answer = bob.sync(&world, Some(&since));
+        let told = &answer["rooms"]["join"][room];
+        let all = told["state"]["events"].as_array().unwrap().len()
+            + told["timeline"]["events"].as_array().unwrap().len();
+        assert!(all > 52, "{told}");
+    }
+    let after = bob.sync(&world, None)["next_batch"].as_str().unwrap().to_owned();
+    assert_eq!(bob.sync(&world, Some(&after))["rooms"]["join"].get(room), None);
+}
+
+#[test]
+fn whoever_asks_for_members_waits_for_them() {
+    let (world, clients, room) = large_room(62, 2, 100);
+    let (bob, room) = (&clients[1], room.room_id.as_str());
+    world.set_delay(Duration::from_millis(300), Duration::from_millis(600));
+    bob.join(&world, room, &[world.server(0).name()]).expect(200);
+    assert_eq!(members(&world, bob, room).len(), 103);
+}
+
+#[test]
+fn events_of_members_who_are_not_known_yet_are_shown() {
+    let (world, clients, room) = large_room(63, 2, 80);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let gate = Gate::shut(&world, 0);
+    let id = room.room_id.as_str();
+    bob.join(&world, id, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    let pdu = say(&world, bob, &room, 7, "not known yet");
+    let member = Outsider::of(room.server_of(7).seed(), room.user_id(7).as_str());
+    let answer = member.transaction(&world, "1", vec![json_of(&pdu)]);
+    assert_eq!(answer.expect(200)["pdus"][pdu.event_id().as_str()], json!({}));
+    // Server 1 learns who that is from whoever sends the event.
+    alice.send(&world, id, "known").expect(200);
+    soon(&world);
+    assert_eq!(bob.messages(&world, id), ["not known yet", "known"]);
+    gate.open();
+    world.settle();
+    assert_eq!(bob.messages(&world, id), ["not known yet", "known"]);
+    same_state(&world, &clients, id);
+}
+
+/// A message of a member of a synthetic room, after the join that `client` made last.
+fn say(world: &World, client: &Client, room: &SyntheticRoom, member: usize, text: &str) -> Pdu {
+    let history = client.history(world, room.room_id.as_str());
+    let last = history
+        .iter()
+        .max_by_key(|event| event["origin_server_ts"].as_u64())
+        .unwrap();
+    room.event(Utterance {
+        member,
+        kind: "m.room.message",
+        state_key: None,
+        content: json!({"msgtype": "m.text", "body": text}),
+        prev_events: vec![last["event_id"].as_str().unwrap().try_into().unwrap()],
+        auth_events: Vec::new(),
+        depth: room.member_count() as u64 + 50,
+    })
+}
+
+#[test]
+fn leaving_ends_the_fetching() {
+    let (world, clients, room) = large_room(64, 2, 100);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let room = room.room_id.as_str();
+    let _gate = Gate::shut(&world, 0);
+    bob.join(&world, room, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    bob.leave(&world, room).expect(200);
+    world.settle();
+    assert!(!members(&world, alice, room).contains(&bob.user_id));
+    let asked = world.traffic().len();
+    world.settle();
+    let later = world.traffic().split_off(asked);
+    let still = later
+        .iter()
+        .filter(|one| one.request.contains("/state_ids/"))
+        .count();
+    assert_eq!(still, 0);
+    assert_eq!(joined(&world, bob, room), Value::Null);
+}
+
+#[test]
+fn a_room_that_was_left_half_way_is_joined_again() {
+    let (world, clients, room) = large_room(65, 2, 100);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let room = room.room_id.as_str();
+    let gate = Gate::shut(&world, 0);
+    for _ in 0..2 {
+        bob.join(&world, room, &[world.server(0).name()]).expect(200);
+        soon(&world);
+        bob.leave(&world, room).expect(200);
+        soon(&world);
+    }
+    bob.join(&world, room, &[world.server(0).name()]).expect(200);
+    gate.open();
+    world.settle();
+    assert_eq!(members(&world, bob, room), members(&world, alice, room));
+    same_state(&world, &clients, room);
+}
+
+#[test]
+fn a_ban_during_the_join_counts_when_the_state_is_whole() {
+    let (world, clients, room) = large_room(66, 2, 80);
+    let bob = &clients[1];
+    let id = room.room_id.as_str();
+    let gate = Gate::shut(&world, 0);
+    bob.join(&world, id, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    let banned = room.user_id(9);
+    let history = bob.history(&world, id);
+    let last = history
+        .iter()
+        .max_by_key(|event| event["origin_server_ts"].as_u64())
+        .unwrap();
+    let ban = room.event(Utterance {
+        member: 0,
+        kind: "m.room.member",
+        state_key: Some(banned.as_str()),
+        content: json!({"membership": "ban"}),
+        prev_events: vec![last["event_id"].as_str().unwrap().try_into().unwrap()],
+        auth_events: vec![room.members()[9].event_id().to_owned()],
+        depth: 200,
+    });
+    let founder = Outsider::of(room.server_of(0).seed(), room.user_id(0).as_str());
+    for server in 0..2 {
+        let answer = founder.transaction_to(&world, server, "1", vec![json_of(&ban)]);
+        let result = &answer.expect(200)["pdus"][ban.event_id().as_str()];
+        // Server 1 cannot ask the founder's server, which is down, what the ban rests on.
+        assert!(server == 1 || *result == json!({}), "{result}");
+    }
+    clients[0].send(&world, id, "after the ban").expect(200);
+    soon(&world);
+    assert_eq!(bob.messages(&world, id), ["after the ban"]);
+    gate.open();
+    world.settle();
+    assert!(!members(&world, bob, id).contains(banned.as_str()));
+    assert_eq!(members(&world, bob, id).len(), 82);
+    same_state(&world, &clients, id);
+}
+
+#[test]
+fn a_helper_that_dies_is_replaced() {
+    let (mut world, clients, room) = large_room(67, 3, 80);
+    let id = room.room_id.as_str();
+    let names: Vec<_> = (0..3)
+        .map(|server| world.server(server).name().to_owned())
+        .collect();
+    clients[1].join(&world, id, &[&names[0]]).expect(200);
+    world.settle();
+    let gate = Gate::shut(&world, 0);
+    clients[2].join(&world, id, &[&names[0]]).expect(200);
+    soon(&world);
+    world.crash(0);
+    gate.open();
+    for _ in 0..6 {
+        world.settle();
+    }
+    assert_eq!(members(&world, &clients[2], id).len(), 84);
+    same_state(&world, &clients[1..], id);
+}
+
+#[test]
+fn a_restart_at_any_step_goes_on_where_it_was() {
+    let (mut world, clients, room) = large_room(68, 2, 250);
+    let (bob, room) = (&clients[1], room.room_id.as_str());
+    world.set_delay(Duration::from_millis(20), Duration::from_millis(50));
+    bob.join(&world, room, &[world.server(0).name()]).expect(200);
+    let mut kills = 0;
+    for _ in 0..12 {
+        world.run_steps(1 + world.random(60));
+        world.restart(1);
+        kills += 1;
+        bob.send(&world, room, &format!("{kills}")).expect(200);
+    }
+    world.settle();
+    assert_eq!(members(&world, bob, room).len(), 253);
+    same_state(&world, &clients, room);
+    let sent: Vec<_> = (1..=kills).map(|kill| kill.to_string()).collect();
+    assert_eq!(bob.messages(&world, room), sent);
+    // What is stored is not asked for again: 252 members and a few settings come in two slices, and each restart
+    // may cost the slice that was under way.
+    let slices = world.traffic();
+    let slices = slices
+        .iter()
+        .filter(|one| one.request.contains("org.hearth/events") && one.status == Some(200));
+    assert!(slices.count() <= 3);
+}
+
+#[test]
+fn a_state_that_lacks_members_is_not_taken_where_another_has_them() {
+    let (world, clients, room) = large_room(69, 3, 80);
+    let id = room.room_id.as_str();
+    let names: Vec<_> = (0..3)
+        .map(|server| world.server(server).name().to_owned())
+        .collect();
+    clients[1].join(&world, id, &[&names[0]]).expect(200);
+    world.settle();
+    let kept: Vec<_> = room
+        .settings()
+        .iter()
+        .map(|event| json!(event.event_id()))
+        .collect();
+    world.tamper(&names[0], move |uri, answer| {
+        if uri.contains("/state_ids/") {
+            let known = kept.clone();
+            answer["pdu_ids"]
+                .as_array_mut()
+                .unwrap()
+                .retain(|id| known.contains(id));
+        }
+    });
+    clients[2].join(&world, id, &[&names[0]]).expect(200);
+    for _ in 0..4 {
+        world.settle();
+    }
+    assert_eq!(members(&world, &clients[2], id).len(), 84);
+    same_state(&world, &clients, id);
+}
+
+#[test]
+fn a_server_that_knows_no_slices_gives_its_state_whole() {
+    let (world, clients, room) = large_room(70, 2, 80);
+    let (bob, room) = (&clients[1], room.room_id.as_str());
+    world.stand_in(world.server(0).name(), |uri, _| {
+        uri.contains("org.hearth/events")
+            .then(|| (404, json!({"errcode": "M_UNRECOGNIZED"})))
+    });
+    bob.join(&world, room, &[world.server(0).name()]).expect(200);
+    world.settle();
+    assert_eq!(members(&world, bob, room).len(), 83);
+    same_state(&world, &clients, room);
+}
+
+#[test]
+fn a_partial_room_helps_nobody_to_join() {
+    let (world, clients, room) = large_room(71, 3, 60);
+    let id = room.room_id.as_str();
+    let gate = Gate::shut(&world, 0);
+    clients[1].join(&world, id, &[world.server(0).name()]).expect(200);
+    let refused = clients[2].join(&world, id, &[world.server(1).name()]);
+    assert_eq!(refused.status, 404, "{refused:?}");
+    gate.open();
+    world.settle();
+    clients[2].join(&world, id, &[world.server(1).name()]).expect(200);
+    world.settle();
+    assert_eq!(members(&world, &clients[2], id).len(), 64);
+    same_state(&world, &clients, id);
+}
+
+#[test]
+fn two_users_of_a_server_join_at_once() {
+    let (world, clients, room) = large_room(72, 2, 60);
+    let (bob, room) = (&clients[1], room.room_id.as_str());
+    let carol = world.register(1, "carol");
+    let via = encode(world.server(0).name());
+    let path = format!("/_matrix/client/v3/join/{}?via={via}", encode(room));
+    let mut joins: Vec<_> = [bob, &carol]
+        .iter()
+        .map(|user| world.begin(1, "POST", &path, Some(&user.token), Some(&json!({}))))
+        .collect();
+    world.settle();
+    for join in &mut joins {
+        join.answer().unwrap().expect(200);
+    }
+    assert_eq!(members(&world, &carol, room).len(), 64);
+    same_state(&world, &clients, room);
+}
+
+#[test]
+fn a_kick_during_the_join_ends_it() {
+    let (world, clients, room) = large_room(73, 2, 60);
+    let bob = &clients[1];
+    let id = room.room_id.as_str();
+    let _gate = Gate::shut(&world, 0);
+    bob.join(&world, id, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    let history = bob.history(&world, id);
+    let join = history
+        .iter()
+        .find(|event| event["state_key"] == bob.user_id.as_str())
+        .unwrap();
+    let join: OwnedEventId = join["event_id"].as_str().unwrap().try_into().unwrap();
+    let kick = room.event(Utterance {
+        member: 0,
+        kind: "m.room.member",
+        state_key: Some(&bob.user_id),
+        content: json!({"membership": "leave"}),
+        prev_events: vec![join.clone()],
+        auth_events: vec![join],
+        depth: 200,
+    });
+    let founder = Outsider::of(room.server_of(0).seed(), room.user_id(0).as_str());
+    founder
+        .transaction_to(&world, 0, "1", vec![json_of(&kick)])
+        .expect(200);
+    // The founder's server is down, but its event of the room's beginning came with the join.
+    let answer = founder.transaction_to(&world, 1, "1", vec![json_of(&kick)]);
+    assert_eq!(answer.expect(200)["pdus"][kick.event_id().as_str()], json!({}));
+    world.settle();
+    assert!(bob.sync(&world, None)["rooms"]["join"].get(id).is_none());
+    assert_eq!(bob.send(&world, id, "still here?").status, 403);
+    let asked = world.traffic().len();
+    world.settle();
+    let later = world.traffic().split_off(asked);
+    assert!(!later.iter().any(|one| one.request.contains("/state_ids/")));
 }

@@ -1,0 +1,158 @@
+//! Fetching the state before an event: first its ids, then the events that are not held here, in slices. What
+//! has come is kept, so that whoever begins anew asks only for the rest.
+//! Spec: Server-Server API, section 'Retrieving events'.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use http::Method;
+use ruma_common::{EventId, OwnedEventId, ServerName};
+use serde_json::{Value, json};
+
+use crate::{
+    Error, Homeserver,
+    federation::{
+        bulk::MAX_EVENTS,
+        intake::{Built, Intake},
+        received::{event_ids, take_array},
+        request::RequestError,
+        uri::{escaped, path},
+    },
+    rooms::{room::Room, view::CREATE},
+};
+
+/// The most events of a state, and of its auth chain, that are looked at.
+pub(crate) const MAX_STATE: usize = 200_000;
+/// How many events are asked for one by one, of a server that gives no slices, before the whole state is.
+const MAX_SINGLE: usize = 20;
+
+impl Homeserver {
+    /// Fetches the state before `event_id` from `server`; its events become outliers.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] if the server gives none, or one without a create event;
+    /// [`Error::NotFound`] if the room is left meanwhile.
+    pub(crate) async fn fetch_state(
+        &self,
+        server: &ServerName,
+        room: &Arc<Room>,
+        event_id: &EventId,
+    ) -> Result<Built, Error> {
+        let query = format!("event_id={}", escaped(event_id.as_str()));
+        let uri = path("v1/state_ids", &[room.room_id.as_str()], &query);
+        let answer = self.request(server, Method::GET, &uri, None).await?;
+        let state = event_ids(&answer, "pdu_ids", MAX_STATE);
+        let chain = event_ids(&answer, "auth_chain_ids", MAX_STATE);
+        // What others rest on comes first: then nothing has to wait for it.
+        let missing = self.not_held(&[&chain[..], &state[..]].concat()).await?;
+        self.fetch_events(server, room, event_id, &missing).await?;
+        let state: BTreeSet<_> = state.into_iter().collect();
+        let built = self
+            .build_state(&room.room_id, &state.into_iter().collect::<Vec<_>>())
+            .await?;
+        let create = self.view_at(&built.root, &[CREATE]).await?;
+        match create.get(CREATE.0, CREATE.1) {
+            Some(_) => Ok(built),
+            None => Err(Error::Unreachable(
+                "the state that came has no create event".into(),
+            )),
+        }
+    }
+
+    /// Those of `event_ids` that are not stored, each once.
+    async fn not_held(&self, event_ids: &[OwnedEventId]) -> Result<Vec<OwnedEventId>, Error> {
+        let (mut missing, mut seen) = (Vec::new(), BTreeSet::new());
+        for slice in event_ids.chunks(MAX_EVENTS) {
+            let held = self.stored_events(slice).await?;
+            let held: BTreeSet<_> = held.iter().map(|event| &event.event_id).collect();
+            let new = slice
+                .iter()
+                .filter(|id| !held.contains(id) && seen.insert((*id).clone()));
+            missing.extend(new.cloned());
+            self.give_way().await;
+        }
+        Ok(missing)
+    }
+
+    /// Fetches the events `missing` of the state before `event_id`.
+    async fn fetch_events(
+        &self,
+        server: &ServerName,
+        room: &Arc<Room>,
+        event_id: &EventId,
+        missing: &[OwnedEventId],
+    ) -> Result<(), Error> {
+        let mut intake = Intake::new(room, room.snapshot().version());
+        for slice in missing.chunks(MAX_EVENTS) {
+            if room.snapshot().members().local == 0 {
+                return Err(Error::NotFound("the room was left".into()));
+            }
+            match self.ask_for_slice(server, room, slice).await {
+                Ok(values) => drop(self.take_outliers(&mut intake, values).await?),
+                Err(RequestError::Refused { errcode, .. }) if errcode == "M_UNRECOGNIZED" => {
+                    return self
+                        .fetch_as_specified(server, &mut intake, room, event_id, missing)
+                        .await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask_for_slice(
+        &self,
+        server: &ServerName,
+        room: &Arc<Room>,
+        slice: &[OwnedEventId],
+    ) -> Result<Vec<Value>, RequestError> {
+        let uri = path("unstable/org.hearth/events", &[room.room_id.as_str()], "");
+        let body = json!({ "event_ids": slice });
+        let mut answer = self.request(server, Method::POST, &uri, Some(body)).await?;
+        Ok(take_array(&mut answer, "pdus", MAX_EVENTS))
+    }
+
+    /// Asks a server that gives no slices: for few events one by one, else for the whole state.
+    async fn fetch_as_specified(
+        &self,
+        server: &ServerName,
+        intake: &mut Intake,
+        room: &Arc<Room>,
+        event_id: &EventId,
+        missing: &[OwnedEventId],
+    ) -> Result<(), Error> {
+        if missing.len() <= MAX_SINGLE {
+            for event_id in missing {
+                let uri = path("v1/event", &[event_id.as_str()], "");
+                let mut answer = self.request(server, Method::GET, &uri, None).await?;
+                let values = take_array(&mut answer, "pdus", 1);
+                self.take_outliers(intake, values).await?;
+            }
+            return Ok(());
+        }
+        let query = format!("event_id={}", escaped(event_id.as_str()));
+        let uri = path("v1/state", &[room.room_id.as_str()], &query);
+        let mut answer = self.request(server, Method::GET, &uri, None).await?;
+        for field in ["auth_chain", "pdus"] {
+            let values = take_array(&mut answer, field, MAX_STATE);
+            self.take_outliers(intake, values).await?;
+        }
+        Ok(())
+    }
+
+    /// Fetches what `event_id` rests on.
+    pub(crate) async fn fetch_auth_chain(
+        &self,
+        server: &ServerName,
+        room: &Arc<Room>,
+        event_id: &EventId,
+    ) -> Result<(), Error> {
+        let uri = path("v1/event_auth", &[room.room_id.as_str(), event_id.as_str()], "");
+        let mut answer = self.request(server, Method::GET, &uri, None).await?;
+        let values = take_array(&mut answer, "auth_chain", MAX_CHAIN);
+        let mut intake = Intake::new(room, room.snapshot().version());
+        self.take_outliers(&mut intake, values).await.map(drop)
+    }
+}
+
+/// The most events of an auth chain that are looked at for one event.
+const MAX_CHAIN: usize = 10_000;

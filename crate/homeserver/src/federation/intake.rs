@@ -1,0 +1,192 @@
+//! Events that come with a state: verified, judged by the events that they name themselves, and stored as
+//! outliers, a few at a time, however many there are.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use hearth_rooms::{
+    Pdu, RoomVersion,
+    auth_check::{check_auth_events, needed_events},
+    dag::topological_order,
+    state_tree::KeyPath,
+};
+use hearth_storage::WriteBatch;
+use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, UserId};
+use serde_json::Value;
+
+use crate::{
+    Error, Homeserver,
+    rooms::{
+        event::{Decision, StoredEvent},
+        room::Room,
+        tree::{Nodes, StateEntry, empty_root},
+        view::MEMBER,
+    },
+};
+
+/// How many events are verified, judged and stored at once.
+pub(crate) const SLICE: usize = 200;
+/// How many entries are put into a tree before others get their turn.
+const ENTRIES: usize = 1000;
+/// The most events that may wait for what they rest on.
+const MAX_WAITING: usize = 20_000;
+
+/// Events on their way into the store.
+pub(crate) struct Intake {
+    room: Arc<Room>,
+    version: RoomVersion,
+    /// Verified events some of whose auth events have not come yet.
+    waiting: BTreeMap<OwnedEventId, Pdu>,
+}
+
+/// A state made of stored events.
+pub(crate) struct Built {
+    /// The root of its tree, which is stored.
+    pub root: String,
+    /// How many of its events are not stored.
+    pub missing: usize,
+    /// The servers with a joined member.
+    pub servers: BTreeSet<OwnedServerName>,
+}
+
+impl Intake {
+    /// Nothing has come yet.
+    pub(crate) fn new(room: &Arc<Room>, version: RoomVersion) -> Self {
+        Self {
+            room: room.clone(),
+            version,
+            waiting: BTreeMap::new(),
+        }
+    }
+}
+
+impl Homeserver {
+    /// Takes in `values`. Those that rest on what has not come wait for it. Returns the ids of those that are
+    /// signed by whom they must be and belong to the room.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] if too many wait.
+    pub(crate) async fn take_outliers(
+        &self,
+        intake: &mut Intake,
+        mut values: Vec<Value>,
+    ) -> Result<Vec<OwnedEventId>, Error> {
+        let mut ids = Vec::with_capacity(values.len());
+        while !values.is_empty() {
+            let rest = values.split_off(SLICE.min(values.len()));
+            let pdus = self
+                .verified_all(intake.version, &intake.room.room_id, values)
+                .await;
+            ids.extend(pdus.iter().map(|pdu| pdu.event_id().to_owned()));
+            let pdus = pdus.into_iter().map(|pdu| (pdu.event_id().to_owned(), pdu));
+            intake.waiting.extend(pdus);
+            self.store_ready(intake).await?;
+            if intake.waiting.len() > MAX_WAITING {
+                return Err(Error::Unreachable("a state rests on what did not come".into()));
+            }
+            values = rest;
+            self.give_way().await;
+        }
+        Ok(ids)
+    }
+
+    /// Stores the waiting events all of whose auth events are known, and whether these allow them.
+    async fn store_ready(&self, intake: &mut Intake) -> Result<(), Error> {
+        let ordered = topological_order(intake.waiting.values().cloned());
+        let needed: BTreeSet<_> = ordered.iter().flat_map(needed_events).collect();
+        let needed: Vec<_> = needed
+            .into_iter()
+            .filter(|id| !intake.waiting.contains_key(id))
+            .collect();
+        let known = self.stored_events(&needed).await?;
+        let known = known
+            .iter()
+            .map(|event| (event.event_id.clone(), event.pdu.clone()));
+        let mut judged: HashMap<OwnedEventId, Pdu> = known.collect();
+        let mut ready = Vec::new();
+        for pdu in ordered {
+            if !needed_events(&pdu).iter().all(|id| judged.contains_key(id)) {
+                continue;
+            }
+            let rejected = check_auth_events(&pdu, |id: &EventId| judged.get(id).cloned()).is_err();
+            if rejected {
+                tracing::warn!(event_id = %pdu.event_id(), "an event of a state is not allowed");
+            }
+            let pdu = pdu.with_rejected(rejected);
+            judged.insert(pdu.event_id().to_owned(), pdu.clone());
+            ready.push(pdu);
+        }
+        ready
+            .iter()
+            .for_each(|pdu| drop(intake.waiting.remove(pdu.event_id())));
+        self.store_outliers(&intake.room, ready).await
+    }
+
+    /// Stores those of `pdus` that are not stored yet.
+    async fn store_outliers(&self, room: &Arc<Room>, pdus: Vec<Pdu>) -> Result<(), Error> {
+        if pdus.is_empty() {
+            return Ok(());
+        }
+        // Whoever changes the room may be storing the same event, judged.
+        let mut change = self.change(room).await;
+        let ids: Vec<_> = pdus.iter().map(|pdu| pdu.event_id().to_owned()).collect();
+        let stored = self.stored_events(&ids).await?;
+        let stored: BTreeSet<_> = stored.iter().map(|event| &*event.event_id).collect();
+        for pdu in pdus.into_iter().filter(|pdu| !stored.contains(pdu.event_id())) {
+            let decision = Decision {
+                rejected: pdu.rejected(),
+                ..Decision::new(pdu.room_id())
+            };
+            change.keep(StoredEvent::new(pdu, decision));
+        }
+        change.store_kept().await
+    }
+
+    /// Makes the state of the stored and allowed ones of `event_ids`, and stores its tree.
+    pub(crate) async fn build_state(
+        &self,
+        room_id: &RoomId,
+        event_ids: &[OwnedEventId],
+    ) -> Result<Built, Error> {
+        let (mut entries, mut servers, mut found) = (Vec::new(), BTreeSet::new(), 0);
+        for slice in event_ids.chunks(SLICE) {
+            let events = self.stored_events(slice).await?;
+            found += events.len();
+            for event in events.iter().filter(|event| is_entry(event, room_id)) {
+                servers.extend(joined_server(event));
+                let entry = StateEntry::of(event);
+                entries.push((KeyPath::new(&entry.kind, &entry.state_key), entry));
+            }
+            self.give_way().await;
+        }
+        // Entries that are neighbours in the tree go in together: few nodes are made only to be replaced.
+        entries.sort_by_key(|(path, _)| *path);
+        let (mut root, mut nodes) = (empty_root(), Nodes::default());
+        for slice in entries.chunks(ENTRIES) {
+            let slice = slice.iter().map(|(_, entry)| entry.clone()).collect();
+            root = self.tree_insert(&root, slice, &mut nodes).await?;
+            self.give_way().await;
+        }
+        let mut batch = WriteBatch::new();
+        nodes.write(&mut batch);
+        self.seams.store.commit(batch).await?;
+        nodes.publish(&self.nodes);
+        Ok(Built {
+            root,
+            missing: event_ids.len() - found,
+            servers,
+        })
+    }
+}
+
+fn is_entry(event: &StoredEvent, room_id: &RoomId) -> bool {
+    event.room_id() == room_id && event.state_key().is_some() && !event.decision.rejected
+}
+
+fn joined_server(event: &StoredEvent) -> Option<OwnedServerName> {
+    let is_join = event.kind() == MEMBER && event.content_text("membership") == Some("join");
+    let user_id = UserId::parse(event.state_key().filter(|_| is_join)?).ok()?;
+    Some(user_id.server_name().to_owned())
+}
