@@ -17,6 +17,7 @@ mod fuzz;
 mod large_room;
 mod msc4297;
 mod redaction;
+mod published;
 mod resolution;
 mod room;
 mod signatures;

@@ -16,17 +16,17 @@ use serde_json::value::RawValue;
 
 /// An event with a made-up id, as the fixtures have them.
 #[derive(Clone, Debug, Deserialize)]
-struct Plain {
-    event_id: OwnedEventId,
-    room_id: Option<OwnedRoomId>,
-    sender: OwnedUserId,
-    origin_server_ts: MilliSecondsSinceUnixEpoch,
+pub(crate) struct Plain {
+    pub(crate) event_id: OwnedEventId,
+    pub(crate) room_id: Option<OwnedRoomId>,
+    pub(crate) sender: OwnedUserId,
+    pub(crate) origin_server_ts: MilliSecondsSinceUnixEpoch,
     #[serde(rename = "type")]
-    event_type: TimelineEventType,
-    state_key: Option<String>,
-    content: Box<RawValue>,
-    prev_events: Vec<OwnedEventId>,
-    auth_events: Vec<OwnedEventId>,
+    pub(crate) event_type: TimelineEventType,
+    pub(crate) state_key: Option<String>,
+    pub(crate) content: Box<RawValue>,
+    pub(crate) prev_events: Vec<OwnedEventId>,
+    pub(crate) auth_events: Vec<OwnedEventId>,
 }
 
 impl Event for Plain {
