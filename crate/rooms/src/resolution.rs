@@ -130,7 +130,9 @@ impl<E: Event> Resolution<E> {
     /// # Errors
     /// [`ResolutionError::TooLarge`] if there are too many states or entries.
     pub fn new(version: RoomVersion, conflict: Conflict) -> Result<Self, ResolutionError> {
-        if conflict.states() > MAX_STATES || conflict.disagreements().len() > MAX_EVENTS {
+        let named = conflict.disagreements().iter();
+        let named: usize = named.map(|entry| entry.event_ids.iter().flatten().count()).sum();
+        if conflict.states() > MAX_STATES || named > 2 * MAX_EVENTS {
             return Err(ResolutionError::TooLarge);
         }
         let mut known = Known::new(version);

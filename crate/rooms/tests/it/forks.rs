@@ -7,6 +7,7 @@ use hearth_rooms::{
     auth_check::{check_auth_events, check_state},
     auth_selection,
     chain_cover::{self, Authority, ChainId, Position},
+    resolution::resolve_maps,
 };
 use proptest::prelude::*;
 use ruma_common::{EventId, OwnedEventId};
@@ -147,7 +148,11 @@ impl World {
         let states: Vec<StateMap> = chosen.iter().map(|index| self.heads[*index].1.clone()).collect();
         let mut state = match &*states {
             [state] => state.clone(),
-            states => oracle(self, states),
+            states if self.version > RoomVersion::V1 => oracle(self, states),
+            states => {
+                let lookup = |id: &EventId| Some((self.events.get(id)?.clone(), None));
+                resolve_maps(self.version, states, lookup).unwrap()
+            }
         };
         let (event_type, key, content) = content(step, self.count);
         self.time += step.time;
@@ -222,6 +227,11 @@ impl World {
         let fields = event.as_object_mut().unwrap();
         if event_type == "m.room.create" && self.version.room_id_is_create_hash() {
             fields.remove("room_id");
+        }
+        if self.version < RoomVersion::V3 {
+            let pairs: Vec<Value> = auth_events.iter().map(|id| json!([id, {"sha256": ""}])).collect();
+            fields.insert("auth_events".into(), pairs.into());
+            fields.insert("event_id".into(), format!("$event{}:server0", self.count).into());
         }
         if let Some(content) = fields.get_mut("content").and_then(Value::as_object_mut) {
             content.retain(|_, value| !value.is_null());

@@ -27,6 +27,8 @@ pub(crate) struct Plain {
     pub(crate) content: Box<RawValue>,
     pub(crate) prev_events: Vec<OwnedEventId>,
     pub(crate) auth_events: Vec<OwnedEventId>,
+    #[serde(default)]
+    pub(crate) depth: u64,
 }
 
 impl Event for Plain {
@@ -68,7 +70,7 @@ impl Event for Plain {
 
 impl resolution::Event for Plain {
     fn depth(&self) -> u64 {
-        0
+        self.depth
     }
 }
 
