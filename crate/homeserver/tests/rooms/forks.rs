@@ -77,6 +77,7 @@ async fn healed_fork(members: usize) -> (Server, OwnedRoomId, Counts) {
         redacts: None,
         prev_events: vec![join.event_id().to_owned()],
         auth_events: auth,
+        reference_hashes: std::collections::BTreeMap::new(),
         depth: join.depth() + 1,
         origin_server_ts: join.origin_server_ts() + 1,
     });
