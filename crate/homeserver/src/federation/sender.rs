@@ -63,7 +63,8 @@ struct Queue {
 pub(crate) struct Mail {
     position: u64,
     event_id: OwnedEventId,
-    room_id: OwnedRoomId,
+    /// The room; `None` in a row of the first release, which did not say.
+    room_id: Option<OwnedRoomId>,
     /// The event itself, while it is among the next to be sent.
     event: Option<Arc<StoredEvent>>,
 }
@@ -79,7 +80,8 @@ impl Queue {
             .iter()
             .map(|mail| (mail.room_id.clone(), mail.position))
             .collect();
-        let is_newest = |mail: &Mail| newest.get(&mail.room_id) == Some(&mail.position);
+        let is_newest =
+            |mail: &Mail| mail.room_id.is_none() || newest.get(&mail.room_id) == Some(&mail.position);
         let all = std::mem::take(&mut self.events).into_iter();
         let (kept, forgotten): (Vec<_>, Vec<_>) = all.partition(is_newest);
         self.events = kept.into();
@@ -145,7 +147,7 @@ impl Homeserver {
                 queue.events.push_back(Mail {
                     position,
                     event_id: event.event_id.clone(),
-                    room_id: event.room_id().to_owned(),
+                    room_id: Some(event.room_id().to_owned()),
                     event: near.then(|| event.clone()),
                 });
                 queue.catch_up()
@@ -381,13 +383,17 @@ fn outbox_key(server: &ServerName, position: u64) -> Vec<u8> {
 fn parse_row(key: &[u8], value: &[u8]) -> Option<(OwnedServerName, Mail)> {
     let (rest, position) = key.strip_prefix(b"o\0")?.split_last_chunk::<8>()?;
     let server = ServerName::parse(str::from_utf8(rest.strip_suffix(&[0])?).ok()?).ok()?;
-    let (room_id, event_id) = str::from_utf8(value).ok()?.split_once('\0')?;
+    let value = str::from_utf8(value).ok()?;
+    let (room_id, event_id) = match value.split_once('\0') {
+        Some((room_id, event_id)) => (Some(RoomId::parse(room_id).ok()?), event_id),
+        None => (None, value),
+    };
     Some((
         server,
         Mail {
             position: u64::from_be_bytes(*position),
             event_id: EventId::parse(event_id).ok()?,
-            room_id: RoomId::parse(room_id).ok()?,
+            room_id,
             event: None,
         },
     ))

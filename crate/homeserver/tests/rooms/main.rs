@@ -17,6 +17,7 @@ mod forks;
 mod large_room;
 mod membership;
 mod peer;
+mod queue;
 mod recount;
 mod redactions;
 mod refused;

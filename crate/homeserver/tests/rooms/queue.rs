@@ -1,0 +1,106 @@
+//! What waits for a server that is away.
+
+use std::sync::atomic::Ordering;
+
+use hearth_storage::{Direction, KeyRange, Store, Table, WriteBatch};
+
+use crate::{
+    peer::Peer,
+    support::{Server, settle},
+};
+
+/// More than fits into a few transactions.
+const MANY: usize = 230;
+
+async fn queued(server: &Server) -> usize {
+    let rows = KeyRange::prefix(b"o\0");
+    let rows = server
+        .store
+        .rows
+        .scan(Table::Federation, rows, Direction::Forward, 10_000);
+    rows.await.unwrap().len()
+}
+
+/// The texts that were sent, in order.
+fn sent(server: &Server) -> Vec<String> {
+    let mail = server.network.mail.lock().unwrap();
+    let pdus = mail
+        .iter()
+        .flat_map(|transaction| transaction["pdus"].as_array().unwrap().clone());
+    pdus.filter_map(|pdu| Some(pdu["content"]["body"].as_str()?.to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_long_queue_is_sent_whole_and_in_order() {
+    for restarts in [false, true] {
+        let (mut server, peer) = (Server::new().await, Peer::new(7));
+        let room = server.public_room().await;
+        peer.join(&server, &room).await;
+        let texts: Vec<_> = (0..MANY).map(|number| number.to_string()).collect();
+        for text in &texts {
+            server.say(&server.alice(), &room, text, text).await.unwrap();
+        }
+        settle().await;
+        if restarts {
+            server = server.restarted().await;
+            settle().await;
+        }
+        assert_eq!((queued(&server).await, sent(&server).len()), (MANY, 0));
+        server.network.takes_mail.store(true, Ordering::Relaxed);
+        server.homeserver.peer_online(peer.name());
+        for _ in 0..20 {
+            settle().await;
+        }
+        assert_eq!(sent(&server), texts);
+        assert_eq!(queued(&server).await, 0);
+        server.say(&server.alice(), &room, "last", "last").await.unwrap();
+        settle().await;
+        assert_eq!(sent(&server).last().map(String::as_str), Some("last"));
+        assert_eq!(sent(&server).len(), MANY + 1);
+    }
+}
+
+#[tokio::test]
+async fn what_is_posted_while_a_queue_is_sent_is_sent_once() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let room = server.public_room().await;
+    peer.join(&server, &room).await;
+    let texts: Vec<_> = (0..2 * MANY).map(|number| number.to_string()).collect();
+    for (number, text) in texts.iter().enumerate() {
+        server.say(&server.alice(), &room, text, text).await.unwrap();
+        if number == MANY {
+            server.network.takes_mail.store(true, Ordering::Relaxed);
+            server.homeserver.peer_online(peer.name());
+        }
+    }
+    for _ in 0..20 {
+        settle().await;
+    }
+    assert_eq!(sent(&server), texts);
+    assert_eq!(queued(&server).await, 0);
+}
+
+#[tokio::test]
+async fn a_queue_of_the_first_release_is_sent() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let room = server.public_room().await;
+    peer.join(&server, &room).await;
+    let mut batch = WriteBatch::new();
+    for text in ["1", "2", "3"] {
+        let event_id = server.say(&server.alice(), &room, text, text).await.unwrap();
+        let order = server.homeserver.stored_event(&event_id).await.unwrap();
+        let order = order.unwrap().decision.order.unwrap();
+        let key = [b"o\0", peer.name().as_bytes(), &[0], &order.to_be_bytes()].concat();
+        batch.put(Table::Federation, key, event_id.as_bytes());
+    }
+    server.store.rows.commit(batch).await.unwrap();
+    assert_eq!(queued(&server).await, 3);
+    let server = server.restarted().await;
+    settle().await;
+    server.network.takes_mail.store(true, Ordering::Relaxed);
+    server.homeserver.peer_online(peer.name());
+    settle().await;
+    assert_eq!(sent(&server), ["1", "2", "3"]);
+    assert_eq!(queued(&server).await, 0);
+}
