@@ -184,7 +184,7 @@ impl Pdu {
     ///
     /// In versions 1 and 2 two different events can have the same id.
     pub fn is_same_event(&self, other: &Self) -> bool {
-        let same_id = self.event_id() == other.event_id() && self.version() == other.version();
+        let same_id = self.event_id() == other.event_id();
         same_id && (!self.version().event_names_its_id() || self.reference_hash() == other.reference_hash())
     }
 

@@ -1,6 +1,8 @@
 //! Joining, leaving and inviting. Spec: Server-Server API, sections 'Joining rooms', 'Leaving rooms' and
 //! 'Inviting to a room'.
 
+use serde_json::json;
+
 use crate::{
     answer::{self, Outcome},
     call::ServerCall,
@@ -17,6 +19,10 @@ pub(super) fn routes() -> Vec<Route> {
             "/_matrix/federation/v2/send_join/{roomId}/{eventId}",
             server!(send_join),
         ),
+        Route::put(
+            "/_matrix/federation/v1/send_join/{roomId}/{eventId}",
+            server!(send_join_v1),
+        ),
         Route::get(
             "/_matrix/federation/v1/make_leave/{roomId}/{userId}",
             server!(make_leave),
@@ -26,14 +32,25 @@ pub(super) fn routes() -> Vec<Route> {
             server!(send_leave),
         ),
         Route::put(
+            "/_matrix/federation/v1/send_leave/{roomId}/{eventId}",
+            server!(send_leave_v1),
+        ),
+        Route::put(
             "/_matrix/federation/v2/invite/{roomId}/{eventId}",
             server!(invite),
+        ),
+        Route::put(
+            "/_matrix/federation/v1/invite/{roomId}/{eventId}",
+            server!(invite_v1),
         ),
     ]
 }
 
 async fn make_join(call: ServerCall) -> Outcome {
-    let versions: Vec<String> = call.query.all("ver").map(str::to_owned).collect();
+    let mut versions: Vec<String> = call.query.all("ver").map(str::to_owned).collect();
+    if versions.is_empty() {
+        versions.push("1".into());
+    }
     let (room_id, user_id) = (call.room_id()?, call.user_id()?);
     answer::json(
         &call
@@ -53,6 +70,17 @@ async fn send_join(mut call: ServerCall) -> Outcome {
             .accept_join(&call.requester, &room_id, &event_id, event, omit_members)
             .await?,
     )
+}
+
+/// The deprecated form, whose answer is in an array with its status.
+async fn send_join_v1(mut call: ServerCall) -> Outcome {
+    let event = call.object().await?.into();
+    let (room_id, event_id) = (call.room_id()?, call.event_id()?);
+    let accepted = call
+        .homeserver()
+        .accept_join(&call.requester, &room_id, &event_id, event, false)
+        .await?;
+    answer::json(&(200, accepted))
 }
 
 async fn make_leave(call: ServerCall) -> Outcome {
@@ -76,6 +104,17 @@ async fn send_leave(mut call: ServerCall) -> Outcome {
     )
 }
 
+/// The deprecated form, whose answer is in an array with its status.
+async fn send_leave_v1(mut call: ServerCall) -> Outcome {
+    let event = call.object().await?.into();
+    let (room_id, event_id) = (call.room_id()?, call.event_id()?);
+    let accepted = call
+        .homeserver()
+        .accept_leave(&call.requester, &room_id, &event_id, event)
+        .await?;
+    answer::json(&(200, accepted))
+}
+
 async fn invite(mut call: ServerCall) -> Outcome {
     let body = call.object().await?.into();
     let (room_id, event_id) = (call.room_id()?, call.event_id()?);
@@ -85,4 +124,20 @@ async fn invite(mut call: ServerCall) -> Outcome {
             .receive_invite(&call.requester, &room_id, &event_id, body)
             .await?,
     )
+}
+
+/// The deprecated form, for rooms of versions 1 and 2, whose events have one format: the body is the event, with
+/// the stripped state in `unsigned`, and the answer is in an array with its status.
+async fn invite_v1(mut call: ServerCall) -> Outcome {
+    let event = call.object().await?;
+    let (room_id, event_id) = (call.room_id()?, call.event_id()?);
+    let unsigned = event.get("unsigned");
+    let stripped = unsigned.and_then(|unsigned| unsigned.get("invite_room_state"));
+    let stripped = stripped.cloned().unwrap_or_default();
+    let body = json!({ "room_version": "1", "event": event, "invite_room_state": stripped });
+    let signed = call
+        .homeserver()
+        .receive_invite(&call.requester, &room_id, &event_id, body)
+        .await?;
+    answer::json(&(200, signed))
 }

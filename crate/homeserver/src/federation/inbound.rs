@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver, JsonObject,
-    federation::{acl::is_denied, received::verified},
+    federation::{acl::is_denied, received::verified, same_id::ID_IS_TAKEN},
     rooms::{admit::Outcome, room::Room, view::SERVER_ACL},
     stored::{from_slice, to_vec},
 };
@@ -133,6 +133,9 @@ impl Homeserver {
         pdu: Pdu,
         gaps: &mut usize,
     ) -> Result<Result<(), Refusal>, Error> {
+        if self.id_is_taken(&pdu).await? {
+            return Ok(Err(Refusal(ID_IS_TAKEN.into())));
+        }
         if self.is_settled(pdu.event_id()).await? {
             return Ok(Ok(()));
         }
@@ -172,7 +175,7 @@ impl Homeserver {
         state_before: Option<String>,
     ) -> Result<Result<(), Refusal>, Error> {
         let mut change = self.change(room).await;
-        if self.is_settled(pdu.event_id()).await? {
+        if !self.id_is_taken(&pdu).await? && self.is_settled(pdu.event_id()).await? {
             return Ok(Ok(()));
         }
         if change.snapshot.members().local == 0 {

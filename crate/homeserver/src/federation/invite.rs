@@ -12,6 +12,7 @@ use crate::{
     Error, Homeserver, JsonObject, LogEntry,
     federation::{
         received::{take_array, to_value, verified},
+        same_id::ID_IS_TAKEN,
         uri::path,
     },
     rooms::{
@@ -77,6 +78,9 @@ impl Homeserver {
         event_id: &EventId,
         invite: &Pdu,
     ) -> Result<OwnedUserId, Error> {
+        if self.id_is_taken(invite).await? {
+            return Err(Error::InvalidParam(ID_IS_TAKEN.into()));
+        }
         let is_it = invite.event_id() == event_id
             && invite.room_id() == room_id
             && invite.membership().as_deref() == Some("invite");
@@ -190,7 +194,7 @@ impl Homeserver {
             .await?;
         let signed = answer.get_mut("event").map(Value::take).unwrap_or_default();
         let signed = verified(invite.version(), signed).map_err(Error::Unreachable)?;
-        if signed.event_id() != invite.event_id() {
+        if !signed.is_same_event(&invite) {
             return Err(Error::Unreachable(
                 "the other server signed something else".into(),
             ));

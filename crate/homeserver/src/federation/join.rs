@@ -212,7 +212,7 @@ fn partial_join(helper: &ServerName, join: &Pdu, answer: &Value, began: u64) -> 
 fn countersigned(join: Pdu, theirs: Option<Value>) -> Pdu {
     let theirs = theirs.and_then(|value| verified(join.version(), value).ok());
     theirs
-        .filter(|theirs| theirs.event_id() == join.event_id())
+        .filter(|theirs| theirs.is_same_event(&join))
         .unwrap_or(join)
 }
 

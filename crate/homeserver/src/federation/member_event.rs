@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver, JsonObject,
-    federation::received::signed,
+    federation::{received::signed, same_id::ID_IS_TAKEN},
     rooms::{
         admit::Outcome,
         append::{Draft, build_error},
@@ -87,6 +87,9 @@ impl Homeserver {
         let version = room.snapshot().version();
         let pdu = Pdu::from_value(version, event).map_err(|error| Error::BadJson(error.to_string()))?;
         check_member(&pdu, origin, room_id, event_id, membership)?;
+        if self.id_is_taken(&pdu).await? {
+            return Err(Error::InvalidParam(ID_IS_TAKEN.into()));
+        }
         if let Some(known) = self
             .stored_event(event_id)
             .await?

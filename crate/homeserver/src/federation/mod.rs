@@ -25,6 +25,7 @@ mod past;
 pub mod query;
 mod received;
 pub mod request;
+pub(crate) mod same_id;
 pub mod send_join;
 pub mod sender;
 pub mod state;

@@ -13,6 +13,7 @@ use ruma_events::StateEventType;
 
 use crate::{
     Error,
+    federation::same_id::ID_IS_TAKEN,
     rooms::{
         append::Change,
         event::{Decision, StoredEvent},
@@ -44,6 +45,9 @@ impl Change<'_> {
         if pdu.prev_events().is_empty() {
             // Only a create event may follow nothing, and this room has its own.
             return Ok(Outcome::Rejected("the event follows no other".into()));
+        }
+        if self.homeserver().id_is_taken(&pdu).await? {
+            return Ok(Outcome::Rejected(ID_IS_TAKEN.into()));
         }
         let (root, partial) = match state_before {
             Some(root) => (root, false),

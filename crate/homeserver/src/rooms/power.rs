@@ -77,7 +77,10 @@ impl View {
     }
 }
 
-/// A power level, which before room version 10 may be a string.
+/// A power level, which before room version 10 may be a string, and before version 6 a float.
 pub(crate) fn integer(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
+    let of_text = || value.as_str()?.trim().parse().ok();
+    // Its whole part, as the authorisation rules take it.
+    let of_float = || value.as_f64().map(|float| float as i64);
+    value.as_i64().or_else(of_text).or_else(of_float)
 }

@@ -17,6 +17,7 @@ mod partial;
 mod partition;
 mod random;
 mod rooms;
+mod versions;
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use hearth_api::{Body, Source};
 use hearth_homeserver::Identity;
-use hearth_rooms::{Pdu, RoomVersion, builder::sign_template};
+use hearth_rooms::{Pdu, RoomVersion, builder::sign_template, signatures::hash_and_sign};
 use hearth_sim::{Answer, World};
 use http::Request;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -114,6 +114,14 @@ impl Outsider {
             self.identity.key_pair(),
         )
         .unwrap()
+    }
+
+    /// Like [`Outsider::sign`], but an `event_id` that the template has stays.
+    pub(crate) fn sign_as_is(&self, version: RoomVersion, template: Value) -> Pdu {
+        let mut event = template.as_object().unwrap().clone();
+        let server_name = self.identity.server_name();
+        hash_and_sign(version, &mut event, server_name, self.identity.key_pair()).unwrap();
+        Pdu::from_object(version, event).unwrap()
     }
 
     /// Sends a transaction to server 0.

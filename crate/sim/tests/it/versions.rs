@@ -1,0 +1,296 @@
+//! Every room version, from creation to resolution, and what only the old ones have.
+
+use hearth_rooms::RoomVersion;
+use hearth_sim::{Client, World};
+use serde_json::{Value, json};
+
+use crate::{
+    membership,
+    outsider::{Outsider, encode, json_of},
+    same_state, soon, world,
+};
+
+fn redact(world: &World, client: &Client, room: &str, event_id: &str, reason: &str) -> u16 {
+    let path = format!("/rooms/{}/redact/{}/{reason}", encode(room), encode(event_id));
+    client.put(world, &path, &json!({ "reason": reason })).status
+}
+
+fn event(world: &World, client: &Client, room: &str, event_id: &str) -> Value {
+    let path = format!("/rooms/{}/event/{}", encode(room), encode(event_id));
+    client.get(world, &path).expect(200).clone()
+}
+
+fn send(world: &World, client: &Client, room: &str, message: &str) -> String {
+    client.send(world, room, message).expect(200)["event_id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+/// A room of `version` with alice and bob, each of a server of their own.
+fn room_of(version: RoomVersion) -> (World, Vec<Client>, String) {
+    let seed = 100 + version.as_str().parse::<u64>().unwrap();
+    let (world, clients) = world(seed, 2);
+    let options = json!({
+        "preset": "private_chat", "name": "Hall", "room_version": version.as_str(),
+        "power_level_content_override": {"state_default": 0},
+    });
+    let room = clients[0].create_room(&world, &options);
+    clients[0].invite(&world, &room, &clients[1].user_id).expect(200);
+    soon(&world);
+    clients[1].join(&world, &room, &[]).expect(200);
+    soon(&world);
+    (world, clients, room)
+}
+
+#[test]
+fn two_servers_share_a_room_of_every_version() {
+    for version in RoomVersion::ALL {
+        let (world, clients, room) = room_of(version);
+        let [alice, bob] = &clients[..] else { panic!() };
+        let state = same_state(&world, &clients, &room);
+        assert!(
+            state.iter().any(|(kind, ..)| kind == "m.room.name"),
+            "version {version}"
+        );
+
+        let of_alice = send(&world, alice, &room, "from alice");
+        let of_bob = send(&world, bob, &room, "from bob");
+        soon(&world);
+        assert_eq!(
+            redact(&world, bob, &room, &of_alice, "may-not"),
+            403,
+            "version {version}"
+        );
+        assert_eq!(
+            redact(&world, bob, &room, &of_bob, "own"),
+            200,
+            "version {version}"
+        );
+        soon(&world);
+        for client in &clients {
+            let redacted = event(&world, client, &room, &of_bob);
+            assert_eq!(redacted["content"], json!({}), "version {version}");
+            let because = &redacted["unsigned"]["redacted_because"];
+            assert_eq!(because["redacts"], of_bob.as_str(), "version {version}");
+            assert_eq!(because["content"]["redacts"], of_bob.as_str());
+            assert_eq!(client.messages(&world, &room).len(), 1, "version {version}");
+        }
+
+        resolve_a_conflict(&world, &clients, &room);
+
+        let kick = json!({ "user_id": bob.user_id });
+        alice
+            .post(&world, &format!("/rooms/{}/kick", encode(&room)), &kick)
+            .expect(200);
+        soon(&world);
+        assert_eq!(
+            membership(&world, alice, &room, bob).as_deref(),
+            Some("leave"),
+            "version {version}"
+        );
+        assert_eq!(
+            bob.send(&world, &room, "still here?").status,
+            403,
+            "version {version}"
+        );
+    }
+}
+
+/// Both change the same and other state while they cannot reach each other.
+fn resolve_a_conflict(world: &World, clients: &[Client], room: &str) {
+    world.cut(0, 1);
+    for (number, client) in clients.iter().enumerate() {
+        let topic = json!({ "topic": format!("of {number}") });
+        client
+            .set_state(world, room, "m.room.topic", "", &topic)
+            .expect(200);
+        let own = json!({ "number": number });
+        client
+            .set_state(world, room, "org.example.own", &number.to_string(), &own)
+            .expect(200);
+    }
+    world.heal(0, 1);
+    world.settle();
+    for client in clients {
+        send(world, client, room, "healed");
+    }
+    world.settle();
+    let state = same_state(world, clients, room);
+    let own = state.iter().filter(|(kind, ..)| kind == "org.example.own");
+    assert_eq!(own.count(), 2);
+}
+
+/// A public room of `version` on server 0 that mallory has joined, with the id of the join.
+fn with_mallory(version: RoomVersion) -> (World, Vec<Client>, String, Outsider, Value) {
+    let (world, clients) = world(200, 1);
+    let options = json!({ "preset": "public_chat", "room_version": version.as_str() });
+    let room = clients[0].create_room(&world, &options);
+    let mallory = Outsider::new(7);
+    let (room_path, user) = (encode(&room), encode(&mallory.user_id));
+    let uri = format!("/_matrix/federation/v1/make_join/{room_path}/{user}?ver={version}");
+    let made = mallory.ask(&world, "GET", &uri, None);
+    let join = mallory.sign(version, made.expect(200)["event"].clone());
+    let uri = format!(
+        "/_matrix/federation/v1/send_join/{room_path}/{}",
+        encode(join.event_id().as_str())
+    );
+    let answer = mallory.ask(&world, "PUT", &uri, Some(json_of(&join)));
+    let answer = answer.expect(200);
+    assert_eq!(answer[0], 200);
+    assert!(
+        answer[1]["state"]
+            .as_array()
+            .is_some_and(|state| !state.is_empty())
+    );
+    assert!(answer[1]["auth_chain"].is_array());
+    let join = json_of(&join);
+    (world, clients, room, mallory, join)
+}
+
+#[test]
+fn the_deprecated_way_in_and_out_is_open() {
+    for version in [
+        RoomVersion::V1,
+        RoomVersion::V2,
+        RoomVersion::V5,
+        RoomVersion::V12,
+    ] {
+        let (world, clients, room, mallory, _) = with_mallory(version);
+        soon(&world);
+        let joined = clients[0].state(&world, &room);
+        assert!(
+            joined.iter().any(|(_, key, _)| *key == mallory.user_id),
+            "version {version}"
+        );
+        let (room_path, user) = (encode(&room), encode(&mallory.user_id));
+        let uri = format!("/_matrix/federation/v1/make_leave/{room_path}/{user}");
+        let made = mallory.ask(&world, "GET", &uri, None);
+        let leave = mallory.sign(version, made.expect(200)["event"].clone());
+        let uri = format!(
+            "/_matrix/federation/v1/send_leave/{room_path}/{}",
+            encode(leave.event_id().as_str())
+        );
+        let answer = mallory.ask(&world, "PUT", &uri, Some(json_of(&leave)));
+        assert_eq!(*answer.expect(200), json!([200, {}]), "version {version}");
+    }
+}
+
+#[test]
+fn who_names_no_versions_knows_version_1_only() {
+    for (version, status) in [
+        (RoomVersion::V1, 200),
+        (RoomVersion::V2, 400),
+        (RoomVersion::V12, 400),
+    ] {
+        let (world, clients) = world(201, 1);
+        let options = json!({ "preset": "public_chat", "room_version": version.as_str() });
+        let room = clients[0].create_room(&world, &options);
+        let mallory = Outsider::new(7);
+        let uri = format!(
+            "/_matrix/federation/v1/make_join/{}/{}",
+            encode(&room),
+            encode(&mallory.user_id)
+        );
+        assert_eq!(
+            mallory.ask(&world, "GET", &uri, None).status,
+            status,
+            "version {version}"
+        );
+    }
+}
+
+#[test]
+fn the_deprecated_invite_is_signed() {
+    let (world, clients) = world(202, 1);
+    let mallory = Outsider::new(7);
+    let room = format!("!old:{}", mallory.identity.server_name());
+    let invite = mallory.sign(
+        RoomVersion::V1,
+        json!({
+            "type": "m.room.member", "state_key": clients[0].user_id, "sender": mallory.user_id, "depth": 5,
+            "content": {"membership": "invite"}, "prev_events": [], "auth_events": [], "room_id": room,
+            "origin_server_ts": 1_700_000_000_000_u64,
+        }),
+    );
+    let mut body = json_of(&invite);
+    let name = json!({
+        "type": "m.room.name", "state_key": "", "sender": mallory.user_id, "content": {"name": "Old"},
+    });
+    body["unsigned"] = json!({ "invite_room_state": [name] });
+    let uri = format!(
+        "/_matrix/federation/v1/invite/{}/{}",
+        encode(&room),
+        encode(invite.event_id().as_str())
+    );
+    let answer = mallory.ask(&world, "PUT", &uri, Some(body));
+    let answer = answer.expect(200);
+    assert_eq!(answer[0], 200);
+    let signatures = &answer[1]["event"]["signatures"];
+    assert_eq!(signatures.as_object().unwrap().len(), 2);
+    let sync = clients[0].sync(&world, None);
+    let shown = &sync["rooms"]["invite"][&room]["invite_state"]["events"];
+    let names = shown.as_array().unwrap().iter();
+    assert_eq!(names.filter(|event| event["content"]["name"] == "Old").count(), 1);
+}
+
+/// A message of mallory's after `prev`, in the form of versions 1 and 2.
+fn old_message(room: &str, mallory: &Outsider, prev: &Value, auth: &Value, body: &str) -> Value {
+    json!({
+        "type": "m.room.message", "sender": mallory.user_id, "room_id": room, "depth": 100,
+        "content": {"body": body, "msgtype": "m.text"}, "origin_server_ts": 1_700_000_000_000_u64,
+        "prev_events": [[prev["event_id"], {}]], "auth_events": auth,
+    })
+}
+
+/// In versions 1 and 2 a server can give one id to two events. The first is kept, as it is.
+#[test]
+fn the_second_event_of_one_id_is_refused() {
+    for version in [RoomVersion::V1, RoomVersion::V2] {
+        let (world, clients, room, mallory, join) = with_mallory(version);
+        let mut auth = join["auth_events"].as_array().unwrap().clone();
+        let rules = clients[0].state(&world, &room);
+        let rules = rules
+            .iter()
+            .find(|(kind, ..)| kind == "m.room.join_rules")
+            .unwrap();
+        auth.retain(|listed| listed[0] != rules.2.as_str());
+        auth.push(json!([join["event_id"], {}]));
+        let auth = Value::from(auth);
+        let first = mallory.sign(version, old_message(&room, &mallory, &join, &auth, "first"));
+        let mut second = old_message(&room, &mallory, &join, &auth, "second");
+        second["event_id"] = first.event_id().as_str().into();
+        let second = mallory.sign_as_is(version, second);
+        assert_eq!(second.event_id(), first.event_id());
+
+        let answer = mallory.transaction(&world, "1", vec![json_of(&first)]);
+        assert_eq!(answer.expect(200)["pdus"][first.event_id().as_str()], json!({}));
+        let answer = mallory.transaction(&world, "2", vec![json_of(&second)]);
+        let refused = &answer.expect(200)["pdus"][first.event_id().as_str()];
+        assert!(refused["error"].is_string(), "version {version}: {refused}");
+        let answer = mallory.transaction(&world, "3", vec![json_of(&first)]);
+        assert_eq!(answer.expect(200)["pdus"][first.event_id().as_str()], json!({}));
+        assert_eq!(clients[0].messages(&world, &room), ["first"], "version {version}");
+    }
+}
+
+/// Numbers that newer versions forbid travel, in requests too, and are hashed the same at both ends.
+#[test]
+fn floats_are_shared_in_old_rooms_and_refused_in_new_ones() {
+    for version in RoomVersion::ALL {
+        let (world, clients, room) = room_of(version);
+        let content = json!({ "lat": 51.5, "tiny": 1e-7, "great": 9_007_199_254_740_993_i64 });
+        let path = format!("/rooms/{}/send/org.example.place/1", encode(&room));
+        let answer = clients[1].put(&world, &path, &content);
+        if version >= RoomVersion::V6 {
+            assert_eq!(answer.expect(400)["errcode"], "M_BAD_JSON");
+            continue;
+        }
+        let event_id = answer.expect(200)["event_id"].as_str().unwrap().to_owned();
+        soon(&world);
+        for client in &clients {
+            let seen = event(&world, client, &room, &event_id);
+            assert_eq!(seen["content"], content, "version {version}");
+        }
+    }
+}
