@@ -11,6 +11,8 @@ use crate::{
     answer::Outcome,
     auth,
     call::{Call, ServerCall},
+    client::interactive::Sessions,
+    client_address::ClientAddress,
     cors,
     error::ApiError,
     query::Query,
@@ -50,6 +52,7 @@ struct Shared {
     homeserver: Arc<Homeserver>,
     config: ApiConfig,
     rate_limiter: RateLimiter,
+    interactive: Sessions,
 }
 
 impl Api {
@@ -60,6 +63,7 @@ impl Api {
                 homeserver,
                 config,
                 rate_limiter: RateLimiter::default(),
+                interactive: Sessions::default(),
             }),
         }
     }
@@ -76,6 +80,11 @@ impl Api {
 
     pub(crate) fn homeserver(&self) -> &Arc<Homeserver> {
         &self.shared.homeserver
+    }
+
+    /// The sessions of User-Interactive Authentication.
+    pub(crate) fn interactive(&self) -> &Sessions {
+        &self.shared.interactive
     }
 
     pub(crate) fn config(&self) -> &ApiConfig {
@@ -100,10 +109,17 @@ impl Api {
             headers: parts.headers,
             body,
         };
-        self.run(route, call, &parts.uri).await
+        let address = parts.extensions.get().copied();
+        self.run(route, call, &parts.uri, address).await
     }
 
-    async fn run(&self, route: &'static Route, call: Call<()>, uri: &Uri) -> Outcome {
+    async fn run(
+        &self,
+        route: &'static Route,
+        call: Call<()>,
+        uri: &Uri,
+        address: Option<ClientAddress>,
+    ) -> Outcome {
         match route.handler {
             Handler::Public(endpoint) => {
                 self.limit(route, "")?;
@@ -112,9 +128,15 @@ impl Api {
             Handler::User(endpoint) => {
                 let session = auth::session(self.homeserver(), &call.headers, &call.query)?;
                 self.limit(route, session.user_id.as_str())?;
+                let ip = address.map(|ClientAddress(ip)| ip.to_string());
+                self.homeserver().note_seen(&session, ip);
                 endpoint(call.made_by(session)).await
             }
-            Handler::Server(endpoint) => endpoint(self.signed(&route.method, call, uri).await?).await,
+            Handler::Server(endpoint) => {
+                let call = self.signed(&route.method, call, uri).await?;
+                self.limit(route, call.requester.as_str())?;
+                endpoint(call).await
+            }
         }
     }
 

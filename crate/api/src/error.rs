@@ -135,6 +135,9 @@ impl From<Error> for ApiError {
         if let Error::IncompatibleRoomVersion(version) = &error {
             return Self::from_cause(&error).with("room_version", version.as_str());
         }
+        if let Error::WrongBackupVersion { current } = &error {
+            return Self::from_cause(&error).with("current_version", current.as_str());
+        }
         Self::from_cause(&error)
     }
 }
@@ -171,6 +174,8 @@ fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
         Error::CannotOverwriteMedia => (StatusCode::CONFLICT, "M_CANNOT_OVERWRITE_MEDIA"),
         Error::NotYetUploaded => (StatusCode::GATEWAY_TIMEOUT, "M_NOT_YET_UPLOADED"),
         Error::NoThumbnail(_) => (StatusCode::BAD_REQUEST, "M_UNKNOWN"),
+        Error::InvalidSignature(_) => (StatusCode::BAD_REQUEST, "M_INVALID_SIGNATURE"),
+        Error::WrongBackupVersion { .. } => (StatusCode::FORBIDDEN, "M_WRONG_ROOM_KEYS_VERSION"),
         Error::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "M_UNAUTHORIZED"),
         Error::Unreachable(_) => (StatusCode::BAD_GATEWAY, "M_UNKNOWN"),
         Error::Store(StoreError::Full) => (StatusCode::INSUFFICIENT_STORAGE, "M_RESOURCE_LIMIT_EXCEEDED"),

@@ -10,6 +10,7 @@ mod auth;
 pub mod body;
 mod call;
 mod client;
+mod client_address;
 mod cors;
 mod error;
 mod file;
@@ -23,5 +24,6 @@ mod tests;
 
 pub use api::{Api, ApiConfig, Source};
 pub use body::{Body, BodyError};
+pub use client_address::ClientAddress;
 pub use rate_limit::RateLimit;
 pub use router::{aliases, routes};

@@ -71,6 +71,15 @@ pub enum Error {
     /// A request of another server is not signed as it must be. `M_UNAUTHORIZED`, 401.
     #[error("{0}")]
     Unauthorized(String),
+    /// A key is not signed as it must be. `M_INVALID_SIGNATURE`, 400.
+    #[error("{0}")]
+    InvalidSignature(String),
+    /// Keys are for a backup that is not the newest. `M_WRONG_ROOM_KEYS_VERSION`, 403.
+    #[error("the newest backup is version {current}")]
+    WrongBackupVersion {
+        /// The newest version.
+        current: String,
+    },
     /// No other server gave an answer. `M_UNKNOWN`, 502.
     #[error("{0}")]
     Unreachable(String),

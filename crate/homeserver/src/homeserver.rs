@@ -14,6 +14,7 @@ use ruma_common::{OwnedServerName, ServerName, UserId};
 use crate::{
     Config, Error, Identity, Seams,
     accounts::Accounts,
+    encryption::Encryption,
     federation::sender::Outbox,
     log::Log,
     media::MediaState,
@@ -45,6 +46,7 @@ pub struct Homeserver {
     pub(crate) outbox: Outbox,
     pub(crate) merges: Merges,
     pub(crate) partial: PartialRooms,
+    pub(crate) encryption: Encryption,
     /// Held while an alias is given or taken away.
     pub(crate) directory_lock: async_lock::Mutex<()>,
     pub(crate) receipts: Arc<ReceiptCache>,
@@ -85,6 +87,7 @@ impl Homeserver {
             outbox,
             merges: Merges::default(),
             partial,
+            encryption: Encryption::default(),
             directory_lock: async_lock::Mutex::default(),
             receipts: Arc::default(),
             typing,

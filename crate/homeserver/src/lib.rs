@@ -6,6 +6,7 @@
 pub mod accounts;
 mod cache;
 pub mod config;
+pub mod encryption;
 pub mod error;
 pub mod federation;
 pub mod homeserver;

@@ -13,7 +13,7 @@ use std::{
 use event_listener::{Event, EventListener};
 use futures::channel::oneshot;
 use hearth_storage::{Direction, KeyRange, MaybeSend, Store, StoreError, Table, WriteBatch};
-use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId};
+use ruma_common::{OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Spawner};
@@ -34,6 +34,9 @@ pub enum LogEntry {
         /// The event.
         #[serde(rename = "e")]
         event_id: OwnedEventId,
+        /// Whose membership it sets, if it is a member event.
+        #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+        member: Option<OwnedUserId>,
     },
     /// The current state of a room changed without a timeline event: a joined room's state arrived, or state
     /// resolution chose other events. Readers send the state again.
@@ -76,6 +79,43 @@ pub enum LogEntry {
         /// Whose receipt it is.
         #[serde(rename = "u")]
         user_id: OwnedUserId,
+    },
+    /// Devices or keys of a user, of whichever server, changed: whoever shares a room with them hears of it.
+    #[serde(rename = "d")]
+    DeviceList {
+        /// The user.
+        #[serde(rename = "u")]
+        user_id: OwnedUserId,
+    },
+    /// A local user signed keys of another user, which nobody else hears of.
+    #[serde(rename = "g")]
+    Signed {
+        /// Who signed.
+        #[serde(rename = "u")]
+        user_id: OwnedUserId,
+        /// Whose keys they are.
+        #[serde(rename = "o")]
+        owner: OwnedUserId,
+    },
+    /// One-time keys of a device were given away.
+    #[serde(rename = "k")]
+    KeysClaimed {
+        /// The local user.
+        #[serde(rename = "u")]
+        user_id: OwnedUserId,
+        /// The device.
+        #[serde(rename = "d")]
+        device_id: OwnedDeviceId,
+    },
+    /// A message for a device came. The entry's position is its place in the device's queue.
+    #[serde(rename = "t")]
+    ToDevice {
+        /// The local user.
+        #[serde(rename = "u")]
+        user_id: OwnedUserId,
+        /// The device.
+        #[serde(rename = "d")]
+        device_id: OwnedDeviceId,
     },
 }
 

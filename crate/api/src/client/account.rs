@@ -43,7 +43,13 @@ fn yes() -> bool {
 
 async fn password(mut call: UserCall) -> Outcome {
     let request: NewPassword = call.json().await?;
-    interactive::confirm(&call.api, &call.requester.user_id, request.auth.as_ref()).await?;
+    interactive::confirm(
+        &call.api,
+        &call.requester.user_id,
+        "change the password",
+        request.auth.as_ref(),
+    )
+    .await?;
     let session = &call.requester;
     call.homeserver()
         .set_password(session, &request.new_password, request.logout_devices)
@@ -58,7 +64,13 @@ struct Deactivate {
 
 async fn deactivate(mut call: UserCall) -> Outcome {
     let request: Deactivate = call.json_or_empty().await?;
-    interactive::confirm(&call.api, &call.requester.user_id, request.auth.as_ref()).await?;
+    interactive::confirm(
+        &call.api,
+        &call.requester.user_id,
+        "deactivate",
+        request.auth.as_ref(),
+    )
+    .await?;
     call.homeserver().deactivate(&call.requester.user_id).await?;
     answer::json(&json!({"id_server_unbind_result": "no-support"}))
 }

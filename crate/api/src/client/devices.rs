@@ -9,16 +9,20 @@ use super::interactive::{self, Auth};
 use crate::{
     answer::{self, Outcome},
     call::UserCall,
+    error::ApiError,
     router::{Route, user},
 };
+
+/// The most devices that one request deletes.
+const MAX_DEVICES: usize = 1_000;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/_matrix/client/v3/devices", user!(list)),
         Route::get("/_matrix/client/v3/devices/{deviceId}", user!(get)),
         Route::put("/_matrix/client/v3/devices/{deviceId}", user!(rename)),
-        Route::delete("/_matrix/client/v3/devices/{deviceId}", user!(delete)),
-        Route::post("/_matrix/client/v3/delete_devices", user!(delete_many)),
+        Route::delete("/_matrix/client/v3/devices/{deviceId}", user!(delete)).limited(),
+        Route::post("/_matrix/client/v3/delete_devices", user!(delete_many)).limited(),
     ]
 }
 
@@ -56,7 +60,14 @@ struct Delete {
 
 async fn delete(mut call: UserCall) -> Outcome {
     let request: Delete = call.json_or_empty().await?;
-    interactive::confirm(&call.api, &call.requester.user_id, request.auth.as_ref()).await?;
+    let operation = format!("delete device {}", device_id(&call));
+    interactive::confirm(
+        &call.api,
+        &call.requester.user_id,
+        &operation,
+        request.auth.as_ref(),
+    )
+    .await?;
     call.homeserver()
         .delete_devices(&call.requester.user_id, &[device_id(&call)])
         .await?;
@@ -71,7 +82,17 @@ struct DeleteMany {
 
 async fn delete_many(mut call: UserCall) -> Outcome {
     let request: DeleteMany = call.json().await?;
-    interactive::confirm(&call.api, &call.requester.user_id, request.auth.as_ref()).await?;
+    if request.devices.len() > MAX_DEVICES {
+        return Err(ApiError::invalid_param("Too many devices at once"));
+    }
+    let operation = format!("delete devices {:?}", request.devices);
+    interactive::confirm(
+        &call.api,
+        &call.requester.user_id,
+        &operation,
+        request.auth.as_ref(),
+    )
+    .await?;
     call.homeserver()
         .delete_devices(&call.requester.user_id, &request.devices)
         .await?;
@@ -84,8 +105,11 @@ fn device_id(call: &UserCall) -> OwnedDeviceId {
 
 fn device_json(device: &Device) -> Value {
     let mut json = json!({"device_id": device.device_id, "last_seen_ts": device.last_seen_ts});
-    if let (Some(name), Some(json)) = (&device.display_name, json.as_object_mut()) {
-        json.insert("display_name".into(), name.as_str().into());
+    if let Some(name) = &device.display_name {
+        json["display_name"] = json!(name);
+    }
+    if let Some(ip) = &device.last_seen_ip {
+        json["last_seen_ip"] = json!(ip);
     }
     json
 }

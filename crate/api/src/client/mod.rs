@@ -3,11 +3,13 @@
 mod account;
 mod account_data;
 mod capabilities;
+mod dehydrated_device;
 mod devices;
 mod directory;
 mod discovery;
 mod filter;
-mod interactive;
+pub(crate) mod interactive;
+mod keys;
 mod login;
 pub(crate) mod media;
 mod members;
@@ -17,10 +19,12 @@ mod profile;
 mod push_rules;
 mod receipts;
 mod register;
+mod room_keys;
 mod rooms;
 mod send;
 mod state;
 mod sync;
+mod to_device;
 mod typing;
 mod user_directory;
 
@@ -35,6 +39,10 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
         login::routes(),
         account::routes(),
         devices::routes(),
+        keys::routes(),
+        to_device::routes(),
+        room_keys::routes(),
+        dehydrated_device::routes(),
         profile::routes(),
         user_directory::routes(),
         filter::routes(),

@@ -41,7 +41,7 @@ async fn register(mut call: PublicCall) -> Outcome {
     if let Some(username) = &request.username {
         homeserver.available_user_id(username).await?;
     }
-    interactive::dummy(&call.api, request.auth.as_ref())?;
+    interactive::dummy(&call.api, "register", request.auth.as_ref())?;
     let device = NewDevice {
         device_id: request.device_id,
         display_name: request.initial_device_display_name,

@@ -1,9 +1,13 @@
 //! Queries. Spec: Server-Server API, sections 'Querying for information', 'Public Room Directory' and
 //! 'Device Management'.
 
-use hearth_homeserver::rooms::directory::DirectoryQuery;
+use hearth_homeserver::{
+    encryption::{key_claim::Claims, key_query::WantedKeys},
+    rooms::directory::DirectoryQuery,
+};
 use ruma_common::{RoomAliasId, UserId};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::{
     answer::{self, Outcome},
@@ -21,6 +25,8 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get(ROOMS, server!(list)),
         Route::post(ROOMS, server!(search)),
         Route::get("/_matrix/federation/v1/user/devices/{userId}", server!(devices)),
+        Route::post("/_matrix/federation/v1/user/keys/query", server!(query_keys)).limited(),
+        Route::post("/_matrix/federation/v1/user/keys/claim", server!(claim_keys)).limited(),
     ]
 }
 
@@ -57,9 +63,31 @@ async fn search(mut call: ServerCall) -> Outcome {
     answer::json(&call.homeserver().public_rooms(query).await?)
 }
 
-/// Devices have no end-to-end encryption keys yet, so there are none to tell of.
 async fn devices(call: ServerCall) -> Outcome {
-    let user_id = call.user_id()?;
-    call.homeserver().local_profile(&user_id).await?;
-    answer::json(&json!({"user_id": user_id, "stream_id": 0, "devices": []}))
+    answer::json(&call.homeserver().federation_devices(&call.user_id()?).await?)
+}
+
+#[derive(Deserialize)]
+struct Query {
+    device_keys: WantedKeys,
+}
+
+async fn query_keys(mut call: ServerCall) -> Outcome {
+    let query: Query = call.json().await?;
+    answer::json(&call.homeserver().federation_query_keys(query.device_keys).await?)
+}
+
+#[derive(Deserialize)]
+struct Claim {
+    one_time_keys: Claims,
+}
+
+async fn claim_keys(mut call: ServerCall) -> Outcome {
+    let claim: Claim = call.json().await?;
+    answer::json(
+        &call
+            .homeserver()
+            .federation_claim_keys(claim.one_time_keys)
+            .await?,
+    )
 }

@@ -21,7 +21,8 @@ const WITHOUT_BODY: [&str; 6] = [
 ];
 
 /// Routes whose body may be left out.
-const OPTIONAL_BODY: [&str; 15] = [
+const OPTIONAL_BODY: [&str; 16] = [
+    "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{deviceId}/events",
     "/_matrix/client/v3/register",
     "/_matrix/client/v3/account/deactivate",
     "/_matrix/client/v3/devices/{deviceId}",

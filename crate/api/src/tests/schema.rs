@@ -1,5 +1,5 @@
 //! Checks a value against a JSON schema: types, required fields, items, properties, choices and combinations.
-//! It does *not* check `pattern` and `format`.
+//! It does *not* check `pattern` and `format`, and of patterns of field names only how they begin.
 
 use serde_json::Value;
 
@@ -46,10 +46,29 @@ fn check_object(schema: &Value, value: &Value, at: &str, found: &mut Vec<String>
         let schema = if named.is_object() {
             named
         } else {
-            &schema["additionalProperties"]
+            by_pattern(schema, field).unwrap_or(&schema["additionalProperties"])
         };
         check(schema, value, &format!("{at}.{field}"), found);
     }
+    let count = object.len() as u64;
+    let (least, most) = (schema["minProperties"].as_u64(), schema["maxProperties"].as_u64());
+    if least.is_some_and(|least| count < least) || most.is_some_and(|most| count > most) {
+        found.push(format!("{at} has {count} fields"));
+    }
+}
+
+/// The schema of fields that begin as `field` does: the specification has patterns of the form `^@` only.
+fn by_pattern<'a>(schema: &'a Value, field: &str) -> Option<&'a Value> {
+    let patterns = schema["patternProperties"].as_object()?;
+    let fits = |pattern: &str| {
+        pattern
+            .strip_prefix('^')
+            .is_some_and(|start| field.starts_with(start))
+    };
+    patterns
+        .iter()
+        .find(|(pattern, _)| fits(pattern))
+        .map(|(_, schema)| schema)
 }
 
 fn check_items(schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
@@ -92,6 +111,7 @@ fn problems_are_found() {
         "type": "object",
         "required": ["a"],
         "properties": {"a": {"type": ["string", "null"]}, "b": {"type": "array", "items": {"type": "integer"}}},
+        "patternProperties": {"^@": {"maxProperties": 0}},
         "additionalProperties": {"enum": ["x"]},
     });
     assert!(problems(&schema, &json!({"a": null, "b": [1], "c": "x"})).is_empty());
@@ -101,6 +121,7 @@ fn problems_are_found() {
         json!({"a": 1}),
         json!({"a": "", "b": ["1"]}),
         json!({"a": "", "c": "y"}),
+        json!({"a": "", "@c": {"d": 1}}),
     ] {
         assert_eq!(problems(&schema, &wrong).len(), 1, "{wrong}");
     }

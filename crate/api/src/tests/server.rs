@@ -113,13 +113,23 @@ impl TestServer {
     /// Registers a user without a password.
     pub(super) async fn register(&self, username: &str) -> Client<'_> {
         let body = json!({"username": username, "auth": {"type": "m.login.dummy"}});
-        let answer = self.post("/_matrix/client/v3/register", body).await.ok();
-        let text = |field: &str| answer[field].as_str().unwrap().to_owned();
+        self.client(&self.post("/_matrix/client/v3/register", body).await.ok())
+    }
+
+    /// The client that `answer` to a registration or login has logged in.
+    pub(super) fn client(&self, answer: &Value) -> Client<'_> {
+        self.resume(
+            &["user_id", "device_id", "access_token"].map(|field| answer[field].as_str().unwrap().to_owned()),
+        )
+    }
+
+    /// A client that was logged in before a restart.
+    pub(super) fn resume(&self, [user_id, device_id, token]: &[String; 3]) -> Client<'_> {
         Client {
             server: self,
-            user_id: text("user_id"),
-            device_id: text("device_id"),
-            token: text("access_token"),
+            user_id: user_id.clone(),
+            device_id: device_id.clone(),
+            token: token.clone(),
         }
     }
 
@@ -138,6 +148,11 @@ impl TestServer {
 }
 
 impl Client<'_> {
+    /// What [`TestServer::resume`] takes.
+    pub(super) fn parts(&self) -> [String; 3] {
+        [self.user_id.clone(), self.device_id.clone(), self.token.clone()]
+    }
+
     pub(super) async fn request(&self, method: Method, path: &str, body: Value) -> Answer {
         let bytes = if body.is_null() {
             Bytes::new()

@@ -1,12 +1,17 @@
 //! Devices of users. Spec: Client-Server API, section 'Device Management'.
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
 use hearth_storage::{Table, WriteBatch};
 use ruma_common::{DeviceId, OwnedDeviceId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::{Session, key};
 use crate::{
-    Error, Homeserver,
+    Error, Homeserver, LogEntry,
     stored::{from_slice, scan_all, to_vec},
 };
 
@@ -19,6 +24,11 @@ const MAX_DISPLAY_NAME: usize = 512;
 /// Bytes of randomness in a device id that the server chooses.
 const DEVICE_ID_BYTES: usize = 5;
 
+/// How often it is written down when a device was seen, in milliseconds.
+const SEEN_INTERVAL: u64 = 5 * 60 * 1000;
+/// The most devices of which it is in memory when they were seen.
+const MAX_SEEN: usize = 10_000;
+
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
@@ -27,8 +37,33 @@ pub struct Device {
     /// What the user calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
-    /// When it logged in last, in milliseconds since the Unix epoch.
+    /// When it was seen last, give or take five minutes, in milliseconds since the Unix epoch.
     pub last_seen_ts: u64,
+    /// From which address, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen_ip: Option<String>,
+}
+
+/// When devices were written down as seen.
+#[derive(Default)]
+pub(super) struct Seen(Mutex<HashMap<Session, u64>>);
+
+impl Seen {
+    /// Whether it is time to write down that the device is seen at `now`.
+    fn is_due(&self, session: &Session, now: u64) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen
+            .get(session)
+            .is_some_and(|last| now.saturating_sub(*last) < SEEN_INTERVAL)
+        {
+            return false;
+        }
+        if seen.len() >= MAX_SEEN {
+            seen.clear();
+        }
+        seen.insert(session.clone(), now);
+        true
+    }
 }
 
 /// A device that logs in.
@@ -82,28 +117,76 @@ impl Homeserver {
         device.display_name = Some(display_name);
         let mut batch = WriteBatch::new();
         batch.put(Table::Accounts, device_key(user_id, device_id), to_vec(&device)?);
-        Ok(self.seams.store.commit(batch).await?)
+        if self.device_keys(user_id, device_id).await?.is_none() {
+            return Ok(self.seams.store.commit(batch).await?);
+        }
+        // Who sees its keys sees its name beside them.
+        let entry = LogEntry::DeviceList {
+            user_id: user_id.to_owned(),
+        };
+        self.log.commit(batch, vec![entry]).await.map(drop)
     }
 
-    /// Removes devices and their tokens. Those that the user does not have are passed over.
+    /// Removes devices with their tokens, keys and messages. Those that the user does not have are passed over.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub async fn delete_devices(&self, user_id: &UserId, device_ids: &[OwnedDeviceId]) -> Result<(), Error> {
         let _lock = self.accounts.lock(user_id).await;
+        self.commit_deletion(WriteBatch::new(), user_id, device_ids).await
+    }
+
+    /// Commits `batch` and the deletion of devices of a user. The caller holds the user's lock.
+    pub(crate) async fn commit_deletion(
+        &self,
+        mut batch: WriteBatch,
+        user_id: &UserId,
+        device_ids: &[OwnedDeviceId],
+    ) -> Result<(), Error> {
         let gone = |session: &Session| session.user_id == user_id && device_ids.contains(&session.device_id);
-        let mut batch = WriteBatch::new();
         for device_id in device_ids {
-            delete_device(&mut batch, user_id, device_id);
+            batch.delete(Table::Accounts, device_key(user_id, device_id));
         }
         self.delete_tokens(&mut batch, gone);
-        self.seams.store.commit(batch).await?;
+        self.commit_without_keys(batch, user_id, device_ids).await?;
         self.forget_tokens(gone);
         Ok(())
     }
 
+    /// Notes that a device was seen, coming from the address `ip`. Written at most every five minutes, beside the
+    /// caller.
+    pub fn note_seen(&self, session: &Session, ip: Option<String>) {
+        if !self.accounts.seen.is_due(session, self.now()) {
+            return;
+        }
+        let session = session.clone();
+        self.spawn(|homeserver| async move {
+            if let Err(error) = homeserver.write_seen(&session, ip).await {
+                tracing::warn!(%error, "when a device was seen is not written down");
+            }
+        });
+    }
+
+    async fn write_seen(&self, session: &Session, ip: Option<String>) -> Result<(), Error> {
+        let (user_id, device_id) = (&session.user_id, &session.device_id);
+        let _lock = self.accounts.lock(user_id).await;
+        let mut device = match self.device(user_id, device_id).await {
+            Err(Error::NotFound(_)) => return Ok(()),
+            device => device?,
+        };
+        let is_new = ip.is_some() && device.last_seen_ip != ip;
+        if self.now().saturating_sub(device.last_seen_ts) < SEEN_INTERVAL && !is_new {
+            return Ok(());
+        }
+        device.last_seen_ts = self.now();
+        device.last_seen_ip = ip.or(device.last_seen_ip);
+        let mut batch = WriteBatch::new();
+        batch.put(Table::Accounts, device_key(user_id, device_id), to_vec(&device)?);
+        Ok(self.seams.store.commit(batch).await?)
+    }
+
     /// Puts a device that logs in into `batch`. Returns its id.
-    pub(super) async fn put_device(
+    pub(crate) async fn put_device(
         &self,
         batch: &mut WriteBatch,
         user_id: &UserId,
@@ -118,9 +201,9 @@ impl Homeserver {
             )));
         }
         let device_id = OwnedDeviceId::from(device_id);
-        let known = match self.device(user_id, &device_id).await {
-            Ok(device) => device.display_name,
-            Err(Error::NotFound(_)) => None,
+        let (known, last_seen_ip) = match self.device(user_id, &device_id).await {
+            Ok(device) => (device.display_name, device.last_seen_ip),
+            Err(Error::NotFound(_)) => (None, None),
             Err(error) => return Err(error),
         };
         let display_name = known.or(checked_name(new.display_name)?);
@@ -128,21 +211,10 @@ impl Homeserver {
             device_id: device_id.clone(),
             display_name,
             last_seen_ts: self.now(),
+            last_seen_ip,
         };
         batch.put(Table::Accounts, device_key(user_id, &device_id), to_vec(&device)?);
         Ok(device_id)
-    }
-}
-
-/// Deletes the row of a device, with `batch`.
-pub(super) fn delete_device(batch: &mut WriteBatch, user_id: &UserId, device_id: &DeviceId) {
-    batch.delete(Table::Accounts, device_key(user_id, device_id));
-}
-
-/// Deletes the rows of all `devices` of a user, with `batch`.
-pub(super) fn delete_devices_of(batch: &mut WriteBatch, devices: &[Device], user_id: &UserId) {
-    for device in devices {
-        delete_device(batch, user_id, &device.device_id);
     }
 }
 

@@ -3,11 +3,7 @@
 use hearth_storage::{Table, WriteBatch};
 use ruma_common::{OwnedDeviceId, OwnedUserId, UserId};
 
-use super::{
-    NewDevice, Session,
-    device::{delete_device, delete_devices_of},
-    user::user_key,
-};
+use super::{NewDevice, Session, user::user_key};
 use crate::{Error, Homeserver, stored::to_vec};
 
 /// A login with a password.
@@ -74,13 +70,9 @@ impl Homeserver {
     /// [`Error::Store`].
     pub async fn logout(&self, session: &Session) -> Result<(), Error> {
         let _lock = self.accounts.lock(&session.user_id).await;
-        let gone = |other: &Session| other == session;
-        let mut batch = WriteBatch::new();
-        delete_device(&mut batch, &session.user_id, &session.device_id);
-        self.delete_tokens(&mut batch, gone);
-        self.seams.store.commit(batch).await?;
-        self.forget_tokens(gone);
-        Ok(())
+        let device_ids = std::slice::from_ref(&session.device_id);
+        self.commit_deletion(WriteBatch::new(), &session.user_id, device_ids)
+            .await
     }
 
     /// Logs all devices of a user out.
@@ -113,15 +105,13 @@ impl Homeserver {
         batch
             .put(Table::Accounts, user_key(user_id), to_vec(&user)?)
             .strict();
+        self.delete_cross_signing(&mut batch, user_id).await?;
         self.commit_logout_all(batch, user_id).await
     }
 
-    async fn commit_logout_all(&self, mut batch: WriteBatch, user_id: &UserId) -> Result<(), Error> {
-        let gone = |session: &Session| session.user_id == user_id;
-        delete_devices_of(&mut batch, &self.devices(user_id).await?, user_id);
-        self.delete_tokens(&mut batch, gone);
-        self.seams.store.commit(batch).await?;
-        self.forget_tokens(gone);
-        Ok(())
+    async fn commit_logout_all(&self, batch: WriteBatch, user_id: &UserId) -> Result<(), Error> {
+        let devices = self.devices(user_id).await?.into_iter();
+        let device_ids: Vec<_> = devices.map(|device| device.device_id).collect();
+        self.commit_deletion(batch, user_id, &device_ids).await
     }
 }

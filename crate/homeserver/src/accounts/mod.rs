@@ -26,7 +26,7 @@ use async_lock::{Mutex, MutexGuard};
 use hearth_storage::Store;
 use ruma_common::{OwnedUserId, UserId, push::Ruleset};
 
-use self::session::Sessions;
+use self::{device::Seen, session::Sessions};
 pub use self::{
     device::{Device, NewDevice},
     login::{LoggedIn, Login},
@@ -41,6 +41,7 @@ const LOCKS: usize = 64;
 /// What is kept in memory of accounts.
 pub(crate) struct Accounts {
     sessions: Sessions,
+    seen: Seen,
     /// Whoever reads and then writes what a user owns holds the user's lock.
     locks: Vec<Mutex<()>>,
     /// The push rules of users, as far as they were asked for: every new event asks for them.
@@ -56,6 +57,7 @@ impl Accounts {
         let sessions = Sessions::load(store).await?;
         Ok(Self {
             sessions,
+            seen: Seen::default(),
             locks,
             push_rules: StdMutex::default(),
             hashing: Mutex::default(),
@@ -63,7 +65,7 @@ impl Accounts {
     }
 
     /// Waits until nobody else changes what `user_id` owns. `None` cannot happen: there are locks.
-    async fn lock(&self, user_id: &UserId) -> Option<MutexGuard<'_, ()>> {
+    pub(crate) async fn lock(&self, user_id: &UserId) -> Option<MutexGuard<'_, ()>> {
         let mut hasher = DefaultHasher::new();
         user_id.hash(&mut hasher);
         let place = hasher.finish() % LOCKS as u64;

@@ -53,12 +53,16 @@ impl Homeserver {
         batch
             .put(Table::Accounts, user_key(user_id), to_vec(&user)?)
             .strict();
-        let gone =
-            |other: &Session| logout && other.user_id == *user_id && other.device_id != session.device_id;
-        self.delete_tokens(&mut batch, gone);
-        self.seams.store.commit(batch).await?;
-        self.forget_tokens(gone);
-        Ok(())
+        let mut others = Vec::new();
+        if logout {
+            let devices = self.devices(user_id).await?.into_iter();
+            others.extend(
+                devices
+                    .map(|device| device.device_id)
+                    .filter(|id| *id != session.device_id),
+            );
+        }
+        self.commit_deletion(batch, user_id, &others).await
     }
 
     /// The hash of a new password.

@@ -26,7 +26,7 @@ const TOKEN_BYTES: usize = 32;
 type TokenHash = [u8; 32];
 
 /// Who a request comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Session {
     /// The user.
     #[serde(rename = "u")]

@@ -1,7 +1,9 @@
 //! What is to be sent to each server: queues, transactions and back-off.
 //!
 //! Events are queued in `Table::Federation` (`o\0server\0position` → event id) in the batch that stores them,
-//! so they survive a restart. EDUs wait in memory. Each server with mail has one task, which sends one
+//! so they survive a restart. EDUs of a moment (typing, receipts) wait in memory; EDUs that must arrive (messages
+//! for devices, changes of device lists) are queued in the store as well (`e\0server\0number` → EDU)
+//! and read from there when it is their turn. Each server with mail has one task, which sends one
 //! transaction after another and ends when there is no more.
 //!
 //! What waits for a server that stays away is bounded: beyond [`MAX_WAITING`] events only the newest of each room
@@ -9,26 +11,37 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use event_listener::Event;
 use futures::future::{Either, select};
-use hearth_storage::{Store, Table, WriteBatch};
+use hearth_storage::{Direction, KeyRange, Store, Table, WriteBatch};
 use http::Method;
 use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedServerName, RoomId, ServerName};
 use serde_json::{Value, json};
 
 use crate::{
-    Error, Homeserver, JsonObject, federation::request::RequestError, rooms::event::StoredEvent,
-    stored::scan_all,
+    Error, Homeserver, JsonObject,
+    federation::request::RequestError,
+    rooms::event::StoredEvent,
+    stored::{scan_all, to_vec},
 };
 
 /// The most events in a transaction. Spec: Server-Server API, section 'Transactions'.
 const MAX_PDUS: usize = 50;
-/// The most EDUs in a transaction, and the most that wait for one server.
-const MAX_EDUS: usize = 100;
+/// The most EDUs of a moment that wait for one server. With as many lasting ones, no transaction has too many.
+const MAX_EDUS: usize = 50;
+/// The most lasting EDUs in a transaction, and about how many bytes of them.
+const MAX_LASTING: usize = 50;
+const MAX_LASTING_BYTES: usize = 1024 * 1024;
+/// The most lasting EDUs that wait for one server. With more, new ones are dropped: a server that is back after so
+/// long asks for device lists anew.
+const MAX_LASTING_WAITING: usize = 10_000;
 /// The most events that wait for one server, unless they are of as many rooms.
 const MAX_WAITING: usize = 500;
 /// The first pause after a failure; each further one is twice as long.
@@ -43,6 +56,8 @@ type Edus = BTreeMap<(String, String), JsonObject>;
 #[derive(Default)]
 pub(crate) struct Outbox {
     queues: Mutex<BTreeMap<OwnedServerName, Queue>>,
+    /// The number of the next lasting EDU: greater than that of any which waits.
+    next_edu: AtomicU64,
 }
 
 /// What waits for one server.
@@ -52,6 +67,8 @@ struct Queue {
     /// How many events may wait, if more than [`MAX_WAITING`].
     limit: usize,
     edus: Edus,
+    /// How many lasting EDUs wait in the store.
+    lasting: usize,
     /// Whether a task sends it.
     active: bool,
     /// Wakes that task from its pause.
@@ -94,6 +111,8 @@ impl Queue {
 struct Transaction {
     positions: Vec<u64>,
     edus: Edus,
+    /// The rows of the lasting EDUs.
+    lasting: Vec<Vec<u8>>,
     body: Value,
 }
 
@@ -105,8 +124,15 @@ impl Outbox {
             let (server, mail) = parse_row(&key, &value).ok_or_else(|| Error::Damaged("outbox".into()))?;
             queues.entry(server).or_default().events.push_back(mail);
         }
+        let mut next_edu = 0;
+        for (key, _) in scan_all(store, Table::Federation, b"e\0").await? {
+            let (server, number) = parse_edu_key(&key).ok_or_else(|| Error::Damaged("outbox".into()))?;
+            queues.entry(server).or_default().lasting += 1;
+            next_edu = next_edu.max(number + 1);
+        }
         Ok(Self {
             queues: Mutex::new(queues),
+            next_edu: AtomicU64::new(next_edu),
         })
     }
 
@@ -128,7 +154,51 @@ impl Outbox {
     }
 }
 
+impl Outbox {
+    /// Puts EDUs (`edu_type` and `content`) that must arrive at `server` into `batch`, unless too many wait already.
+    /// If there is room, call [`Homeserver::post_edus`] after the commit.
+    pub(crate) fn store_edus(
+        &self,
+        batch: &mut WriteBatch,
+        server: &ServerName,
+        edus: &[Value],
+    ) -> Result<bool, Error> {
+        let waiting = self.queues().get(server).map_or(0, |queue| queue.lasting);
+        if waiting + edus.len() > MAX_LASTING_WAITING {
+            tracing::warn!(%server, "too many EDUs wait for a server");
+            return Ok(false);
+        }
+        for edu in edus {
+            let number = self.next_edu.fetch_add(1, Ordering::Relaxed);
+            batch.put(Table::Federation, edu_key(server, number), to_vec(edu)?);
+        }
+        Ok(true)
+    }
+
+    /// Forgets that EDUs wait for `server`: there are none that can be read.
+    fn forget_edus(&self, server: &ServerName) {
+        if let Some(queue) = self.queues().get_mut(server) {
+            queue.lasting = 0;
+        }
+    }
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.edus.is_empty() && self.lasting == 0
+    }
+}
+
 impl Homeserver {
+    /// Sends what was stored with [`Outbox::store_edus`], `count` EDUs for each of `servers`, once that is
+    /// committed.
+    pub(crate) fn post_edus(&self, servers: &BTreeSet<OwnedServerName>, count: usize) {
+        for server in servers.iter().filter(|_| count > 0) {
+            self.outbox.queues().entry(server.clone()).or_default().lasting += count;
+            self.start_sender(server);
+        }
+    }
+
     /// Starts sending what is queued.
     pub(crate) fn start_senders(&self) {
         let servers: Vec<_> = self.outbox.queues().keys().cloned().collect();
@@ -155,7 +225,7 @@ impl Homeserver {
             if !forgotten.is_empty() {
                 tracing::info!(%server, events = forgotten.len(), "a server that is away will have to ask");
                 let server = server.clone();
-                self.spawn(|homeserver| async move { homeserver.take_off(&server, &forgotten).await });
+                self.spawn(|homeserver| async move { homeserver.take_off(&server, &forgotten, &[]).await });
             }
             self.start_sender(server);
         }
@@ -221,7 +291,7 @@ impl Homeserver {
     /// Starts the task of `server`, unless it has one or nothing waits.
     fn start_sender(&self, server: &ServerName) {
         if let Some(queue) = self.outbox.queues().get_mut(server) {
-            if queue.active || (queue.events.is_empty() && queue.edus.is_empty()) {
+            if queue.active || queue.is_empty() {
                 return;
             }
             queue.active = true;
@@ -235,7 +305,8 @@ impl Homeserver {
         let mut pause = FIRST_PAUSE;
         while let Some(transaction) = self.next_transaction(server).await {
             if self.deliver(server, &transaction).await {
-                self.take_off(server, &transaction.positions).await;
+                self.take_off(server, &transaction.positions, &transaction.lasting)
+                    .await;
                 pause = FIRST_PAUSE;
             } else {
                 self.put_back(server, transaction.edus);
@@ -300,7 +371,12 @@ impl Homeserver {
 
     /// What to send next; `None` ends the task.
     async fn next_transaction(&self, server: &ServerName) -> Option<Transaction> {
-        let (mail, edus) = self.take_next(server)?;
+        let (mail, edus, waiting) = self.take_next(server)?;
+        let lasting = self.lasting_edus(server, waiting).await;
+        if mail.is_empty() && edus.is_empty() && lasting.is_empty() {
+            self.outbox.forget_edus(server);
+            return Box::pin(self.next_transaction(server)).await;
+        }
         let missing: Vec<_> = mail
             .iter()
             .filter(|mail| mail.event.is_none())
@@ -318,9 +394,11 @@ impl Homeserver {
         let mut events: Vec<_> = kept.chain(loaded).collect();
         events.sort_by_key(|event| event.decision.order);
         let pdus: Vec<_> = events.iter().map(|event| event.pdu.raw_json()).collect();
-        let contents: Vec<_> = edus
+        let passing = edus
             .iter()
-            .map(|((kind, _), content)| json!({ "edu_type": kind, "content": content }))
+            .map(|((kind, _), content)| json!({ "edu_type": kind, "content": content }));
+        let contents: Vec<_> = passing
+            .chain(lasting.iter().map(|(_, edu)| edu.clone()))
             .collect();
         let body = json!({
             "origin": self.server_name(),
@@ -331,31 +409,64 @@ impl Homeserver {
         Some(Transaction {
             positions: mail.iter().map(|mail| mail.position).collect(),
             edus,
+            lasting: lasting.into_iter().map(|(key, _)| key).collect(),
             body,
         })
     }
 
-    /// Copies the next events and takes the EDUs; marks the queue idle if there are none.
-    fn take_next(&self, server: &ServerName) -> Option<(Vec<Mail>, Edus)> {
+    /// The next lasting EDUs of those `waiting`, each with its row: as many as fit into a transaction.
+    async fn lasting_edus(&self, server: &ServerName, waiting: usize) -> Vec<(Vec<u8>, Value)> {
+        if waiting == 0 {
+            return Vec::new();
+        }
+        let range = KeyRange::prefix([b"e\0", server.as_bytes(), &[0]].concat());
+        let limit = MAX_LASTING;
+        let rows = self
+            .seams
+            .store
+            .scan(Table::Federation, range, Direction::Forward, limit)
+            .await;
+        let rows = rows.unwrap_or_else(|error| {
+            tracing::error!(%error, "queued EDUs cannot be read");
+            Vec::new()
+        });
+        let mut bytes = 0;
+        let mut edus = Vec::new();
+        for (key, value) in rows {
+            bytes += value.len();
+            if bytes > MAX_LASTING_BYTES && !edus.is_empty() {
+                break;
+            }
+            edus.extend(serde_json::from_slice(&value).ok().map(|edu| (key, edu)));
+        }
+        edus
+    }
+
+    /// Copies the next events, takes the EDUs, and counts the lasting ones; marks the queue idle if there is
+    /// nothing.
+    fn take_next(&self, server: &ServerName) -> Option<(Vec<Mail>, Edus, usize)> {
         let mut queues = self.outbox.queues();
         let queue = queues.get_mut(server)?;
         let mail: Vec<_> = queue.events.iter().take(MAX_PDUS).cloned().collect();
-        let edus = std::mem::take(&mut queue.edus);
-        if mail.is_empty() && edus.is_empty() {
+        if queue.is_empty() {
             queue.active = false;
             return None;
         }
-        Some((mail, edus))
+        Some((mail, std::mem::take(&mut queue.edus), queue.lasting))
     }
 
     /// Forgets what was delivered, in memory and in the store.
-    async fn take_off(&self, server: &ServerName, positions: &[u64]) {
+    async fn take_off(&self, server: &ServerName, positions: &[u64], lasting: &[Vec<u8>]) {
         let mut batch = WriteBatch::new();
         for position in positions {
             batch.delete(Table::Federation, outbox_key(server, *position));
         }
+        for key in lasting {
+            batch.delete(Table::Federation, key.clone());
+        }
         if let Some(queue) = self.outbox.queues().get_mut(server) {
             queue.events.retain(|mail| !positions.contains(&mail.position));
+            queue.lasting = queue.lasting.saturating_sub(lasting.len());
         }
         if batch.is_empty() {
             return;
@@ -378,6 +489,17 @@ fn note_refusals(server: &ServerName, answer: &Value) {
 
 fn outbox_key(server: &ServerName, position: u64) -> Vec<u8> {
     [b"o\0", server.as_bytes(), &[0], &position.to_be_bytes()].concat()
+}
+
+fn edu_key(server: &ServerName, number: u64) -> Vec<u8> {
+    [b"e\0", server.as_bytes(), &[0], &number.to_be_bytes()].concat()
+}
+
+/// The server that a lasting EDU is for, and its number.
+fn parse_edu_key(key: &[u8]) -> Option<(OwnedServerName, u64)> {
+    let (rest, number) = key.strip_prefix(b"e\0")?.split_last_chunk::<8>()?;
+    let server = ServerName::parse(str::from_utf8(rest.strip_suffix(&[0])?).ok()?).ok()?;
+    Some((server, u64::from_be_bytes(*number)))
 }
 
 fn parse_row(key: &[u8], value: &[u8]) -> Option<(OwnedServerName, Mail)> {

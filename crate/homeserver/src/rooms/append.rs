@@ -521,7 +521,11 @@ impl Change<'_> {
                 Arc::make_mut(event).decision.order = Some(position.cast_signed());
                 Outbox::store(&mut self.batch, servers, position, event);
                 let (room_id, event_id) = (self.room.room_id.clone(), event.event_id.clone());
-                entries.push(LogEntry::Event { room_id, event_id });
+                entries.push(LogEntry::Event {
+                    room_id,
+                    event_id,
+                    member: member_of(event),
+                });
                 mail.push((position, std::mem::take(servers), event.clone()));
             }
             write_event(&mut self.batch, event)?;
@@ -574,6 +578,12 @@ pub(crate) fn removed_server(event: &StoredEvent) -> Option<OwnedServerName> {
         return None;
     }
     Some(UserId::parse(event.state_key()?).ok()?.server_name().to_owned())
+}
+
+/// The user whose membership `event` sets.
+fn member_of(event: &StoredEvent) -> Option<OwnedUserId> {
+    let is_member = event.kind() == MEMBER;
+    UserId::parse(event.state_key()?).ok().filter(|_| is_member)
 }
 
 /// Says in the terms of the API why an event cannot be made.

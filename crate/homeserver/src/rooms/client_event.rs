@@ -17,6 +17,13 @@ pub struct Viewer<'a> {
     pub device_id: Option<&'a DeviceId>,
 }
 
+impl Viewer<'_> {
+    /// Whether this is the user on that device.
+    pub fn is_on(&self, user_id: &UserId, device_id: &DeviceId) -> bool {
+        self.user_id == user_id && self.device_id == Some(device_id)
+    }
+}
+
 /// Events by their ids.
 type Referred<'a> = HashMap<&'a EventId, &'a Arc<StoredEvent>>;
 

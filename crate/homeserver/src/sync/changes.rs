@@ -7,7 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId};
 
-use crate::{Error, Homeserver, LogEntry, rooms::memberships::UserMembership};
+use crate::{
+    Error, Homeserver, LogEntry,
+    encryption::ListChanges,
+    rooms::{client_event::Viewer, memberships::UserMembership},
+};
 
 /// How many log entries are read at once.
 const PAGE: usize = 1024;
@@ -19,6 +23,12 @@ pub(super) struct Changes {
     pub(super) rooms: BTreeMap<OwnedRoomId, RoomChanges>,
     /// Types of global account data that changed.
     pub(super) account_data: BTreeSet<String>,
+    /// What changed of keys and of who shares rooms.
+    pub(super) lists: ListChanges,
+    /// Messages for the device came.
+    pub(super) to_device: bool,
+    /// One-time keys of the device were given away.
+    pub(super) keys_claimed: bool,
 }
 
 /// What changed in a room.
@@ -35,14 +45,41 @@ pub(super) struct RoomChanges {
 }
 
 impl Changes {
-    fn note(&mut self, entry: LogEntry, user_id: &UserId, rooms: &BTreeMap<OwnedRoomId, UserMembership>) {
+    fn note(&mut self, entry: LogEntry, viewer: Viewer<'_>, rooms: &BTreeMap<OwnedRoomId, UserMembership>) {
+        let user_id = viewer.user_id;
         match entry {
-            LogEntry::Event { room_id, event_id } if rooms.contains_key(&room_id) => {
+            LogEntry::Event {
+                room_id,
+                event_id,
+                member,
+            } if rooms.contains_key(&room_id) => {
+                if let Some(member) = member {
+                    let change = (room_id.clone(), member, event_id.clone());
+                    self.lists.members.push(change);
+                }
                 self.rooms.entry(room_id).or_default().events.push(event_id);
             }
             LogEntry::State { room_id } if rooms.contains_key(&room_id) => {
+                self.lists.rooms.insert(room_id.clone());
                 self.rooms.entry(room_id).or_default().state = true;
             }
+            LogEntry::DeviceList { user_id } => {
+                self.lists.keys.insert(user_id);
+            }
+            LogEntry::Signed {
+                user_id: signer,
+                owner,
+            } if signer == user_id => {
+                self.lists.signed.insert(owner);
+            }
+            LogEntry::KeysClaimed {
+                user_id: owner,
+                device_id,
+            } if viewer.is_on(&owner, &device_id) => self.keys_claimed = true,
+            LogEntry::ToDevice {
+                user_id: owner,
+                device_id,
+            } if viewer.is_on(&owner, &device_id) => self.to_device = true,
             LogEntry::Receipt { room_id, user_id } if rooms.contains_key(&room_id) => {
                 self.rooms.entry(room_id).or_default().receipts.insert(user_id);
             }
@@ -66,13 +103,31 @@ impl Changes {
 }
 
 impl Homeserver {
-    /// What the log entries after `from` up to `to` mean to the user whose memberships are `rooms`.
+    /// What changed of keys and of who shares rooms with the user, in the log entries after `from` up to `to`.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(crate) async fn list_changes(
+        &self,
+        user_id: &UserId,
+        from: u64,
+        to: u64,
+    ) -> Result<ListChanges, Error> {
+        let viewer = Viewer {
+            user_id,
+            device_id: None,
+        };
+        let changes = self.changes(viewer, &self.memberships(user_id), from, to).await?;
+        Ok(changes.lists)
+    }
+
+    /// What the log entries after `from` up to `to` mean to the viewer, whose memberships are `rooms`.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub(super) async fn changes(
         &self,
-        user_id: &UserId,
+        viewer: Viewer<'_>,
         rooms: &BTreeMap<OwnedRoomId, UserMembership>,
         from: u64,
         to: u64,
@@ -83,7 +138,7 @@ impl Homeserver {
             let full = page.len() == PAGE;
             for (position, entry) in page {
                 from = position;
-                changes.note(entry, user_id, rooms);
+                changes.note(entry, viewer, rooms);
             }
             if !full {
                 return Ok(changes);

@@ -2,9 +2,10 @@
 //!
 //! A sync reads the log from the client's token up to a bound that it fixes first, and tells what those entries
 //! mean to the user. It does *not* keep anything about clients: the token is all there is. What is not served:
-//! presence; to-device messages and device lists come with end-to-end encryption.
+//! presence.
 
 mod changes;
+mod encryption;
 pub mod filter;
 mod joined;
 mod left;
@@ -39,7 +40,7 @@ use crate::{
 /// The longest that a sync waits: a browser stops a worker whose event handler takes 30 s.
 const MAX_WAIT: Duration = Duration::from_secs(25);
 /// A client that missed more log entries than this is told of whole rooms, as in an initial sync.
-const MAX_MISSED: u64 = 50_000;
+pub(crate) const MAX_MISSED: u64 = 50_000;
 
 /// What a client asks of `/sync`.
 #[derive(Clone, Debug, Default)]
@@ -99,6 +100,10 @@ impl Homeserver {
         let at_once = request.since.is_none() || request.full_state || request.timeout.is_zero();
         let mut timeout = self.seams.clock.sleep(request.timeout.min(MAX_WAIT)).fuse();
         let mut from = request.since;
+        if let Some(since) = from {
+            self.acknowledge_messages(user_id, device_id, since.to_device)
+                .await?;
+        }
         loop {
             let changed = select(self.log.listen(), self.typing.listen());
             let to = self.present(user_id);
@@ -119,10 +124,12 @@ impl Homeserver {
         // The serial first: a change between the two reads is told again, not missed.
         let typing = self.typing.serial();
         let anyone_typing = self.typing.is_anyone_typing(&self.joined_rooms(user_id));
+        let position = self.log.current();
         SyncToken {
-            position: self.log.current(),
+            position,
             typing,
             anyone_typing,
+            to_device: position,
         }
     }
 
@@ -132,11 +139,22 @@ impl Homeserver {
         let changes = if context.whole {
             Changes::default()
         } else {
-            self.changes(user_id, &memberships, context.position(), context.to.position)
-                .await?
+            self.changes(
+                context.viewer,
+                &memberships,
+                context.position(),
+                context.to.position,
+            )
+            .await?
+        };
+        let (encryption, to_device) = self.encryption_part(context, &changes).await?;
+        let next = SyncToken {
+            to_device,
+            ..context.to
         };
         Ok(SyncResponse {
-            next_batch: context.to.to_string(),
+            next_batch: next.to_string(),
+            encryption,
             account_data: self.global_account_data(context, &changes).await?,
             rooms: self.rooms_of(context, &memberships, &changes).await?,
         })
@@ -215,6 +233,7 @@ impl<'a> Context<'a> {
         // A token from after the present can come from a database that was rolled back.
         let from = from.map(|from| SyncToken {
             position: from.position.min(to.position),
+            to_device: from.to_device.min(to.position),
             ..from
         });
         let whole = from.is_none_or(|from| to.position - from.position > MAX_MISSED);

@@ -1,6 +1,6 @@
 //! The answer of `/sync`, field by field as the spec has it. Empty parts are left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ruma_common::OwnedRoomId;
 use serde::Serialize;
@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::StateForm;
 use crate::{
     JsonObject,
+    encryption::DeviceLists,
     push::unread::{ThreadCounts, UnreadCounts},
 };
 
@@ -22,6 +23,27 @@ pub struct SyncResponse {
     /// What is new in rooms.
     #[serde(skip_serializing_if = "Rooms::is_empty")]
     pub rooms: Rooms,
+    /// What is new for end-to-end encryption.
+    #[serde(flatten)]
+    pub encryption: EncryptionPart,
+}
+
+/// What an answer tells a device for its end-to-end encryption.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct EncryptionPart {
+    /// Messages for the device.
+    #[serde(skip_serializing_if = "Events::is_empty")]
+    pub to_device: Events,
+    /// Whose devices changed.
+    #[serde(skip_serializing_if = "DeviceLists::is_empty")]
+    pub device_lists: DeviceLists,
+    /// How many one-time keys the device has left, by algorithm.
+    pub device_one_time_keys_count: BTreeMap<String, u64>,
+    /// The algorithms whose fallback key was not given away.
+    pub device_unused_fallback_key_types: BTreeSet<String>,
+    /// Whether keys were given away since the last answer: then the counts are news.
+    #[serde(skip)]
+    pub keys_claimed: bool,
 }
 
 /// The rooms of an answer by the user's membership.
@@ -171,7 +193,13 @@ impl State {
 impl SyncResponse {
     /// Whether it tells nothing.
     pub fn is_empty(&self) -> bool {
-        self.account_data.is_empty() && self.rooms.is_empty()
+        self.account_data.is_empty() && self.rooms.is_empty() && !self.encryption.is_news()
+    }
+}
+
+impl EncryptionPart {
+    fn is_news(&self) -> bool {
+        !self.to_device.is_empty() || !self.device_lists.is_empty() || self.keys_claimed
     }
 }
 

@@ -7,7 +7,8 @@ use std::{fmt, str::FromStr};
 
 use crate::Error;
 
-/// Where a `/sync` left off: `s{position}_{typing}`, with `t` behind it if somebody was typing.
+/// Where a `/sync` left off: `s{position}_{typing}`, with `t` behind it if somebody was typing, and with
+/// `d{to_device}` behind that if messages for the device were left for the next answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SyncToken {
     /// The last position of the log that the client has been told of.
@@ -17,6 +18,9 @@ pub struct SyncToken {
     pub typing: u64,
     /// Whether the client has been told that somebody is typing, and not yet that they stopped.
     pub anyone_typing: bool,
+    /// The log position up to which the client has been given messages for its device: [`SyncToken::position`],
+    /// unless there were too many for one answer.
+    pub to_device: u64,
 }
 
 /// A gap between two events of a room's timeline: `t{order}`, just before the event of that order.
@@ -26,7 +30,11 @@ pub struct PageToken(pub i64);
 impl fmt::Display for SyncToken {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = if self.anyone_typing { "t" } else { "" };
-        write!(formatter, "s{}_{}{mark}", self.position, self.typing)
+        write!(formatter, "s{}_{}{mark}", self.position, self.typing)?;
+        match self.to_device == self.position {
+            true => Ok(()),
+            false => write!(formatter, "d{}", self.to_device),
+        }
     }
 }
 
@@ -36,12 +44,18 @@ impl FromStr for SyncToken {
     fn from_str(token: &str) -> Result<Self, Error> {
         let parse = || {
             let (position, typing) = token.strip_prefix('s')?.split_once('_')?;
+            let (typing, to_device) = match typing.split_once('d') {
+                Some((typing, to_device)) => (typing, Some(to_device)),
+                None => (typing, None),
+            };
+            let position = position.parse().ok()?;
             let anyone_typing = typing.ends_with('t');
             let typing = typing.strip_suffix('t').unwrap_or(typing);
             Some(Self {
-                position: position.parse().ok()?,
+                position,
                 typing: typing.parse().ok()?,
                 anyone_typing,
+                to_device: to_device.map_or(Ok(position), str::parse).ok()?,
             })
         };
         parse().ok_or_else(|| Error::InvalidParam(format!("{token:?} is not a sync token")))
@@ -76,11 +90,12 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_round_trip() {
-        for anyone_typing in [true, false] {
+        for (anyone_typing, to_device) in [(true, 7), (false, 7), (true, 5), (false, 0)] {
             let sync = SyncToken {
                 position: 7,
                 typing: 1_700_000_000_000,
                 anyone_typing,
+                to_device,
             };
             assert_eq!(sync.to_string().parse::<SyncToken>().unwrap(), sync);
         }
@@ -104,7 +119,7 @@ mod tests {
     #[test]
     fn garbage_is_an_invalid_parameter() {
         for token in [
-            "", "s", "s1", "s_1", "s-1_0", "t", "tx", "t1.5", "42", "s1_2_3", "💥",
+            "", "s", "s1", "s_1", "s-1_0", "t", "tx", "t1.5", "42", "s1_2_3", "s1_2d", "s1_2dt", "💥",
         ] {
             assert!(
                 matches!(token.parse::<SyncToken>(), Err(Error::InvalidParam(_))),

@@ -352,6 +352,15 @@ pub(crate) fn page(from: Option<&str>, direction: PageDirection, limit: usize) -
     }
 }
 
+/// An answer that tells nothing: but for where to go on, and that the device has no keys.
+pub(crate) fn empty(next_batch: &str) -> Value {
+    json!({
+        "next_batch": next_batch,
+        "device_one_time_keys_count": {"signed_curve25519": 0},
+        "device_unused_fallback_key_types": [],
+    })
+}
+
 /// The part of an answer about a joined room.
 pub(crate) fn joined<'a>(answer: &'a Value, room_id: &RoomId) -> &'a Value {
     &answer["rooms"]["join"][room_id.as_str()]

@@ -1,8 +1,15 @@
 //! Plain HTTP around the API, with bodies streamed both ways.
 
-use axum::{Router, body::Body, extract::State, routing::any};
+use std::net::SocketAddr;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, State},
+    routing::any,
+};
 use futures::StreamExt as _;
-use hearth_api::{Api, BodyError, Source};
+use hearth_api::{Api, BodyError, ClientAddress, Source};
 use http::{Request, Response};
 
 /// Every path goes to the API; it knows what is not there.
@@ -10,7 +17,10 @@ pub(super) fn router(api: Api) -> Router {
     Router::new().fallback(any(answer)).with_state(api)
 }
 
-async fn answer(State(api): State<Api>, request: Request<Body>) -> Response<Body> {
+async fn answer(State(api): State<Api>, mut request: Request<Body>) -> Response<Body> {
+    if let Some(ConnectInfo(address)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
+        request.extensions_mut().insert(ClientAddress(address.ip()));
+    }
     let answer = api.handle(request.map(streamed), Source::Client).await;
     answer.map(Body::from_stream)
 }

@@ -9,6 +9,7 @@
 
 mod crash;
 mod directory;
+mod encryption;
 mod episodes;
 mod hostile;
 mod media;

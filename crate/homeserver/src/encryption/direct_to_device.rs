@@ -1,0 +1,105 @@
+//! Messages from device to device between servers: `m.direct_to_device`. Spec: Server-Server API, section
+//! 'Send-to-device messaging'.
+//!
+//! They leave through the outbox, which may send one twice. Of each server the ids of the last messages are
+//! remembered, in the batch that stores the message, so that it arrives once.
+
+use std::collections::BTreeMap;
+
+use hearth_storage::{Table, WriteBatch};
+use ruma_common::{OwnedServerName, OwnedUserId, ServerName, UserId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{is_name, row, to_device::Messages};
+use crate::{Error, Homeserver, JsonObject};
+
+/// Rows `m\0server`: hashes of the ids of the last messages of another server, the newest last.
+const HEARD: u8 = b'm';
+/// How many ids are remembered of each server: a transaction has at most 100 EDUs, and only the last transactions
+/// can be sent again.
+const MAX_HEARD: usize = 512;
+/// Bytes of a hash that are kept.
+const HASH: usize = 16;
+/// Bytes of randomness in a message id.
+const ID_BYTES: usize = 16;
+/// The most devices that one message of another server is for.
+const MAX_RECIPIENTS: usize = 1_000;
+
+/// The content of an `m.direct_to_device` EDU.
+#[derive(Deserialize)]
+struct DirectToDevice {
+    sender: OwnedUserId,
+    #[serde(rename = "type")]
+    kind: String,
+    message_id: String,
+    messages: Messages,
+}
+
+impl Homeserver {
+    /// One EDU for each server of the users in `messages`.
+    pub(super) fn direct_to_device_edus(
+        &self,
+        sender: &UserId,
+        kind: &str,
+        messages: Messages,
+    ) -> BTreeMap<OwnedServerName, Value> {
+        let mut by_server: BTreeMap<OwnedServerName, Messages> = BTreeMap::new();
+        for (user_id, contents) in messages {
+            let server = user_id.server_name().to_owned();
+            by_server.entry(server).or_default().insert(user_id, contents);
+        }
+        let edu = |messages: Messages| {
+            let content = json!({
+                "sender": sender, "type": kind, "message_id": self.random_id(ID_BYTES), "messages": messages,
+            });
+            json!({"edu_type": "m.direct_to_device", "content": content})
+        };
+        by_server
+            .into_iter()
+            .map(|(server, messages)| (server, edu(messages)))
+            .collect()
+    }
+
+    /// Takes in an `m.direct_to_device` EDU, once. One that is malformed or whose sender is not of `origin` is
+    /// ignored, and so are users of other servers and devices that there are not.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub async fn receive_direct_to_device(
+        &self,
+        origin: &ServerName,
+        content: &JsonObject,
+    ) -> Result<(), Error> {
+        let Ok(edu) = DirectToDevice::deserialize(Value::Object(content.clone())) else {
+            return Ok(());
+        };
+        let recipients = edu.messages.values().map(BTreeMap::len).sum::<usize>();
+        let is_sane = edu.sender.server_name() == origin && is_name(&edu.kind) && is_name(&edu.message_id);
+        if !is_sane || recipients > MAX_RECIPIENTS {
+            return Ok(());
+        }
+        let _inbox = self.encryption.inbox.lock().await;
+        let key = row(HEARD, &[origin.as_str()]);
+        let mut heard = self.seams.store.get(Table::Keys, &key).await?.unwrap_or_default();
+        let hash = Sha256::digest(&edu.message_id);
+        let hash = hash.get(..HASH).unwrap_or_default();
+        if heard.chunks(HASH).any(|known| known == hash) {
+            return Ok(());
+        }
+        heard.extend_from_slice(hash);
+        let surplus = heard.len().saturating_sub(MAX_HEARD * HASH);
+        heard.drain(..surplus);
+        let mut batch = WriteBatch::new();
+        batch.put(Table::Keys, key, heard);
+        let local = edu
+            .messages
+            .into_iter()
+            .filter(|(user_id, _)| self.is_local(user_id))
+            .collect();
+        let _gate = self.encryption.gate.read().await;
+        let messages = self.addressed(&edu.sender, &edu.kind, local).await?;
+        self.commit_messages(batch, messages, BTreeMap::new()).await
+    }
+}

@@ -1,0 +1,108 @@
+//! Who shares a room with whom: those are the users who hear of each other's devices.
+
+use std::collections::BTreeSet;
+
+use hearth_storage::Table;
+use ruma_common::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
+
+use crate::{
+    Error, Homeserver,
+    rooms::memberships::{RoomMember, member_key},
+    stored::from_slice,
+};
+
+/// How many members are read at once.
+const PAGE: usize = 1024;
+
+impl Homeserver {
+    /// Whether the local user `user_id` is in a room with `other`, who may be of any server.
+    pub(crate) async fn shares_room(&self, user_id: &UserId, other: &UserId) -> Result<bool, Error> {
+        let rooms = self.joined_rooms(user_id);
+        Ok(!self.shared_among(other, rooms).await?.is_empty())
+    }
+
+    /// Whether any local user is in a room with `other`.
+    pub(crate) async fn is_known_user(&self, other: &UserId) -> Result<bool, Error> {
+        let rooms = self.user_rooms.all_joined().into_iter().collect();
+        Ok(!self.shared_among(other, rooms).await?.is_empty())
+    }
+
+    /// Whether this server has been in a room with `other` without a break since the log position `since`: then it
+    /// has been told of whatever happened to the devices of `other` after that.
+    pub(super) async fn is_known_since(&self, other: &UserId, since: u64) -> Result<bool, Error> {
+        let rooms = self.user_rooms.all_joined().into_iter();
+        let long_held = rooms.filter(|room_id| self.own_since(room_id) <= since).collect();
+        for (_, member) in self.shared_among(other, long_held).await? {
+            let event = self.stored_event(&member.event_id).await?;
+            let joined = event.and_then(|event| event.decision.order).unwrap_or_default();
+            if joined.max(0).cast_unsigned() <= since {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The position at which the first of the local users joined who are in the room.
+    fn own_since(&self, room_id: &RoomId) -> u64 {
+        let locals = self.local_members(room_id).into_iter();
+        let joined = locals.filter_map(|user_id| self.user_membership(&user_id, room_id)?.joined_at);
+        joined.min().unwrap_or(u64::MAX)
+    }
+
+    /// Those of `rooms` that `user_id` is in.
+    async fn shared_among(
+        &self,
+        user_id: &UserId,
+        rooms: Vec<OwnedRoomId>,
+    ) -> Result<Vec<(OwnedRoomId, RoomMember)>, Error> {
+        let keys: Vec<_> = rooms.iter().map(|room_id| member_key(room_id, user_id)).collect();
+        let rows = self.seams.store.get_many(Table::Memberships, &keys).await?;
+        let mut found = Vec::new();
+        for (room_id, row) in rooms.into_iter().zip(rows) {
+            let member = row.map(|row| from_slice::<RoomMember>(&row)).transpose()?;
+            found.extend(
+                member
+                    .filter(|member| member.membership == "join")
+                    .map(|member| (room_id, member)),
+            );
+        }
+        Ok(found)
+    }
+
+    /// The users who are in a room now.
+    pub(super) async fn joined_users(&self, room_id: &RoomId) -> Result<Vec<OwnedUserId>, Error> {
+        let mut users = Vec::new();
+        let mut after: Option<OwnedUserId> = None;
+        loop {
+            let page = self.member_page(room_id, after.as_deref(), PAGE).await?;
+            after = page.last().map(|(user_id, _)| user_id.clone());
+            let is_last = page.len() < PAGE;
+            let joined = page.into_iter().filter(|(_, member)| member.membership == "join");
+            users.extend(joined.map(|(user_id, _)| user_id));
+            if is_last {
+                return Ok(users);
+            }
+        }
+    }
+
+    /// Everybody who is in a room with the local user.
+    pub(super) async fn users_sharing(&self, user_id: &UserId) -> Result<BTreeSet<OwnedUserId>, Error> {
+        let mut users = BTreeSet::new();
+        for room_id in self.joined_rooms(user_id) {
+            users.extend(self.joined_users(&room_id).await?);
+        }
+        Ok(users)
+    }
+
+    /// The other servers with somebody in a room with the local user.
+    pub(super) async fn servers_sharing(&self, user_id: &UserId) -> Result<BTreeSet<OwnedServerName>, Error> {
+        let mut servers = BTreeSet::new();
+        for room_id in self.joined_rooms(user_id) {
+            if let Some(room) = self.room(&room_id).await? {
+                servers.extend(self.servers(&room.snapshot()).await?.keys().cloned());
+            }
+        }
+        servers.remove(self.server_name());
+        Ok(servers)
+    }
+}

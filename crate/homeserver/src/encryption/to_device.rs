@@ -1,0 +1,355 @@
+//! Messages from device to device. Spec: Client-Server API, section 'Send-to-Device messaging'.
+//!
+//! A message waits in its device's queue from the log position at which it came until a sync shows that the client
+//! has it. Messages for other servers wait in the outbox; see [`direct_to_device`](super::direct_to_device).
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use hearth_storage::{Direction, KeyRange, Table, WriteBatch};
+use ruma_common::{DeviceId, OwnedDeviceId, OwnedServerName, OwnedUserId, UserId};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{checked_name, row};
+use crate::{
+    Error, Homeserver, JsonObject, LogEntry,
+    accounts::Session,
+    stored::{from_slice, scan_all, to_vec},
+};
+
+/// Rows `t\0user\0device\0position`: a message that waits.
+const MESSAGE: u8 = b't';
+/// Rows `x\0user\0device\0hash`: a transaction id that the device has used.
+const TRANSACTION: u8 = b'x';
+/// The most messages that one answer of `/sync` holds.
+pub(crate) const MAX_TOLD: usize = 100;
+/// The most messages that wait for one device. With more, the oldest go.
+const MAX_WAITING: usize = 10_000;
+/// The most devices that one request is for.
+const MAX_RECIPIENTS: usize = 10_000;
+/// The most bytes of one message's content.
+const MAX_CONTENT: usize = 256 * 1024;
+
+/// Contents by user and by device (`*`: all of the user's).
+pub type Messages = BTreeMap<OwnedUserId, BTreeMap<OwnedDeviceId, JsonObject>>;
+
+/// A message that goes into the queue of a device of this server.
+pub(super) struct Message {
+    pub(super) user_id: OwnedUserId,
+    pub(super) device_id: OwnedDeviceId,
+    pub(super) event: JsonObject,
+}
+
+/// What is known in memory of queues.
+#[derive(Default)]
+pub(crate) struct Queues(Mutex<HashMap<(OwnedUserId, OwnedDeviceId), Queue>>);
+
+/// A queue, as far as it is known.
+#[derive(Clone, Copy, Default)]
+struct Queue {
+    /// How many messages wait, once they were counted.
+    count: Option<usize>,
+    /// Up to which position messages were told to the client and are not deleted yet; `None` if that is not known.
+    told: Option<u64>,
+}
+
+impl Queues {
+    fn map(&self) -> MutexGuard<'_, HashMap<(OwnedUserId, OwnedDeviceId), Queue>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, user_id: &UserId, device_id: &DeviceId) -> Queue {
+        let key = (user_id.to_owned(), device_id.to_owned());
+        self.map().get(&key).copied().unwrap_or_default()
+    }
+
+    fn change(&self, user_id: &UserId, device_id: &DeviceId, change: impl FnOnce(&mut Queue)) {
+        let key = (user_id.to_owned(), device_id.to_owned());
+        change(self.map().entry(key).or_default());
+    }
+
+    fn forget(&self, user_id: &UserId, device_id: &DeviceId) {
+        self.map().remove(&(user_id.to_owned(), device_id.to_owned()));
+    }
+}
+
+impl Homeserver {
+    /// Sends messages of `kind` from the device of `session`. The same `txn_id` from the same device again sends
+    /// nothing, also after a restart.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParam`] if there are too many, [`Error::TooLarge`] if one is.
+    pub async fn send_to_device(
+        &self,
+        session: &Session,
+        kind: &str,
+        txn_id: &str,
+        messages: Messages,
+    ) -> Result<(), Error> {
+        check(kind, &messages)?;
+        let sender = &session.user_id;
+        let _lock = self.accounts.lock(sender).await;
+        let transaction = transaction_row(session, kind, txn_id);
+        if self.seams.store.get(Table::Keys, &transaction).await?.is_some() {
+            return Ok(());
+        }
+        let mut batch = WriteBatch::new();
+        batch.put(Table::Keys, transaction, self.now().to_be_bytes());
+        let (local, remote): (Messages, Messages) = messages
+            .into_iter()
+            .partition(|(user_id, _)| self.is_local(user_id));
+        let remote = self.direct_to_device_edus(sender, kind, remote);
+        let _gate = self.encryption.gate.read().await;
+        let local = self.addressed(sender, kind, local).await?;
+        self.commit_messages(batch, local, remote).await
+    }
+
+    /// The messages for devices that there are.
+    pub(super) async fn addressed(
+        &self,
+        sender: &UserId,
+        kind: &str,
+        messages: Messages,
+    ) -> Result<Vec<Message>, Error> {
+        let mut addressed = Vec::new();
+        for (user_id, contents) in messages {
+            let devices = self.devices(&user_id).await?;
+            for (device_id, content) in contents {
+                let is_meant = |known: &DeviceId| device_id == "*" || device_id == known;
+                let meant = devices.iter().filter(|device| is_meant(&device.device_id));
+                addressed.extend(meant.map(|device| Message {
+                    user_id: user_id.clone(),
+                    device_id: device.device_id.clone(),
+                    event: event(sender, kind, &content),
+                }));
+            }
+        }
+        addressed.truncate(MAX_RECIPIENTS);
+        Ok(addressed)
+    }
+
+    /// Puts messages into queues and EDUs into the outbox, in one batch. The caller holds the gate.
+    pub(super) async fn commit_messages(
+        &self,
+        mut batch: WriteBatch,
+        messages: Vec<Message>,
+        remote: BTreeMap<OwnedServerName, Value>,
+    ) -> Result<(), Error> {
+        let mut entries = Vec::new();
+        let reservation = self.log.reserve(messages.len());
+        for (position, message) in (reservation.first()..).zip(&messages) {
+            let Message {
+                user_id,
+                device_id,
+                event,
+            } = message;
+            self.make_room(&mut batch, user_id, device_id).await?;
+            batch.put(
+                Table::Keys,
+                message_row(user_id, device_id, position),
+                to_vec(event)?,
+            );
+            entries.push(LogEntry::ToDevice {
+                user_id: user_id.clone(),
+                device_id: device_id.clone(),
+            });
+        }
+        let mut servers = BTreeSet::new();
+        for (server, edu) in remote {
+            if self.outbox.store_edus(&mut batch, &server, &[edu])? {
+                servers.insert(server);
+            }
+        }
+        let Some(shared) = self.shared() else {
+            return Err(Error::Damaged("closing".into()));
+        };
+        let post = move || shared.post_edus(&servers, 1);
+        reservation.commit(batch, entries, post).await?;
+        Ok(())
+    }
+
+    /// Counts one message more for a device, and deletes the oldest if there are too many.
+    async fn make_room(
+        &self,
+        batch: &mut WriteBatch,
+        user_id: &UserId,
+        device_id: &DeviceId,
+    ) -> Result<(), Error> {
+        let queues = &self.encryption.queues;
+        let prefix = queue_prefix(user_id, device_id);
+        let count = match queues.get(user_id, device_id).count {
+            Some(count) => count,
+            None => scan_all(&*self.seams.store, Table::Keys, &prefix).await?.len(),
+        };
+        let surplus = (count + 1).saturating_sub(MAX_WAITING);
+        if surplus > 0 {
+            // Some at once, so that a full queue does not cost a read for each message.
+            let oldest = self
+                .seams
+                .store
+                .scan(
+                    Table::Keys,
+                    KeyRange::prefix(prefix),
+                    Direction::Forward,
+                    surplus + MAX_TOLD,
+                )
+                .await?;
+            tracing::warn!(%user_id, %device_id, dropped = oldest.len(), "too many messages wait for a device");
+            queues.change(user_id, device_id, |queue| {
+                queue.count = Some((count + 1).saturating_sub(oldest.len()));
+            });
+            oldest.into_iter().for_each(|(key, _)| {
+                batch.delete(Table::Keys, key);
+            });
+        } else {
+            queues.change(user_id, device_id, |queue| queue.count = Some(count + 1));
+        }
+        Ok(())
+    }
+
+    /// Deletes the messages up to the log position `upto`, which the client has got.
+    pub(crate) async fn acknowledge_messages(
+        &self,
+        user_id: &UserId,
+        device_id: &DeviceId,
+        upto: u64,
+    ) -> Result<(), Error> {
+        let told = self.encryption.queues.get(user_id, device_id).told;
+        if told == Some(0) || upto == 0 {
+            return Ok(());
+        }
+        let mut batch = WriteBatch::new();
+        let start = queue_prefix(user_id, device_id);
+        let range = KeyRange::between(start, message_row(user_id, device_id, upto.saturating_add(1)));
+        let got = self
+            .seams
+            .store
+            .scan(Table::Keys, range, Direction::Forward, MAX_WAITING)
+            .await?;
+        let count = got.len();
+        got.into_iter().for_each(|(key, _)| {
+            batch.delete(Table::Keys, key);
+        });
+        if !batch.is_empty() {
+            self.seams.store.commit(batch).await?;
+        }
+        self.encryption.queues.change(user_id, device_id, |queue| {
+            queue.count = queue.count.map(|known| known.saturating_sub(count));
+            if queue.told.is_none_or(|told| told <= upto) {
+                queue.told = Some(0);
+            }
+        });
+        Ok(())
+    }
+
+    /// The messages for a device after `from` up to `to`, the oldest first, and up to which position these are
+    /// all.
+    pub(crate) async fn messages_for(
+        &self,
+        user_id: &UserId,
+        device_id: &DeviceId,
+        from: u64,
+        to: u64,
+    ) -> Result<(Vec<JsonObject>, u64), Error> {
+        let range = KeyRange::between(
+            message_row(user_id, device_id, from.saturating_add(1)),
+            message_row(user_id, device_id, to.saturating_add(1)),
+        );
+        let rows = self
+            .seams
+            .store
+            .scan(Table::Keys, range, Direction::Forward, MAX_TOLD)
+            .await?;
+        let last = rows.last().and_then(|(key, _)| position_of(key));
+        let upto = last.filter(|_| rows.len() == MAX_TOLD).unwrap_or(to);
+        let events = rows
+            .iter()
+            .map(|(_, value)| from_slice(value))
+            .collect::<Result<_, _>>()?;
+        Ok((events, upto))
+    }
+
+    /// Notes that the messages after `from` up to `upto` (0: there are none) were told: the next sync from there
+    /// deletes them.
+    pub(crate) fn note_told(&self, user_id: &UserId, device_id: &DeviceId, from: u64, upto: u64) {
+        self.encryption.queues.change(user_id, device_id, |queue| {
+            queue.told = match queue.told {
+                // What waits from before `from` is not known.
+                None if from > 0 && upto == 0 => None,
+                told => Some(told.unwrap_or_default().max(upto)),
+            };
+        });
+    }
+
+    /// Deletes the queue of a device and its transaction ids, with `batch`.
+    pub(super) async fn delete_messages(
+        &self,
+        batch: &mut WriteBatch,
+        user_id: &UserId,
+        device_id: &DeviceId,
+    ) -> Result<(), Error> {
+        for kind in [MESSAGE, TRANSACTION] {
+            let prefix = row(kind, &[user_id.as_str(), device_id.as_str(), ""]);
+            for (key, _) in scan_all(&*self.seams.store, Table::Keys, &prefix).await? {
+                batch.delete(Table::Keys, key);
+            }
+        }
+        self.encryption.queues.forget(user_id, device_id);
+        Ok(())
+    }
+}
+
+/// A message as its receiver sees it.
+fn event(sender: &UserId, kind: &str, content: &JsonObject) -> JsonObject {
+    let event = json!({"sender": sender, "type": kind, "content": content});
+    event.as_object().cloned().unwrap_or_default()
+}
+
+fn check(kind: &str, messages: &Messages) -> Result<(), Error> {
+    checked_name(kind)?;
+    if messages.values().map(BTreeMap::len).sum::<usize>() > MAX_RECIPIENTS {
+        return Err(Error::InvalidParam(format!(
+            "at most {MAX_RECIPIENTS} devices are sent to at once"
+        )));
+    }
+    for content in messages.values().flat_map(BTreeMap::values) {
+        if to_vec(content)?.len() > MAX_CONTENT {
+            return Err(Error::TooLarge(format!(
+                "a message has at most {MAX_CONTENT} bytes"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn queue_prefix(user_id: &UserId, device_id: &DeviceId) -> Vec<u8> {
+    row(MESSAGE, &[user_id.as_str(), device_id.as_str(), ""])
+}
+
+fn message_row(user_id: &UserId, device_id: &DeviceId, position: u64) -> Vec<u8> {
+    [
+        queue_prefix(user_id, device_id).as_slice(),
+        &position.to_be_bytes(),
+    ]
+    .concat()
+}
+
+fn position_of(key: &[u8]) -> Option<u64> {
+    let (_, position) = key.split_last_chunk::<8>()?;
+    Some(u64::from_be_bytes(*position))
+}
+
+fn transaction_row(session: &Session, kind: &str, txn_id: &str) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    hash.update((kind.len() as u64).to_be_bytes());
+    hash.update(kind);
+    hash.update(txn_id);
+    let prefix = row(
+        TRANSACTION,
+        &[session.user_id.as_str(), session.device_id.as_str(), ""],
+    );
+    [prefix.as_slice(), &hash.finalize()].concat()
+}
