@@ -80,6 +80,13 @@ impl Homeserver {
         if !matches!(visibility, Some("invited" | "joined")) {
             return Ok(true);
         }
+        if event.decision.partial
+            && let Some(partial) = self.partial.get(event.room_id())
+            && partial.servers.contains(server)
+        {
+            // It was in the room when this server joined; who of its users is, is not known yet.
+            return Ok(true);
+        }
         let members = self.tree_of_type(root, "m.room.member").await?;
         let on_server = |(user, _): &(String, OwnedEventId)| {
             UserId::parse(user.as_str()).is_ok_and(|user| user.server_name() == server)

@@ -560,3 +560,204 @@ fn a_kick_during_the_join_ends_it() {
     let later = world.traffic().split_off(asked);
     assert!(!later.iter().any(|one| one.request.contains("/state_ids/")));
 }
+
+/// Lets the server of member number `member` of a room say what its events rest on.
+fn vouch(world: &World, room: &SyntheticRoom, member: usize, more: &[&Pdu]) {
+    let own = [&room.members()[0], &room.members()[member]];
+    let chain = room.settings().iter().chain(own).chain(more.iter().copied());
+    let answer = json!({"auth_chain": chain.map(json_of).collect::<Vec<_>>()});
+    world.stand_in(room.server_of(member).server_name(), move |uri, _| {
+        uri.contains("/event_auth/").then(|| (200, answer.clone()))
+    });
+}
+
+fn by(room: &SyntheticRoom, member: usize) -> Outsider {
+    Outsider::of(room.server_of(member).seed(), room.user_id(member).as_str())
+}
+
+/// The newest event of the room, as `client` sees it.
+fn newest(world: &World, client: &Client, room: &str) -> OwnedEventId {
+    let history = client.history(world, room);
+    let newest = history
+        .iter()
+        .max_by_key(|event| event["origin_server_ts"].as_u64());
+    newest.unwrap()["event_id"].as_str().unwrap().try_into().unwrap()
+}
+
+fn member_event<'a>(
+    sender: usize,
+    target: &'a str,
+    membership: &str,
+    prev: &OwnedEventId,
+    auth: Vec<OwnedEventId>,
+    depth: u64,
+) -> Utterance<'a> {
+    Utterance {
+        member: sender,
+        kind: "m.room.member",
+        state_key: Some(target),
+        content: json!({ "membership": membership }),
+        prev_events: vec![prev.clone()],
+        auth_events: auth,
+        depth,
+    }
+}
+
+#[test]
+fn what_the_whole_state_does_not_allow_disappears() {
+    let (world, clients, room) = large_room(74, 2, 60);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let id = room.room_id.as_str();
+    let banned = room.user_id(5);
+    let auth = vec![room.members()[5].event_id().to_owned()];
+    let ban = room.event(member_event(
+        0,
+        banned.as_str(),
+        "ban",
+        &newest(&world, alice, id),
+        auth,
+        100,
+    ));
+    let answer = by(&room, 0).transaction(&world, "1", vec![json_of(&ban)]);
+    assert_eq!(answer.expect(200)["pdus"][ban.event_id().as_str()], json!({}));
+    let gate = Gate::shut(&world, 0);
+    bob.join(&world, id, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    vouch(&world, &room, 5, &[]);
+    let said = say(&world, bob, &room, 5, "I am not here");
+    let answer = by(&room, 5).transaction_to(&world, 1, "1", vec![json_of(&said)]);
+    assert_eq!(answer.expect(200)["pdus"][said.event_id().as_str()], json!({}));
+    assert_eq!(bob.messages(&world, id), ["I am not here"]);
+    gate.open();
+    world.settle();
+    assert!(bob.messages(&world, id).is_empty());
+    bob.send(&world, id, "whole").expect(200);
+    soon(&world);
+    assert_eq!(alice.messages(&world, id), ["whole"]);
+    same_state(&world, &clients, id);
+}
+
+#[test]
+fn what_was_held_back_appears_when_the_whole_state_allows_it() {
+    let (world, clients, room) = large_room(75, 2, 60);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let id = room.room_id.as_str();
+    let (moderator, speaker) = (room.user_id(6), room.user_id(7));
+    // Member 6 gets power and is banned, which server 1 cannot know as long as its state is partial.
+    let levels = room.event(Utterance {
+        member: 0,
+        kind: "m.room.power_levels",
+        state_key: Some(""),
+        content: json!({"users": {moderator.as_str(): 50}}),
+        prev_events: vec![newest(&world, alice, id)],
+        auth_events: Vec::new(),
+        depth: 100,
+    });
+    let auth = vec![room.members()[6].event_id().to_owned()];
+    let prev = levels.event_id().to_owned();
+    let ban = room.event(member_event(0, moderator.as_str(), "ban", &prev, auth, 101));
+    let answer = by(&room, 0).transaction(&world, "1", vec![json_of(&levels), json_of(&ban)]);
+    assert_eq!(answer.expect(200)["pdus"][ban.event_id().as_str()], json!({}));
+    let gate = Gate::shut(&world, 0);
+    bob.join(&world, id, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    let join = newest(&world, bob, id);
+    // The banned one bans another, and names the new levels, by which that would be allowed.
+    let mut auth = vec![
+        room.members()[7].event_id().to_owned(),
+        levels.event_id().to_owned(),
+    ];
+    auth.push(room.members()[6].event_id().to_owned());
+    let template = json!({
+        "type": "m.room.member", "state_key": speaker, "sender": moderator, "room_id": id, "depth": 200,
+        "content": {"membership": "ban"}, "origin_server_ts": 1_700_000_000_200_u64,
+        "prev_events": [join], "auth_events": auth,
+    });
+    let unlawful = by(&room, 6).sign(RoomVersion::V12, template);
+    vouch(&world, &room, 6, &[&levels, &room.members()[7]]);
+    vouch(&world, &room, 7, &[]);
+    let answer = by(&room, 6).transaction_to(&world, 1, "1", vec![json_of(&unlawful)]);
+    assert_eq!(
+        answer.expect(200)["pdus"][unlawful.event_id().as_str()],
+        json!({})
+    );
+    let said = room.event(Utterance {
+        member: 7,
+        kind: "m.room.message",
+        state_key: None,
+        content: json!({"msgtype": "m.text", "body": "I may speak"}),
+        prev_events: vec![join],
+        auth_events: Vec::new(),
+        depth: 200,
+    });
+    let answer = by(&room, 7).transaction_to(&world, 1, "1", vec![json_of(&said)]);
+    assert_eq!(answer.expect(200)["pdus"][said.event_id().as_str()], json!({}));
+    assert!(bob.messages(&world, id).is_empty(), "held back");
+    let (_, since) = lazy_sync(&world, bob, id, None);
+    gate.open();
+    world.settle();
+    assert_eq!(bob.messages(&world, id), ["I may speak"]);
+    assert!(members(&world, bob, id).contains(speaker.as_str()));
+    assert!(!members(&world, bob, id).contains(moderator.as_str()));
+    let (told, _) = lazy_sync(&world, bob, id, Some(&since));
+    assert!(told["timeline"]["events"].to_string().contains("I may speak"));
+}
+
+#[test]
+fn a_helper_that_names_servers_that_are_not_there_does_not_keep_a_room_partial() {
+    let (world, clients, room) = large_room(76, 2, 60);
+    let (bob, id) = (&clients[1], room.room_id.as_str());
+    world.tamper(world.server(0).name(), |uri, answer| {
+        if uri.contains("/send_join/") {
+            answer["servers_in_room"] = json!(["nobody.example", 7, "not a server name", world_of_lies()]);
+        }
+    });
+    bob.join(&world, id, &[world.server(0).name()]).expect(200);
+    bob.send(&world, id, "to whoever is there").expect(200);
+    for _ in 0..3 {
+        world.settle();
+    }
+    assert_eq!(members(&world, bob, id).len(), 63);
+    same_state(&world, &clients, id);
+}
+
+fn world_of_lies() -> String {
+    "a".repeat(64)
+}
+
+/// `HEARTH_LARGE_ROOM=13000` makes it as large as the largest rooms are.
+#[test]
+fn sync_answers_while_the_members_of_a_large_room_come() {
+    let members_wanted = std::env::var("HEARTH_LARGE_ROOM").ok();
+    let size = members_wanted.and_then(|size| size.parse().ok()).unwrap_or(1000);
+    let (world, clients, room) = large_room(77, 2, size);
+    let (bob, room) = (&clients[1], room.room_id.as_str());
+    world.set_delay(Duration::from_millis(100), Duration::from_millis(200));
+    bob.join(&world, room, &[world.server(0).name()]).expect(200);
+    let usable = world.elapsed();
+    let (mut answers, mut since) = (0, None);
+    while world.elapsed() < usable + Duration::from_secs(60) {
+        let began = world.elapsed();
+        let (_, next) = lazy_sync(&world, bob, room, since.as_deref());
+        assert_eq!(world.elapsed(), began, "an answer without news waits for nobody");
+        since = Some(next);
+        answers += 1;
+        world.run_for(Duration::from_millis(100));
+        if answers == 3 {
+            bob.send(&world, room, "meanwhile").expect(200);
+        }
+    }
+    assert_eq!(members(&world, bob, room).len(), size + 3);
+    // Neither side asked for or gave all members at once.
+    let traffic = world.traffic();
+    let of_bob = traffic.iter().filter(|one| one.from == world.server(1).name());
+    let of_bob: Vec<_> = of_bob.map(|one| one.request.as_str()).collect();
+    assert!(!of_bob.iter().any(|request| request.contains("/v1/state/")));
+    let slices = of_bob
+        .iter()
+        .filter(|request| request.contains("org.hearth/events"));
+    assert_eq!(
+        slices.count(),
+        size.div_ceil(200) + usize::from(size.is_multiple_of(200))
+    );
+}
