@@ -16,6 +16,7 @@ mod formats;
 mod fuzz;
 mod large_room;
 mod msc4297;
+mod old_auth;
 mod published;
 mod redaction;
 mod resolution;
