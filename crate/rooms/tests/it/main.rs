@@ -14,6 +14,7 @@ mod events;
 mod forks;
 mod formats;
 mod fuzz;
+mod hostile;
 mod large_room;
 mod msc4297;
 mod old_auth;
