@@ -1,18 +1,59 @@
-//! `cargo xtask bench`: figures of the app in a browser, on this machine, in one run.
+//! `cargo xtask bench`: figures of the room engine and of the app in a browser, on this machine.
 
 use std::{collections::BTreeMap, fs};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use clap::ValueEnum;
 
 use crate::{
     app, browser,
-    command::{cargo, run, target},
+    command::{cargo, command, output, run, target},
     npm::script,
     setup, size,
 };
 
-/// Builds for release and measures in Chromium.
-pub fn measure(json: bool) -> Result<()> {
+/// A part of the figures.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// The room engine on this machine, in memory and on redb
+    Rooms,
+    /// The app in Chromium
+    App,
+}
+
+type Figures = BTreeMap<String, f64>;
+
+/// Builds for release and measures `parts`; all of them if none is named.
+pub fn measure(parts: &[Part], json: bool) -> Result<()> {
+    let chosen = if parts.is_empty() {
+        Part::value_variants()
+    } else {
+        parts
+    };
+    let mut figures = Figures::new();
+    for part in chosen {
+        figures.extend(match part {
+            Part::Rooms => rooms()?,
+            Part::App => app()?,
+        });
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&figures)?);
+        return Ok(());
+    }
+    for (name, value) in figures {
+        println!("{name:60} {value:>12}");
+    }
+    Ok(())
+}
+
+fn rooms() -> Result<Figures> {
+    run(cargo().args(["build", "--quiet", "--release", "--package", "hearth-bench"]))?;
+    let figures = output(&mut command(target("release/hearth-bench"))).context("hearth-bench failed")?;
+    Ok(serde_json::from_str(&figures)?)
+}
+
+fn app() -> Result<Figures> {
     setup::everything()?;
     app::build(app::Kind::Release)?;
     run(cargo().args(["build", "--quiet", "--release", "--package", "hearth-node"]))?;
@@ -29,14 +70,5 @@ pub fn measure(json: bool) -> Result<()> {
         .env("HEARTH_APP_BROTLI_BYTES", sizes.app_brotli.to_string())
         .env("HEARTH_BENCH_OUT", &out);
     run(browser::named(&mut bench))?;
-    let figures = fs::read_to_string(&out)?;
-    if json {
-        println!("{figures}");
-        return Ok(());
-    }
-    let figures: BTreeMap<String, f64> = serde_json::from_str(&figures)?;
-    for (name, value) in figures {
-        println!("{name:40} {value:>12}");
-    }
-    Ok(())
+    Ok(serde_json::from_str(&fs::read_to_string(&out)?)?)
 }

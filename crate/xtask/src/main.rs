@@ -15,6 +15,7 @@ mod serve;
 mod setup;
 mod sim;
 mod size;
+mod synapse;
 mod test;
 mod wasm_target;
 mod wasm_tools;
@@ -42,7 +43,7 @@ enum Command {
     },
     /// Set up and run every test
     Test {
-        /// Only the named parts: format, lint, native, wasm, web, e2e
+        /// Only the named parts: format, lint, native, wasm, web, synapse, e2e
         parts: Vec<test::Part>,
     },
     /// Format all code
@@ -68,8 +69,10 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
-    /// Measure the app in a browser
+    /// Measure the room engine, and the app in a browser
     Bench {
+        /// Only the named parts: rooms, app
+        parts: Vec<bench::Part>,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -88,6 +91,6 @@ fn main() -> anyhow::Result<()> {
         Command::Routes => routes::print(),
         Command::Sim { arguments } => sim::episodes(&arguments),
         Command::Fuzz { target, seconds } => fuzz::start(target.as_deref(), seconds),
-        Command::Bench { json } => bench::measure(json),
+        Command::Bench { parts, json } => bench::measure(&parts, json),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     command::{cargo, find, run, target},
     config, npm,
     npm::script,
-    setup,
+    setup, synapse,
     wasm_target::cargo_wasm,
     wasm_tools::{self, TEST_RUNNER},
 };
@@ -26,6 +26,8 @@ pub enum Part {
     Wasm,
     /// Unit tests of the web client
     Web,
+    /// Random rooms judged by Synapse too, where it can be installed
+    Synapse,
     /// Two browsers, a relay and a native homeserver
     E2e,
 }
@@ -57,6 +59,7 @@ fn run_part(part: Part) -> Result<()> {
         Part::Native => run(cargo().args(["test", "--quiet", "--workspace"])),
         Part::Wasm => wasm(),
         Part::Web => web(),
+        Part::Synapse => synapse::test(),
         Part::E2e => end_to_end(),
     }
 }

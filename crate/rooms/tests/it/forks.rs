@@ -55,6 +55,14 @@ pub(crate) fn user(number: usize) -> String {
     format!("@user{number}:server{number}")
 }
 
+/// An event that was tried, and what was decided.
+pub(crate) struct Tried {
+    pub(crate) pdu: Pdu,
+    pub(crate) state: StateMap,
+    pub(crate) by_auth_events: bool,
+    pub(crate) by_state: bool,
+}
+
 /// A room with all its events, and what is known of each.
 pub(crate) struct World {
     pub(crate) version: RoomVersion,
@@ -66,6 +74,8 @@ pub(crate) struct World {
     pub(crate) before: HashMap<OwnedEventId, StateMap>,
     pub(crate) heads: Vec<(OwnedEventId, StateMap)>,
     pub(crate) time: u64,
+    /// Every event that was tried, in order, with the state before it.
+    pub(crate) tried: Vec<Tried>,
     count: u64,
     last: OwnedEventId,
 }
@@ -82,6 +92,7 @@ impl World {
             before: HashMap::new(),
             heads: Vec::new(),
             time: 0,
+            tried: Vec::new(),
             count: 0,
             last: EventId::parse("$none").unwrap(),
         };
@@ -180,12 +191,25 @@ impl World {
         state: &mut StateMap,
     ) -> Option<OwnedEventId> {
         let pdu = self.build(sender, event_type, key, content, state);
-        let listed = check_auth_events(&pdu, |id| self.events.get(id).cloned());
+        let tried = self.judge(pdu.clone(), state.clone());
+        let is_allowed = tried.by_auth_events && tried.by_state;
+        self.tried.push(tried);
+        is_allowed.then(|| self.keep(pdu, state))
+    }
+
+    fn judge(&self, pdu: Pdu, state: StateMap) -> Tried {
+        let by_auth_events = check_auth_events(&pdu, |id| self.events.get(id).cloned()).is_ok();
         let before = check_state(&pdu, |event_type, key| {
             let id = state.get(&(event_type.clone(), key.to_owned()))?;
             self.events.get(id).cloned()
         });
-        (listed.is_ok() && before.is_ok()).then(|| self.keep(pdu, state))
+        let by_state = before.is_ok();
+        Tried {
+            pdu,
+            state,
+            by_auth_events,
+            by_state,
+        }
     }
 
     /// Adds an event, allowed or not.
@@ -198,6 +222,8 @@ impl World {
         state: &mut StateMap,
     ) -> OwnedEventId {
         let pdu = self.build(sender, event_type, key, content, state);
+        let tried = self.judge(pdu.clone(), state.clone());
+        self.tried.push(tried);
         self.keep(pdu, state)
     }
 

@@ -24,5 +24,6 @@ mod resolution;
 mod room;
 mod signatures;
 mod state_tree;
+mod synapse;
 mod vectors;
 mod version_1;
