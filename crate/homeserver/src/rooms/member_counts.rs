@@ -79,7 +79,7 @@ impl Homeserver {
     }
 
     /// The servers in a room that is held here. Rooms that are not in memory are not read for it.
-    pub(crate) async fn servers_of(&self, room_id: &RoomId) -> Result<Vec<OwnedServerName>, Error> {
+    pub(crate) async fn servers_of(&self, room_id: &RoomId) -> Result<BTreeSet<OwnedServerName>, Error> {
         if !self.is_in_memory(room_id) {
             let servers = self.read_servers(room_id).await?;
             // A room without any has not been counted yet.
@@ -88,8 +88,8 @@ impl Homeserver {
             }
         }
         match self.room(room_id).await? {
-            Some(room) => Ok(self.servers(&room.snapshot()).await?.keys().cloned().collect()),
-            None => Ok(Vec::new()),
+            Some(room) => self.servers_in_room(&room.snapshot()).await,
+            None => Ok(BTreeSet::new()),
         }
     }
 
