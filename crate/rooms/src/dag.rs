@@ -50,6 +50,23 @@ pub fn topological_order(events: impl IntoIterator<Item = Pdu>) -> Vec<Pdu> {
     ordered
 }
 
+/// Those of `events` that lead to `ids`: these themselves, what came before them, and so on, as far as `events`
+/// reach. What another server gives beyond what it was asked for is so left out.
+pub fn ancestors(ids: &[OwnedEventId], events: Vec<Pdu>) -> Vec<Pdu> {
+    let mut events: HashMap<OwnedEventId, Pdu> = events
+        .into_iter()
+        .map(|event| (event.event_id().to_owned(), event))
+        .collect();
+    let mut open = ids.to_vec();
+    let mut found = Vec::new();
+    while let Some(event) = open.pop().map(|id| events.remove(&id)) {
+        let Some(event) = event else { continue };
+        open.extend(event.prev_events().iter().cloned());
+        found.push(event);
+    }
+    found
+}
+
 fn references(event: &Pdu) -> impl Iterator<Item = &EventId> {
     event
         .auth_events()

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use hearth_rooms::{Pdu, auth_check::needed_events, dag::topological_order};
+use hearth_rooms::{Pdu, auth_check::needed_events, dag::{ancestors, topological_order}};
 use http::Method;
 use ruma_common::{RoomId, ServerName};
 use serde_json::{Value, json};
@@ -115,6 +115,6 @@ impl Homeserver {
         };
         let values = take_array(&mut answer, "events", MAX_EVENTS);
         let pdus = self.verified_all(pdu.version(), &room.room_id, values).await;
-        Ok(topological_order(pdus))
+        Ok(topological_order(ancestors(pdu.prev_events(), pdus)))
     }
 }

@@ -15,6 +15,7 @@ mod forks;
 mod formats;
 mod fuzz;
 mod hostile;
+mod hostile_events;
 mod large_room;
 mod msc4297;
 mod old_auth;

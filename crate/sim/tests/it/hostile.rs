@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     outsider::{Outsider, encode, json_of},
-    world,
+    soon, world,
 };
 
 /// Alice's public room, joined by a server that is driven by hand; and a template for that one's messages.
@@ -236,4 +236,201 @@ fn a_server_outside_a_room_is_told_nothing_of_it() {
         assert!(matches!(answer.status, 403 | 404), "{uri}: {answer:?}");
         assert!(!answer.body.to_string().contains("secret"));
     }
+}
+
+/// `template` with another text, after `prev`.
+fn after(template: &Value, prev: &str, text: &str) -> Value {
+    let mut template = template.clone();
+    template["content"]["body"] = json!(text);
+    template["prev_events"] = json!([prev]);
+    template
+}
+
+/// How often server 0 asked mallory for something whose path has `part`.
+fn asked(world: &World, mallory: &Outsider, part: &str) -> usize {
+    let name = mallory.identity.server_name();
+    let traffic = world.traffic();
+    let asked = traffic
+        .iter()
+        .filter(|asked| asked.to == name && asked.request.contains(part));
+    asked.count()
+}
+
+#[test]
+fn missing_events_that_were_not_asked_for_are_not_taken() {
+    let (world, alice, mallory, room, template) = joined(48);
+    let own = template["prev_events"][0].as_str().unwrap().to_owned();
+    let missing = mallory.sign(RoomVersion::V12, after(&template, &own, "missing"));
+    let last = mallory.sign(
+        RoomVersion::V12,
+        after(&template, missing.event_id().as_str(), "last"),
+    );
+    let junk = |number| {
+        mallory.sign(
+            RoomVersion::V12,
+            after(&template, &own, &format!("junk {number}")),
+        )
+    };
+    let mut given: Vec<_> = (0..40).map(|number| json_of(&junk(number))).collect();
+    given.push(json_of(&missing));
+    world.stand_in(mallory.identity.server_name(), move |uri, _| {
+        let answer = json!({ "events": given });
+        uri.contains("/get_missing_events/").then_some((200, answer))
+    });
+    let said = verdict(&world, &mallory, "1", json_of(&last), last.event_id().as_str());
+    assert_eq!(said, json!({}));
+    assert_eq!(alice.messages(&world, &room), ["missing", "last"]);
+}
+
+#[test]
+fn a_past_without_end_is_followed_only_so_far() {
+    let (world, alice, mallory, room, template) = joined(49);
+    // Each event follows another that has to be asked for.
+    let mut chain = vec![mallory.sign(RoomVersion::V12, after(&template, &format!("${:043}", 0), "0"))];
+    for number in 1..400 {
+        let prev = chain.last().unwrap().event_id().to_string();
+        chain.push(mallory.sign(RoomVersion::V12, after(&template, &prev, &number.to_string())));
+    }
+    let last = chain.pop().unwrap();
+    let known: std::collections::HashMap<String, Value> = chain
+        .iter()
+        .map(|pdu| (encode(pdu.event_id().as_str()), json_of(pdu)))
+        .collect();
+    let whole = mallory.ask(
+        &world,
+        "GET",
+        &format!(
+            "/_matrix/federation/v1/state/{}?event_id={}",
+            encode(&room),
+            encode(template["prev_events"][0].as_str().unwrap())
+        ),
+        None,
+    );
+    let mut state = whole.expect(200).clone();
+    let own = encode(template["prev_events"][0].as_str().unwrap());
+    let own = mallory.ask(
+        &world,
+        "GET",
+        &format!("/_matrix/federation/v1/event/{own}"),
+        None,
+    );
+    let join = own.expect(200)["pdus"][0].clone();
+    state["pdus"].as_array_mut().unwrap().push(join);
+    world.stand_in(mallory.identity.server_name(), move |uri, _| {
+        if uri.contains("/get_missing_events/") {
+            return Some((200, json!({ "events": [] })));
+        }
+        if uri.contains("/state/") {
+            return Some((200, state.clone()));
+        }
+        // One event at a time, and always one more.
+        let wanted = known.iter().find(|(id, _)| uri.contains(id.as_str()));
+        let pdus: Vec<_> = wanted.map(|(_, pdu)| pdu.clone()).into_iter().collect();
+        uri.contains("/backfill/")
+            .then_some((200, json!({ "pdus": pdus })))
+    });
+    let said = verdict(&world, &mallory, "1", json_of(&last), last.event_id().as_str());
+    assert_eq!(said, json!({}));
+    soon(&world);
+    assert!(asked(&world, &mallory, "/backfill/") <= 20);
+    assert!(asked(&world, &mallory, "/state/") <= 20);
+    assert!(asked(&world, &mallory, "/get_missing_events/") <= 2);
+    alice.send(&world, &room, "unharmed").expect(200);
+    assert!(alice.messages(&world, &room).contains(&"unharmed".to_owned()));
+}
+
+#[test]
+fn a_state_full_of_junk_is_no_state() {
+    let (world, alice, mallory, room, template) = joined(50);
+    let before = alice.state(&world, &room);
+    let own = template["prev_events"][0].as_str().unwrap().to_owned();
+    let junk: Vec<_> = (0..2_000)
+        .map(|number| {
+            let mut junk = after(&template, &own, "");
+            junk["type"] = json!("m.room.member");
+            junk["state_key"] = json!(format!("@user{number}:{}", mallory.identity.server_name()));
+            junk["sender"] = junk["state_key"].clone();
+            junk["content"] = json!({"membership": "join"});
+            json_of(&mallory.sign(RoomVersion::V12, junk))
+        })
+        .collect();
+    world.stand_in(mallory.identity.server_name(), move |uri, _| {
+        if uri.contains("/state/") {
+            return Some((200, json!({ "pdus": junk, "auth_chain": [] })));
+        }
+        uri.contains("/get_missing_events/")
+            .then_some((200, json!({ "events": [] })))
+    });
+    let far = mallory.sign(RoomVersion::V12, after(&template, &format!("${:043}", 0), "far"));
+    let said = verdict(&world, &mallory, "1", json_of(&far), far.event_id().as_str());
+    assert!(said["error"].is_string(), "{said}");
+    assert_eq!(asked(&world, &mallory, "/state/"), 1);
+    assert_eq!(alice.state(&world, &room), before);
+    let honest = mallory.sign(RoomVersion::V12, template);
+    let said = verdict(
+        &world,
+        &mallory,
+        "2",
+        json_of(&honest),
+        honest.event_id().as_str(),
+    );
+    assert_eq!(said, json!({}));
+}
+
+#[test]
+fn what_authorises_in_another_room_authorises_nothing_here() {
+    let (world, alice, mallory, room, template) = joined(51);
+    let other = alice.create_room(&world, &json!({"preset": "public_chat", "room_version": "12"}));
+    mallory.join(&world, &other);
+    let foreign = alice
+        .state(&world, &other)
+        .into_iter()
+        .find(|(kind, _, _)| kind == "m.room.power_levels")
+        .unwrap()
+        .2;
+    let mut forged = template;
+    forged["auth_events"][0] = json!(foreign);
+    let forged = mallory.sign(RoomVersion::V12, forged);
+    let said = verdict(
+        &world,
+        &mallory,
+        "1",
+        json_of(&forged),
+        forged.event_id().as_str(),
+    );
+    assert!(said["error"].is_string(), "{said}");
+    assert!(alice.messages(&world, &room).is_empty());
+}
+
+#[test]
+fn many_ends_are_joined_by_an_event_that_nobody_sees() {
+    let (world, alice, mallory, room, template) = joined(52);
+    let own = template["prev_events"][0].as_str().unwrap().to_owned();
+    let flood: Vec<_> = (0..18)
+        .map(|number| {
+            json_of(&mallory.sign(RoomVersion::V12, after(&template, &own, &format!("{number:02}"))))
+        })
+        .collect();
+    mallory.transaction(&world, "1", flood).expect(200);
+    let ends = || {
+        let uri = format!(
+            "/_matrix/federation/v1/make_leave/{}/{}",
+            encode(&room),
+            encode(&mallory.user_id)
+        );
+        let made = mallory.ask(&world, "GET", &uri, None);
+        made.expect(200)["event"]["prev_events"].as_array().unwrap().len()
+    };
+    assert_eq!(ends(), 18);
+    world.run_for(std::time::Duration::from_secs(70));
+    assert_eq!(ends(), 1, "somebody here spoke for all to join them");
+    let shown = alice.history(&world, &room);
+    assert!(
+        shown
+            .iter()
+            .all(|event| event["type"] != "org.matrix.dummy_event")
+    );
+    assert_eq!(alice.messages(&world, &room).len(), 18);
+    let sync = alice.sync(&world, None).expect(200).clone();
+    assert!(!sync.to_string().contains("org.matrix.dummy_event"));
 }
