@@ -296,31 +296,19 @@ fn a_past_without_end_is_followed_only_so_far() {
         .iter()
         .map(|pdu| (encode(pdu.event_id().as_str()), json_of(pdu)))
         .collect();
-    let whole = mallory.ask(
-        &world,
-        "GET",
-        &format!(
-            "/_matrix/federation/v1/state/{}?event_id={}",
-            encode(&room),
-            encode(template["prev_events"][0].as_str().unwrap())
-        ),
-        None,
+    let own = template["prev_events"][0].as_str().unwrap();
+    let uri = format!(
+        "/_matrix/federation/v1/state_ids/{}?event_id={}",
+        encode(&room),
+        encode(own)
     );
-    let mut state = whole.expect(200).clone();
-    let own = encode(template["prev_events"][0].as_str().unwrap());
-    let own = mallory.ask(
-        &world,
-        "GET",
-        &format!("/_matrix/federation/v1/event/{own}"),
-        None,
-    );
-    let join = own.expect(200)["pdus"][0].clone();
-    state["pdus"].as_array_mut().unwrap().push(join);
+    let mut state = mallory.ask(&world, "GET", &uri, None).expect(200).clone();
+    state["pdu_ids"].as_array_mut().unwrap().push(json!(own));
     world.stand_in(mallory.identity.server_name(), move |uri, _| {
         if uri.contains("/get_missing_events/") {
             return Some((200, json!({ "events": [] })));
         }
-        if uri.contains("/state/") {
+        if uri.contains("/state_ids/") {
             return Some((200, state.clone()));
         }
         // One event at a time, and always one more.
@@ -333,7 +321,7 @@ fn a_past_without_end_is_followed_only_so_far() {
     assert_eq!(said, json!({}));
     soon(&world);
     assert!(asked(&world, &mallory, "/backfill/") <= 20);
-    assert!(asked(&world, &mallory, "/state/") <= 20);
+    assert!(asked(&world, &mallory, "/state_ids/") <= 20);
     assert!(asked(&world, &mallory, "/get_missing_events/") <= 2);
     alice.send(&world, &room, "unharmed").expect(200);
     assert!(alice.messages(&world, &room).contains(&"unharmed".to_owned()));
@@ -351,12 +339,21 @@ fn a_state_full_of_junk_is_no_state() {
             junk["state_key"] = json!(format!("@user{number}:{}", mallory.identity.server_name()));
             junk["sender"] = junk["state_key"].clone();
             junk["content"] = json!({"membership": "join"});
-            json_of(&mallory.sign(RoomVersion::V12, junk))
+            let junk = mallory.sign(RoomVersion::V12, junk);
+            (junk.event_id().to_string(), json_of(&junk))
         })
         .collect();
+    let ids: Vec<_> = junk.iter().map(|(id, _)| id.clone()).collect();
+    let junk: Vec<_> = junk.into_iter().map(|(_, pdu)| pdu).collect();
     world.stand_in(mallory.identity.server_name(), move |uri, _| {
+        if uri.contains("/state_ids/") {
+            return Some((200, json!({ "pdu_ids": ids, "auth_chain_ids": [] })));
+        }
         if uri.contains("/state/") {
             return Some((200, json!({ "pdus": junk, "auth_chain": [] })));
+        }
+        if uri.contains("/org.hearth/") {
+            return Some((404, json!({ "errcode": "M_UNRECOGNIZED", "error": "unknown" })));
         }
         uri.contains("/get_missing_events/")
             .then_some((200, json!({ "events": [] })))
