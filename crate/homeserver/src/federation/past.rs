@@ -3,7 +3,11 @@
 
 use std::sync::Arc;
 
-use hearth_rooms::{Pdu, auth_check::needed_events, dag::{ancestors, topological_order}};
+use hearth_rooms::{
+    Pdu,
+    auth_check::needed_events,
+    dag::{ancestors, topological_order},
+};
 use http::Method;
 use ruma_common::{RoomId, ServerName};
 use serde_json::{Value, json};
