@@ -7,6 +7,7 @@ use std::{
 
 use hearth_rooms::{
     Pdu, RoomVersion, StateMap, auth_selection,
+    chain_cover::{self, Authority, ChainId, Position},
     state_tree::{Entry, Node, NodeHash, build},
 };
 use ruma_common::{EventId, OwnedEventId, UserId};
@@ -24,6 +25,10 @@ pub(crate) struct Fork {
     pub(crate) version: RoomVersion,
     /// Every event.
     pub(crate) events: HashMap<OwnedEventId, Pdu>,
+    /// Where each of them stands in the chain cover.
+    positions: HashMap<OwnedEventId, Position>,
+    /// The places in chains that others continue.
+    continued: HashSet<(ChainId, u32)>,
     /// The events of the state before the fork.
     pub(crate) base: HashSet<OwnedEventId>,
     /// The two states after it.
@@ -43,6 +48,8 @@ impl Fork {
         let mut fork = Self {
             version,
             events: HashMap::new(),
+            positions: HashMap::new(),
+            continued: HashSet::new(),
             base: HashSet::new(),
             states: Default::default(),
             base_root: NodeHash::EMPTY,
@@ -111,6 +118,10 @@ impl Fork {
         self.events.get(id)
     }
 
+    pub(crate) fn position(&self, id: &EventId) -> Option<&Position> {
+        self.positions.get(id)
+    }
+
     fn begin(&mut self, state: &mut StateMap, size: usize) -> Result<(), Failure> {
         let creator = (self.version < RoomVersion::V11).then_some(CREATOR);
         let mut create = json!({ "room_version": self.version.as_str() });
@@ -175,8 +186,26 @@ impl Fork {
         let event = Pdu::from_value(self.version, event)?;
         self.room_id = Some(event.room_id().to_string());
         let entry = event.state_entry().ok_or("a state event has an entry")?;
+        self.place(&event)?;
         state.insert(entry, event.event_id().to_owned());
         self.events.insert(event.event_id().to_owned(), event);
+        Ok(())
+    }
+
+    fn place(&mut self, event: &Pdu) -> Result<(), Failure> {
+        let authority = |id: &OwnedEventId| {
+            let position = self.positions.get(id)?;
+            Some(Authority {
+                pdu: self.events.get(id)?,
+                position,
+                continued: self.continued.contains(&(position.chain, position.sequence)),
+            })
+        };
+        let authorities: Option<Vec<_>> = event.auth_events().iter().map(authority).collect();
+        let position = authorities.and_then(|authorities| chain_cover::place(event, &authorities));
+        let position = position.ok_or("every event of these rooms has a position")?;
+        self.continued.insert((position.chain, position.sequence - 1));
+        self.positions.insert(event.event_id().to_owned(), position);
         Ok(())
     }
 
