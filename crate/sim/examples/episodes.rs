@@ -130,6 +130,9 @@ fn work(arguments: &Arguments, shared: &Shared) {
         drop(outcome);
         if arguments.keep_going {
             println!("seed {seed} failed: {}", violation.invariant);
+            for detail in violation.details.iter().take(3) {
+                println!("  {}", report.trace.short(detail));
+            }
         } else if !shared.stop.swap(true, Ordering::Relaxed) {
             tell(seed, arguments, &plan, &report);
         }

@@ -91,13 +91,13 @@ pub(crate) fn decisions_agree(knowledge: &Knowledge) -> Result<(), Violation> {
     Violation::found("all judge events alike", differences)
 }
 
-/// The heads that some server in the room lacks though others have them, and though it did not soft-fail them.
-pub(crate) fn heads_are_known(knowledge: &Knowledge) -> Result<(), Violation> {
+/// No server in the room lacks a head that others have, unless it soft-failed that, or has no user who may see it.
+pub(crate) fn heads_are_known(users: &[Client], knowledge: &Knowledge) -> Result<(), Violation> {
     let mut missing = Vec::new();
     for event_id in heads(knowledge) {
-        let lacks = |server: usize| {
-            let held = knowledge.held(server, &event_id);
-            held.is_none_or(|event| event.decision.order.is_none() && !event.decision.soft_failed)
+        let lacks = |server: usize| match knowledge.held(server, &event_id) {
+            Some(event) => event.decision.order.is_none() && !event.decision.soft_failed,
+            None => entitled(users, knowledge, server, &event_id),
         };
         let servers: Vec<_> = knowledge
             .believers()
@@ -108,6 +108,34 @@ pub(crate) fn heads_are_known(knowledge: &Knowledge) -> Result<(), Violation> {
         }
     }
     Violation::found("every head has reached every server in the room", missing)
+}
+
+/// Whether any user of `server` may see an event.
+fn entitled(users: &[Client], knowledge: &Knowledge, server: usize, event_id: &OwnedEventId) -> bool {
+    let Some(event) = knowledge.events.get(event_id) else {
+        return false;
+    };
+    let local = users.iter().filter(|client| client.server == server);
+    let mut entitlements = local.map(|client| Entitlement::new(knowledge, &client.user_id));
+    event.state_key().is_some() || entitlements.any(|entitlement| entitlement.allows(event))
+}
+
+/// The users whom servers in the room take for joined, while their own server believes that it is not in the room:
+/// the answer to their join was lost, or came to a server that had crashed.
+pub(crate) fn half_joined(users: &[Client], knowledge: &Knowledge) -> Vec<usize> {
+    let joined = |client: &Client| {
+        let mut beliefs = knowledge.believers();
+        beliefs.any(|(_, belief)| knowledge.membership(&belief.state, &client.user_id) == "join")
+    };
+    let outside = |client: &Client| {
+        let holding = knowledge.holdings.get(client.server);
+        holding.is_some_and(|holding| holding.room.is_none())
+    };
+    let half = users
+        .iter()
+        .enumerate()
+        .filter(|(_, client)| outside(client) && joined(client));
+    half.map(|(user, _)| user).collect()
 }
 
 /// All heads of the servers in the room.
@@ -267,10 +295,8 @@ fn due<'a>(
         .into_iter()
         .filter_map(|id| knowledge.events.get(&id))
         .filter(move |event| {
-            let soft_failed = knowledge
-                .held(server, &event.event_id)
-                .is_some_and(|held| held.decision.soft_failed);
-            !event.decision.rejected && !soft_failed
+            let held = knowledge.held(server, &event.event_id).unwrap_or(event);
+            held.is_shown()
         });
     let due: Vec<&StoredEvent> = accepted
         .map(|event| &**event)
@@ -329,14 +355,17 @@ pub(crate) fn requests_are_few(requests: usize, most: usize) -> Result<(), Viola
 }
 
 /// Every server in the room has taken the content of the same events.
-pub(crate) fn redactions_agree(knowledge: &Knowledge) -> Result<(), Violation> {
+pub(crate) fn redactions_agree(users: &[Client], knowledge: &Knowledge) -> Result<(), Violation> {
     let mut differences = Vec::new();
     for event_id in knowledge.events.keys() {
         let held = knowledge
             .believers()
-            .filter_map(|(server, _)| knowledge.held(server, event_id));
-        let shown = held.filter(|event| event.decision.order.is_some() && event.kind() == "m.room.message");
-        let redacted: BTreeSet<_> = shown.map(|event| event.decision.redacted_by.is_some()).collect();
+            .filter_map(|(server, _)| Some((server, knowledge.held(server, event_id)?)));
+        let shown = held.filter(|(server, event)| {
+            let message = event.kind() == "m.room.message" && event.decision.order.is_some();
+            message && entitled(users, knowledge, *server, event_id)
+        });
+        let redacted: BTreeSet<_> = shown.map(|(_, event)| event.content().is_empty()).collect();
         if redacted.len() > 1 {
             differences.extend(decided_by_all(knowledge, event_id));
         }

@@ -19,6 +19,8 @@ use crate::{Client, Pending, Unreliability, World};
 const COMMIT: Duration = Duration::from_millis(4);
 /// How long the servers are given at a time to settle, and how many times.
 const SETTLING: (Duration, usize) = (Duration::from_secs(30), 40);
+/// More than any number of a step: what is done beyond the plan is numbered from here.
+const STEPS: usize = 10_000;
 /// The most requests for each event and server, failed attempts of a partition included.
 const MAX_REQUESTS: usize = 12;
 
@@ -206,7 +208,13 @@ impl<'a> Episode<'a> {
         self.diverged |= self.states_differ();
         self.settle()?;
         let mut knowledge = self.gather()?;
-        invariant::heads_are_known(&knowledge)?;
+        let half_joined = invariant::half_joined(&self.users, &knowledge);
+        if !half_joined.is_empty() {
+            self.totals.joined_again += half_joined.len();
+            self.join_again(&half_joined, &knowledge)?;
+            knowledge = self.gather()?;
+        }
+        invariant::heads_are_known(&self.users, &knowledge)?;
         let servers = invariant::servers_with_own_heads(&knowledge);
         if !servers.is_empty() {
             self.totals.joined_by_speaking += 1;
@@ -225,7 +233,7 @@ impl<'a> Episode<'a> {
         invariant::states_agree(knowledge)?;
         invariant::memberships_agree(&self.world, &self.users, knowledge)?;
         invariant::nothing_leaks(&self.world, &self.users, knowledge)?;
-        invariant::redactions_agree(knowledge)?;
+        invariant::redactions_agree(&self.users, knowledge)?;
         invariant::deliveries_are_right(&self.world, &self.users, knowledge)?;
         let most = knowledge.events.len() * self.options.servers * MAX_REQUESTS;
         invariant::requests_are_few(self.world.request_count(), most)?;
@@ -256,6 +264,17 @@ impl<'a> Episode<'a> {
         empty
     }
 
+    /// Lets `users` ask again for the joins that they do not know to have succeeded.
+    fn join_again(&mut self, users: &[usize], knowledge: &Knowledge) -> Result<(), Violation> {
+        let servers: Vec<_> = knowledge.believers().map(|(server, _)| server).collect();
+        for user in users {
+            self.note(format!("       user{user} joins again, for want of an answer"));
+            self.act(STEPS + self.sent.len(), *user, &Operation::Join(servers.clone()));
+            self.settle()?;
+        }
+        Ok(())
+    }
+
     /// Lets a user of each of `servers` say something, one after the other: that joins the branches.
     fn speak(&mut self, servers: &[usize]) -> Result<(), Violation> {
         for server in servers {
@@ -269,7 +288,7 @@ impl<'a> Episode<'a> {
             });
             if let Some((user, _)) = speaker {
                 self.note(format!("       user{user} speaks, to join branches"));
-                let number = usize::MAX - self.sent.len();
+                let number = STEPS + self.sent.len();
                 self.act(number, user, &Operation::Send);
                 self.settle()?;
             }

@@ -31,6 +31,8 @@ pub struct Totals {
     pub rejected: usize,
     /// Quiet points at which soft failure left servers with different heads until somebody spoke.
     pub joined_by_speaking: usize,
+    /// Users who had to ask again for a join whose answer was lost.
+    pub joined_again: usize,
     /// Requests between servers.
     pub requests: usize,
     /// Virtual time.
@@ -51,6 +53,7 @@ impl Totals {
         self.soft_failed += other.soft_failed;
         self.rejected += other.rejected;
         self.joined_by_speaking += other.joined_by_speaking;
+        self.joined_again += other.joined_again;
         self.requests += other.requests;
         self.elapsed += other.elapsed;
     }
@@ -110,6 +113,7 @@ impl fmt::Display for Totals {
         writeln!(formatter, "  that diverged     {:>9}", self.diverged)?;
         writeln!(formatter, "quiet points        {:>9}", self.quiet_points)?;
         writeln!(formatter, "  joined by speaking{:>9}", self.joined_by_speaking)?;
+        writeln!(formatter, "  joined again      {:>9}", self.joined_again)?;
         writeln!(formatter, "operations done     {:>9}", self.done)?;
         writeln!(formatter, "operations refused  {:>9}", self.refused)?;
         writeln!(formatter, "events              {:>9}", self.events)?;

@@ -1,6 +1,6 @@
 //! A few of the episodes that `cargo xtask sim` runs by the thousand.
 
-use hearth_sim::episode::{self, Options, Plan, Report};
+use hearth_sim::episode::{self, Options, Plan, Report, Totals};
 
 fn options() -> Options {
     Options {
@@ -13,6 +13,26 @@ fn options() -> Options {
 
 fn episode(seed: u64) -> Report {
     episode::run(seed, &options(), &Plan::new(seed, &options()))
+}
+
+#[test]
+fn random_episodes_keep_every_invariant() {
+    let mut totals = Totals::default();
+    for seed in 1..=12 {
+        let report = episode(seed);
+        let violation = report
+            .violation
+            .map(|(_, violation)| violation.details.join("\n"));
+        assert!(
+            violation.is_none(),
+            "seed {seed}\n{}{}",
+            report.trace,
+            report.trace.short(&violation.unwrap_or_default())
+        );
+        totals.add(&report.totals);
+    }
+    assert!(totals.diverged > 6, "episodes have to diverge:\n{totals}");
+    assert!(totals.conflicts > 0, "branches have to disagree:\n{totals}");
 }
 
 #[test]
