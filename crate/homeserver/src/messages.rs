@@ -233,14 +233,11 @@ impl Homeserver {
             let reached_stop = events.iter().any(|(order, _)| *order < stop);
             events.retain(|(order, _)| *order >= stop);
             page.at = events.last().map_or(page.at, |(order, _)| PageToken(*order));
-            let at_create = events
-                .last()
-                .is_some_and(|(_, event)| event.kind() == "m.room.create");
             let shown = self
                 .shown(page.viewer.user_id, events, &page.request.filter)
                 .await?;
             page.events.extend(shown);
-            page.ended = at_create || reached_stop;
+            page.ended = reached_stop;
             if page.ended || page.missing() == 0 {
                 return Ok(());
             }
@@ -258,11 +255,7 @@ impl Homeserver {
     /// Fetches history that is not held here. Returns whether there is something new to read. Where the history
     /// begins, or nothing can be had of it, the page has ended.
     async fn fetch_older(&self, page: &mut Page<'_>) -> Result<bool, Error> {
-        let first = self.timeline_after(page.room_id, i64::MIN, 1).await?;
-        let complete = first
-            .first()
-            .is_none_or(|(_, event)| event.kind() == "m.room.create");
-        if complete {
+        if self.missing_history(page.room_id).await?.is_empty() {
             page.ended = true;
             return Ok(false);
         }

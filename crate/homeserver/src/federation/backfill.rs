@@ -5,13 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use hearth_rooms::{
-    Pdu,
-    auth_check::{check_auth_events, needed_events},
-    dag::topological_order,
-};
+use hearth_rooms::{Pdu, auth_check::needed_events, dag::topological_order};
 use http::Method;
-use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName};
+use ruma_common::{OwnedEventId, OwnedServerName, RoomId, ServerName};
 use serde_json::{Value, json};
 
 use crate::{
@@ -21,17 +17,22 @@ use crate::{
         uri::{escaped, path},
     },
     rooms::{
+        admit::Outcome,
         append::Change,
         event::{Decision, StoredEvent},
         room::Room,
-        tree::{StateEntry, empty_root},
+        tree::empty_root,
     },
 };
 
 /// The most events that are given or asked for at once.
 const MAX_EVENTS: usize = 100;
+/// The most events from which history is asked for at once.
+const MAX_FROM: usize = 20;
 /// The most events that are looked at for one page.
 const MAX_SEEN: usize = 10_000;
+/// The most events of one page whose state is fetched.
+const MAX_EDGES: usize = 10;
 /// The most servers that are asked for one page of history.
 const MAX_HELPERS: usize = 3;
 
@@ -106,12 +107,13 @@ impl Homeserver {
         let Some((_, oldest)) = self.timeline_after(room_id, i64::MIN, 1).await?.pop() else {
             return Ok(0);
         };
-        if oldest.pdu.prev_events().is_empty() {
+        let missing = self.missing_history(room_id).await?;
+        if missing.is_empty() {
             return Ok(0);
         }
         for server in self.helpers(&room, oldest.sender().server_name()).await? {
             let pdus = match self
-                .ask_for_history(&server, &room, oldest.pdu.prev_events(), limit.min(MAX_EVENTS))
+                .ask_for_history(&server, &room, &missing, limit.min(MAX_EVENTS))
                 .await
             {
                 Ok(pdus) => pdus,
@@ -127,6 +129,26 @@ impl Homeserver {
             }
         }
         Ok(0)
+    }
+
+    /// The events that the oldest of the timeline follow, and that are not held here: where history goes on.
+    /// Events that are known to be refused are not missing.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(crate) async fn missing_history(&self, room_id: &RoomId) -> Result<Vec<OwnedEventId>, Error> {
+        let oldest = self.timeline_after(room_id, i64::MIN, MAX_EVENTS).await?;
+        let mut missing: BTreeSet<_> = oldest
+            .iter()
+            .flat_map(|(_, event)| event.pdu.prev_events().to_vec())
+            .collect();
+        let ids: Vec<_> = missing.iter().cloned().collect();
+        for event in self.stored_events(&ids).await? {
+            if event.decision.order.is_some() || event.is_refused() {
+                missing.remove(&event.event_id);
+            }
+        }
+        Ok(missing.into_iter().take(MAX_FROM).collect())
     }
 
     /// Asks for the events `from` and those before them, oldest first.
@@ -157,65 +179,109 @@ impl Homeserver {
         pdus: Vec<Pdu>,
         before: Option<i64>,
     ) -> Result<(usize, i64), Error> {
-        let Some(first) = pdus.first() else {
-            return Ok((0, 0));
-        };
-        let state = self.state_of_first(server, room, first).await;
+        let edges = self.states_at_edges(server, room, &pdus).await?;
         let mut change = self.change(room).await;
-        let ids: Vec<_> = pdus.iter().map(|pdu| pdu.event_id().to_owned()).collect();
-        let known = change.known_events(&ids).await?;
-        let page: HashMap<_, _> = pdus
-            .iter()
-            .map(|pdu| (pdu.event_id().to_owned(), pdu.clone()))
-            .collect();
-        let mut judged = Vec::new();
-        let mut root = state;
+        let mut shown = Vec::new();
         for pdu in pdus {
-            let stored = known.iter().find(|event| event.event_id == pdu.event_id());
-            let event = match stored {
-                Some(event) => StoredEvent::clone(event),
-                None => self.judge_old(&change, &page, pdu).await?,
-            };
-            let state_before = event.decision.state_before.clone().or_else(|| root.clone());
-            root = match &state_before {
-                Some(before) if event.state_key().is_some() && !event.decision.rejected => {
-                    let entry = StateEntry::of(&event);
-                    Some(change.insert_state(before, vec![entry]).await?)
-                }
-                _ => state_before.clone(),
-            };
-            if event.decision.order.is_none() {
-                let decision = Decision {
-                    state_before,
-                    ..event.decision.clone()
-                };
-                let event = change.redacted_early(event.decided(decision)).await?;
-                judged.push(event);
+            let event_id = pdu.event_id().to_owned();
+            if self.keep_old(&mut change, pdu, edges.get(&event_id)).await? {
+                shown.push(event_id);
             }
         }
-        let (shown, rejected): (Vec<_>, Vec<_>) =
-            judged.into_iter().partition(|event| !event.decision.rejected);
-        rejected.into_iter().for_each(|event| change.keep(event));
-        let added = shown.len();
         let mut order = before.unwrap_or(change.snapshot.record.oldest);
-        let mut redactions = Vec::new();
-        for mut event in shown.into_iter().rev() {
+        for event_id in shown.iter().rev() {
             order -= 1;
-            event.decision.order = Some(order);
-            match event.kind() {
-                "m.room.redaction" => redactions.push(event),
-                _ => change.keep(event),
-            }
-        }
-        for redaction in redactions {
-            let redaction = change.redacting(redaction).await?;
-            change.keep(redaction);
+            change.place(event_id, order);
         }
         if before.is_none() {
             change.snapshot.record.oldest = order;
         }
         change.commit().await?;
-        Ok((added, order))
+        Ok((shown.len(), order))
+    }
+
+    /// Stores an old event with what is decided about it. `false` if it is known and judged already, if it is
+    /// rejected, or if it cannot be judged because its auth events are not known.
+    async fn keep_old(
+        &self,
+        change: &mut Change<'_>,
+        pdu: Pdu,
+        edge: Option<&String>,
+    ) -> Result<bool, Error> {
+        let known = change.known_events(&[pdu.event_id().to_owned()]).await?.pop();
+        let event = match known {
+            Some(event) => StoredEvent::clone(&event),
+            None => StoredEvent::new(pdu, Decision::new(&change.snapshot.room_id)),
+        };
+        let (pdu, decision) = (&event.pdu, &event.decision);
+        if decision.order.is_some() || decision.state_before.is_some() {
+            return Ok(false);
+        }
+        let needed = needed_events(pdu);
+        if change.known_events(&needed).await?.len() < needed.len() {
+            return Ok(false);
+        }
+        let state_before = match edge {
+            Some(root) => Some(root.clone()),
+            None => change.known_state_after(pdu.prev_events()).await?,
+        };
+        let partial = edge.is_none() && change.is_partial_at(pdu).await?;
+        let rejected = match &state_before {
+            Some(root) => matches!(change.judge(pdu, root, partial).await?, Outcome::Rejected(_)),
+            None => false,
+        };
+        let decision = Decision {
+            rejected,
+            partial: partial && state_before.is_some(),
+            state_before,
+            ..decision.clone()
+        };
+        let mut event = change.redacted_early(event.decided(decision)).await?;
+        if !rejected {
+            event = change.redacting(event).await?;
+        }
+        change.keep(event);
+        Ok(!rejected)
+    }
+
+    /// The states before those events of a page that follow events which are neither in it nor known with their
+    /// state. Where one cannot be had the page is shown all the same.
+    async fn states_at_edges(
+        &self,
+        server: &ServerName,
+        room: &Arc<Room>,
+        pdus: &[Pdu],
+    ) -> Result<HashMap<OwnedEventId, String>, Error> {
+        let page: BTreeSet<_> = pdus.iter().map(Pdu::event_id).collect();
+        let mut states = HashMap::new();
+        for pdu in pdus {
+            let event_id = pdu.event_id().to_owned();
+            if pdu.prev_events().is_empty() {
+                states.insert(event_id, empty_root());
+                continue;
+            }
+            let beyond = pdu.prev_events().iter().filter(|id| !page.contains(&***id));
+            let beyond: Vec<_> = beyond.cloned().collect();
+            if states.len() == MAX_EDGES || room.snapshot().is_partial() || self.are_settled(&beyond).await? {
+                // Where the room's members are on their way, old events do not wait for them.
+                continue;
+            }
+            match self.fetch_state(server, room, &event_id).await {
+                Ok(built) => drop(states.insert(event_id, built.root)),
+                Err(error @ (Error::Store(_) | Error::Damaged(_))) => return Err(error),
+                Err(error) => tracing::info!(%server, %error, "the state of old events is not known"),
+            }
+        }
+        Ok(states)
+    }
+
+    /// Whether all of `event_ids` are stored with the state before them.
+    async fn are_settled(&self, event_ids: &[OwnedEventId]) -> Result<bool, Error> {
+        let events = self.stored_events(event_ids).await?;
+        let settled = events
+            .iter()
+            .filter(|event| event.decision.state_before.is_some());
+        Ok(settled.count() == event_ids.len())
     }
 
     /// Whom to ask for history: first the server `likely`, then others in the room.
@@ -229,46 +295,5 @@ impl Homeserver {
         servers.sort_by_key(|server| server != likely);
         servers.truncate(MAX_HELPERS);
         Ok(servers)
-    }
-
-    /// The state before the oldest event of a page; `None` if it cannot be had: the page is shown all the same.
-    async fn state_of_first(&self, server: &ServerName, room: &Arc<Room>, first: &Pdu) -> Option<String> {
-        if first.prev_events().is_empty() {
-            return Some(empty_root());
-        }
-        if room.snapshot().is_partial() {
-            // Its members are on their way: old events do not wait for them.
-            return None;
-        }
-        match self.fetch_state(server, room, first.event_id()).await {
-            Ok(built) => Some(built.root),
-            Err(error) => {
-                tracing::info!(%server, %error, "the state of old events is not known");
-                None
-            }
-        }
-    }
-
-    /// An old event with the decision whether its own auth events, of the same page or stored, allow it.
-    async fn judge_old(
-        &self,
-        change: &Change<'_>,
-        page: &HashMap<OwnedEventId, Pdu>,
-        pdu: Pdu,
-    ) -> Result<StoredEvent, Error> {
-        let known = change.known_events(&needed_events(&pdu)).await?;
-        let lookup = |id: &EventId| {
-            let stored = known
-                .iter()
-                .find(|event| event.event_id == id)
-                .map(|event| event.pdu.clone());
-            stored.or_else(|| page.get(id).cloned())
-        };
-        let rejected = check_auth_events(&pdu, lookup).is_err();
-        let decision = Decision {
-            rejected,
-            ..Decision::new(pdu.room_id())
-        };
-        Ok(StoredEvent::new(pdu, decision))
     }
 }

@@ -52,9 +52,7 @@ impl Homeserver {
         let create = self.view_at(&built.root, &[CREATE]).await?;
         match create.get(CREATE.0, CREATE.1) {
             Some(_) => Ok(built),
-            None => Err(Error::Unreachable(
-                "the state that came has no create event".into(),
-            )),
+            None => Err(Error::BadJson("the state that came has no create event".into())),
         }
     }
 

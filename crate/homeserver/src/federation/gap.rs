@@ -38,14 +38,19 @@ impl Homeserver {
         let Some(mut order) = after.decision.order else {
             return Ok(());
         };
+        let least_depth = match self.was_here_before(room).await? {
+            true => 0,
+            false => self.joined_depth(&room.room_id).await?,
+        };
         let mut from = after.pdu.prev_events().to_vec();
         for _ in 0..WIDTH / PAGE {
             if self.in_timeline(&from).await? {
                 return Ok(());
             }
-            let Some((server, page)) = self.gap_page(room, &after, &from).await? else {
+            let Some((server, mut page)) = self.gap_page(room, &after, &from).await? else {
                 return Ok(());
             };
+            page.retain(|pdu| pdu.depth() >= least_depth);
             let Some(first) = page.first() else { return Ok(()) };
             from = first.prev_events().to_vec();
             let (added, lowest) = self.place_old(&server, room, page, Some(order)).await?;
@@ -55,6 +60,20 @@ impl Homeserver {
             }
         }
         Ok(())
+    }
+
+    /// Whether the timeline goes back beyond the join of those who are in the room now. If it does not, what lies
+    /// before that join is no gap but history, which is fetched when somebody asks for it.
+    async fn was_here_before(&self, room: &Arc<Room>) -> Result<bool, Error> {
+        let members = self.local_members(&room.room_id);
+        let joined = members.iter().filter_map(|user_id| {
+            let membership = self.user_membership(user_id, &room.room_id)?;
+            membership.joined_at
+        });
+        let first = self.timeline_after(&room.room_id, i64::MIN, 1).await?.pop();
+        Ok(first
+            .zip(joined.min())
+            .is_some_and(|((order, _), joined)| order < joined.cast_signed()))
     }
 
     /// Whether all of `event_ids` are in the timeline: then the gap is closed.

@@ -37,7 +37,8 @@ impl Homeserver {
     /// transaction again gets the same answer.
     ///
     /// # Errors
-    /// [`Error::BadJson`] if it is malformed, [`Error::InvalidParam`] over 50 PDUs or 100 EDUs.
+    /// [`Error::BadJson`] if it is malformed, [`Error::InvalidParam`] over 50 PDUs or 100 EDUs; [`Error::Store`] or
+    /// [`Error::Unreachable`] if it is to be sent again.
     pub async fn receive_transaction(
         &self,
         origin: &ServerName,
@@ -89,7 +90,8 @@ impl Homeserver {
     /// Takes in one event. `None` if it is of no room that this server is in.
     ///
     /// # Errors
-    /// Those of the store: then the transaction has to be sent again.
+    /// [`Error::Store`], or [`Error::Unreachable`] if what came before the event could not be asked for: then the
+    /// transaction has to be sent again.
     async fn receive_pdu(
         &self,
         origin: &ServerName,
@@ -102,7 +104,10 @@ impl Homeserver {
             .and_then(|id| RoomId::parse(id).ok());
         let Some(room_id) = room_id else { return Ok(None) };
         let Some(room) = self.resident_room(&room_id).await? else {
-            return Ok(None);
+            return match self.joins.is_under_way(&room_id) {
+                true => Err(Error::Unreachable("the room is still being joined".into())),
+                false => Ok(None),
+            };
         };
         let version = room.snapshot().version();
         let Some(event_id) = id_of(version, &value) else {
@@ -155,8 +160,10 @@ impl Homeserver {
             Err(error) => Err(error),
         };
         match taken {
-            // Only what another attempt may heal fails the transaction.
-            Err(error) if !matches!(error, Error::Store(_)) => Ok(Err(Refusal(error.to_string()))),
+            // Only what another attempt may heal fails the transaction: the store, and whoever has the past.
+            Err(error) if !matches!(error, Error::Store(_) | Error::Unreachable(_)) => {
+                Ok(Err(Refusal(error.to_string())))
+            }
             taken => taken,
         }
     }

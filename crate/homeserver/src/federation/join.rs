@@ -47,6 +47,7 @@ impl Homeserver {
         }
         let mut last = Error::NotFound("no server is known that is in this room".into());
         let mut asked = BTreeSet::from([self.server_name().to_owned()]);
+        let _under_way = self.joins.begin(room_id);
         for server in servers
             .into_iter()
             .filter(|server| asked.insert(server.clone()))

@@ -23,7 +23,6 @@ impl Homeserver {
         room_id: &RoomId,
         body: Value,
     ) -> Result<Value, Error> {
-        self.shared_room(origin, room_id).await?;
         let latest = event_ids(&body, "latest_events", MAX_EVENTS);
         let earliest: BTreeSet<_> = event_ids(&body, "earliest_events", MAX_EVENTS)
             .into_iter()
@@ -34,6 +33,7 @@ impl Homeserver {
             .min(MAX_EVENTS);
         let min_depth = number("min_depth").unwrap_or_default();
         let latest = self.stored_events(&latest).await?;
+        self.check_past_access(origin, room_id, &latest).await?;
         let latest = latest.into_iter().filter(|event| event.room_id() == room_id);
         let mut open: VecDeque<_> = latest
             .flat_map(|event| event.pdu.prev_events().to_vec())

@@ -16,6 +16,7 @@ pub mod inbound;
 mod intake;
 pub mod invite;
 pub mod join;
+pub(crate) mod joins;
 pub mod keys;
 pub mod leave;
 mod member_event;

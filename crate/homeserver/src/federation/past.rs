@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver,
-    federation::{missing_events::MAX_EVENTS, received::take_array, uri::path},
+    federation::{missing_events::MAX_EVENTS, received::take_array, request::RequestError, uri::path},
     rooms::room::Room,
 };
 
@@ -90,7 +90,7 @@ impl Homeserver {
     }
 
     /// The least depth at which a local member stands: what lies deeper in the past is no gap, but history.
-    async fn joined_depth(&self, room_id: &RoomId) -> Result<u64, Error> {
+    pub(crate) async fn joined_depth(&self, room_id: &RoomId) -> Result<u64, Error> {
         let joined = self.first_memberships(room_id, MAX_MEMBERS);
         let joined = self.stored_events(&joined).await?;
         Ok(joined.iter().map(|event| event.depth()).min().unwrap_or_default())
@@ -112,6 +112,7 @@ impl Homeserver {
         });
         let mut answer = match self.request(origin, Method::POST, &uri, Some(body)).await {
             Ok(answer) => answer,
+            Err(error @ RequestError::Federation(_)) => return Err(error.into()),
             Err(error) => {
                 tracing::info!(%origin, %error, "missing events were not given");
                 Value::Null

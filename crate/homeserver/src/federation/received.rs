@@ -1,7 +1,7 @@
 //! The first look at an event of another server: format, signatures, hash.
 //! Spec: Server-Server API, section 'Checks performed on receipt of a PDU', steps 1 to 3.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use hearth_rooms::{
     Pdu, RoomVersion,
@@ -74,11 +74,36 @@ impl Homeserver {
         }
     }
 
+    /// Whether `origin` may ask about the past of `events` of a room: it is in the room, or was when one of them
+    /// happened. A server that has to hear that it was removed may have missed what led to that; and so may those
+    /// who hear that this server has left.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] or [`Error::Forbidden`] if it may not.
+    pub(crate) async fn check_past_access(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        events: &[Arc<StoredEvent>],
+    ) -> Result<(), Error> {
+        let refusal = match self.shared_room(origin, room_id).await {
+            Ok(_) => return Ok(()),
+            Err(error @ (Error::Forbidden(_) | Error::NotFound(_))) => error,
+            Err(error) => return Err(error),
+        };
+        for event in events.iter().filter(|event| event.room_id() == room_id) {
+            if self.was_joined(origin, event).await? {
+                return Ok(());
+            }
+        }
+        Err(refusal)
+    }
+
     /// The events as another server may see them: whole, or redacted where it may not.
     pub(crate) async fn as_seen_by(
         &self,
         origin: &ServerName,
-        events: &[std::sync::Arc<StoredEvent>],
+        events: &[Arc<StoredEvent>],
     ) -> Result<Vec<Value>, Error> {
         let mut pdus = Vec::with_capacity(events.len());
         for event in events {

@@ -36,8 +36,8 @@ impl Homeserver {
         room_id: &RoomId,
         event_id: &EventId,
     ) -> Result<StateIdsAnswer, Error> {
-        self.shared_room(origin, room_id).await?;
         let event = self.stored_event(event_id).await?;
+        self.check_past_access(origin, room_id, event.as_slice()).await?;
         let event = event.filter(|event| event.room_id() == room_id && event.decision.state_before.is_some());
         let event =
             event.ok_or_else(|| Error::NotFound("the state at this event is not known here".into()))?;

@@ -68,20 +68,21 @@ impl Change<'_> {
             return Ok(outcome);
         }
         self.add_extremity(&event).await?;
+        self.tell_newcomer(&event).await?;
         self.append_remote(event, servers).await?;
         self.advance_state().await?;
         Ok(outcome)
     }
 
     /// Whether the state before `pdu` lacks members, as that before the events that it follows does.
-    async fn is_partial_at(&self, pdu: &Pdu) -> Result<bool, Error> {
+    pub(crate) async fn is_partial_at(&self, pdu: &Pdu) -> Result<bool, Error> {
         let prev = self.known_events(pdu.prev_events()).await?;
         Ok(prev.iter().any(|event| event.decision.partial))
     }
 
     /// What is to become of `pdu`. If the state `root` before it is `partial`, or the current one is, a member
     /// that it lacks is taken to be what the event itself names: that is looked at again when all are there.
-    pub(super) async fn judge(&self, pdu: &Pdu, root: &str, partial: bool) -> Result<Outcome, Error> {
+    pub(crate) async fn judge(&self, pdu: &Pdu, root: &str, partial: bool) -> Result<Outcome, Error> {
         let listed = self.known_events(&needed_events(pdu)).await?;
         let listed: HashMap<_, _> = listed
             .iter()
@@ -132,6 +133,18 @@ impl Change<'_> {
         let root = self.joined_state(ends).await?;
         self.set_root(root);
         Ok(())
+    }
+
+    /// The root of the state after all of `event_ids`; `None` if one of them is not known with its state.
+    pub(crate) async fn known_state_after(
+        &mut self,
+        event_ids: &[OwnedEventId],
+    ) -> Result<Option<String>, Error> {
+        let states = self.states_after(event_ids).await?;
+        if event_ids.is_empty() || states.len() < event_ids.len() {
+            return Ok(None);
+        }
+        self.joined_state(states).await.map(Some)
     }
 
     /// The root of the state after all of `event_ids`, resolved if they disagree.

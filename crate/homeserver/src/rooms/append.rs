@@ -122,6 +122,8 @@ pub(crate) struct Change<'a> {
     pub(super) becomes_whole: bool,
     /// Servers of users whom this change lets in.
     joining: BTreeSet<OwnedServerName>,
+    /// Events of earlier changes that are sent to servers which were not known to be in the room then.
+    belated: Vec<Letter>,
 }
 
 impl Homeserver {
@@ -142,6 +144,7 @@ impl Homeserver {
             redacted: HashMap::new(),
             becomes_whole: false,
             joining: BTreeSet::new(),
+            belated: Vec::new(),
         }
     }
 }
@@ -338,6 +341,41 @@ impl Change<'_> {
         self.add(event, Place::Stored);
     }
 
+    /// Gives an event that this change stores its place in the timeline.
+    pub(crate) fn place(&mut self, event_id: &EventId, order: i64) {
+        let index = self.indices.get(event_id);
+        if let Some(pending) = index.and_then(|index| self.events.get_mut(*index)) {
+            Arc::make_mut(&mut pending.event).decision.order = Some(order);
+        }
+    }
+
+    /// If `event` brings a new server into the room, sends that what users of this server have said beside it:
+    /// when they did, nobody here knew of the newcomer.
+    pub(crate) async fn tell_newcomer(&mut self, event: &StoredEvent) -> Result<(), Error> {
+        let own = self.homeserver.server_name();
+        let Some(newcomer) = joining_server(event).filter(|server| server != own) else {
+            return Ok(());
+        };
+        if self.others(own).await?.contains(&newcomer) {
+            return Ok(());
+        }
+        let beside = self.known_events(&self.snapshot.record.extremities).await?;
+        for event in beside
+            .into_iter()
+            .filter(|event| self.homeserver.is_local(event.sender()))
+        {
+            if event.state_key().is_none() && !self.homeserver.server_may_see(&newcomer, &event).await? {
+                continue;
+            }
+            if let Some(position) = event.decision.order.and_then(|order| u64::try_from(order).ok()) {
+                let servers = BTreeSet::from([newcomer.clone()]);
+                Outbox::store(&mut self.batch, &servers, position, &event);
+                self.belated.push((position, servers, event));
+            }
+        }
+        Ok(())
+    }
+
     fn add(&mut self, event: StoredEvent, place: Place) {
         self.indices.insert(event.event_id.clone(), self.events.len());
         let event = Arc::new(event);
@@ -460,7 +498,8 @@ impl Change<'_> {
         let live = self.events.iter().filter(is_live).count();
         let state_only = self.becomes_whole || self.changes_beyond_timeline(&changes);
         let reservation = homeserver.log.reserve(live + usize::from(state_only));
-        let (mut entries, mail) = self.write_events(reservation.first())?;
+        let (mut entries, mut mail) = self.write_events(reservation.first())?;
+        mail.append(&mut self.belated);
         if state_only {
             entries.push(LogEntry::State {
                 room_id: self.room.room_id.clone(),

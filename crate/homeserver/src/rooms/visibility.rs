@@ -87,22 +87,36 @@ impl Homeserver {
             // It was in the room when this server joined; who of its users is, is not known yet.
             return Ok(true);
         }
-        let members = self.tree_of_type(root, "m.room.member").await?;
-        let on_server = |(user, _): &(String, OwnedEventId)| {
-            UserId::parse(user.as_str()).is_ok_and(|user| user.server_name() == server)
-        };
-        let ids: Vec<_> = members
-            .into_iter()
-            .filter(on_server)
-            .map(|(_, event_id)| event_id)
-            .collect();
-        let members = self.stored_events(&ids).await?;
+        let members = self.members_of(server, root).await?;
         let allowed = |event: &Arc<StoredEvent>| match event.content_text("membership") {
             Some("join") => true,
             Some("invite") => visibility == Some("invited"),
             _ => false,
         };
         Ok(members.iter().any(allowed) || removed_server(event).as_deref() == Some(server))
+    }
+
+    /// Whether a user of `server` was joined when `event` happened.
+    pub(crate) async fn was_joined(&self, server: &ServerName, event: &StoredEvent) -> Result<bool, Error> {
+        let Some(root) = &event.decision.state_before else {
+            return Ok(false);
+        };
+        let members = self.members_of(server, root).await?;
+        let mut memberships = members.iter().map(|member| member.content_text("membership"));
+        Ok(memberships.any(|membership| membership == Some("join")))
+    }
+
+    /// The membership events of the users of `server` in the state `root`.
+    async fn members_of(&self, server: &ServerName, root: &str) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let members = self.tree_of_type(root, "m.room.member").await?;
+        let on_server = |(user, _): &(String, OwnedEventId)| {
+            UserId::parse(user.as_str()).is_ok_and(|user| user.server_name() == server)
+        };
+        let ids = members
+            .into_iter()
+            .filter(on_server)
+            .map(|(_, event_id)| event_id);
+        self.stored_events(&ids.collect::<Vec<_>>()).await
     }
 }
 
