@@ -1,10 +1,12 @@
-//! Measures the room engine: code over a store and a stopwatch, which knows no platform.
+//! Measures the room engine, natively and in a browser: the same code over a store and a stopwatch.
 //!
 //! Each module measures one thing and returns [`Figures`]. Where a figure is a ratio, both its sides were measured
 //! in the same run, in turns. Nothing here is part of the product, and nothing asserts a time: `cargo xtask bench`
 //! prints the figures, and people judge them.
 
 pub mod append;
+#[cfg(target_family = "wasm")]
+pub mod browser;
 pub mod comparison;
 mod figures;
 mod fork;

@@ -1,6 +1,10 @@
 //! The web app: the wasm module with its bindings, the client, the service worker.
 
-use std::{fs, io::stderr, path::PathBuf};
+use std::{
+    fs,
+    io::stderr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 
@@ -32,7 +36,8 @@ pub fn folder(kind: Kind) -> Result<PathBuf> {
 
 /// Builds the app of `kind`.
 pub fn build(kind: Kind) -> Result<()> {
-    let bindings = build_module()?;
+    let build = config::read()?.build;
+    let bindings = build_module(&build, &build.package, &target(&build.bindings))?;
     let out = folder(kind)?;
     if out.exists() {
         fs::remove_dir_all(&out)?;
@@ -48,29 +53,32 @@ pub fn build(kind: Kind) -> Result<()> {
         .env("HEARTH_TEST_HOOKS", if kind == Kind::Test { "1" } else { "" }))
 }
 
-/// Compiles the module, makes its bindings and optimises it. The folder of the result.
-fn build_module() -> Result<PathBuf> {
-    let build = config::read()?.build;
-    run(cargo_wasm("build")?.args(["--package", &build.package, "--profile", &build.profile, "--lib"]))?;
-    let name = build.package.replace('-', "_");
+/// Builds what measures the room engine in a browser, as the module of the app is built. The folder of the result.
+pub fn build_bench() -> Result<PathBuf> {
+    build_module(&config::read()?.build, "hearth-bench", &target("bench-bindings"))
+}
+
+/// Compiles `package`, makes its bindings and optimises it. The folder of the result, which is `bindings`.
+fn build_module(build: &config::Build, package: &str, bindings: &Path) -> Result<PathBuf> {
+    run(cargo_wasm("build")?.args(["--package", package, "--profile", &build.profile, "--lib"]))?;
+    let name = package.replace('-', "_");
     let module = target("wasm")
         .join(TARGET)
         .join(&build.profile)
         .join(format!("{name}.wasm"));
-    let bindings = target(&build.bindings);
     let optimised = bindings.join(format!("{name}_bg.wasm"));
     if is_newer(&optimised, &module) {
-        return Ok(bindings);
+        return Ok(bindings.to_owned());
     }
     if bindings.exists() {
-        fs::remove_dir_all(&bindings)?;
+        fs::remove_dir_all(bindings)?;
     }
-    let raw = target("bindings-raw");
+    let raw = bindings.with_extension("raw");
     run(command(wasm_tools::path(BINDGEN)?)
         .args(["--target", "no-modules", "--out-name", &name, "--out-dir"])
         .arg(&raw)
         .arg(&module))?;
-    fs::create_dir_all(&bindings)?;
+    fs::create_dir_all(bindings)?;
     for entry in fs::read_dir(&raw)? {
         let entry = entry?;
         if !entry.file_name().to_string_lossy().ends_with(".wasm") {
@@ -85,7 +93,7 @@ fn build_module() -> Result<PathBuf> {
         .arg("-o")
         .arg(&unfinished))?;
     fs::rename(unfinished, optimised)?;
-    Ok(bindings)
+    Ok(bindings.to_owned())
 }
 
 fn is_newer(path: &PathBuf, than: &PathBuf) -> bool {

@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: figures of the room engine and of the app in a browser, on this machine.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, process::Command};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -15,7 +15,7 @@ use crate::{
 /// A part of the figures.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// The room engine on this machine, in memory and on redb
+    /// The room engine: natively in memory and on redb, and in Chromium on IndexedDB
     Rooms,
     /// The app in Chromium
     App,
@@ -49,8 +49,14 @@ pub fn measure(parts: &[Part], json: bool) -> Result<()> {
 
 fn rooms() -> Result<Figures> {
     run(cargo().args(["build", "--quiet", "--release", "--package", "hearth-bench"]))?;
-    let figures = output(&mut command(target("release/hearth-bench"))).context("hearth-bench failed")?;
-    Ok(serde_json::from_str(&figures)?)
+    let native = output(&mut command(target("release/hearth-bench"))).context("hearth-bench failed")?;
+    let mut figures: Figures = serde_json::from_str(&native)?;
+    setup::everything()?;
+    figures.extend(in_browser("rooms", |bench| {
+        bench.env("HEARTH_BENCH_MODULE", app::build_bench()?);
+        Ok(())
+    })?);
+    Ok(figures)
 }
 
 fn app() -> Result<Figures> {
@@ -58,17 +64,27 @@ fn app() -> Result<Figures> {
     app::build(app::Kind::Release)?;
     run(cargo().args(["build", "--quiet", "--release", "--package", "hearth-node"]))?;
     let sizes = size::measure()?;
-    let out = target("bench.json");
+    in_browser("app", |bench| {
+        bench
+            .env("HEARTH_APP", app::folder(app::Kind::Release)?)
+            .env("HEARTH_NODE", target("release/hearth-node"))
+            .env("HEARTH_WASM_RAW_BYTES", sizes.wasm_raw.to_string())
+            .env("HEARTH_WASM_BROTLI_BYTES", sizes.wasm_brotli.to_string())
+            .env("HEARTH_APP_BROTLI_BYTES", sizes.app_brotli.to_string());
+        Ok(())
+    })
+}
+
+/// Runs `tests/bench/{name}.bench.ts` in the environment that `prepare` sets up.
+fn in_browser(name: &str, prepare: impl FnOnce(&mut Command) -> Result<()>) -> Result<Figures> {
+    let out = target(&format!("bench-{name}.json"));
     let mut bench = script("tests", "bench");
     // The runner's progress is for people: standard output carries the figures alone.
-    bench.stdout(std::io::stderr());
     bench
-        .env("HEARTH_APP", app::folder(app::Kind::Release)?)
-        .env("HEARTH_NODE", target("release/hearth-node"))
-        .env("HEARTH_WASM_RAW_BYTES", sizes.wasm_raw.to_string())
-        .env("HEARTH_WASM_BROTLI_BYTES", sizes.wasm_brotli.to_string())
-        .env("HEARTH_APP_BROTLI_BYTES", sizes.app_brotli.to_string())
-        .env("HEARTH_BENCH_OUT", &out);
+        .args(["--", &format!("{name}.bench")])
+        .env("HEARTH_BENCH_OUT", &out)
+        .stdout(std::io::stderr());
+    prepare(&mut bench)?;
     run(browser::named(&mut bench))?;
     Ok(serde_json::from_str(&fs::read_to_string(&out)?)?)
 }
