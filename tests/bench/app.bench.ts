@@ -1,5 +1,8 @@
 /** Figures of the app in Chromium, in one run: times in milliseconds, sizes in bytes. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
+import { createInterface } from "node:readline";
 import type { App } from "../support/app.ts";
 import { expect, test } from "../support/fixtures.ts";
 
@@ -51,6 +54,44 @@ test("a message reaches the other browser through the relay", async ({ relay, pr
   await ada.page.evaluate(sendStamped, { room, accessToken: sender, count: 220 });
   record("browser_to_browser_ms", (await receiving).slice(20));
 });
+
+test("a large room is joined through the relay", async ({ relay, profile }) => {
+  const ada = await newUser(await profile(), relay.url, "Ada");
+  const { accessToken } = await ada.session();
+  const holder = await holdLargeRoom((await relay.relays())[0] ?? "", 13_000);
+  try {
+    await quiet(ada);
+    const { syncs, ...course } = await ada.page.evaluate(joinLarge, { accessToken, ...holder.room });
+    expect(course.known).toBe(holder.room.members + 1);
+    for (const name of ["answered_ms", "usable_ms", "complete_ms"] as const) {
+      figures[`join_13000_${name}`] = Math.round(course[name]);
+    }
+    record("join_13000_sync_ms", syncs);
+    figures["join_13000_sync_longest_ms"] = Math.round(Math.max(...syncs));
+  } finally {
+    holder.stop();
+  }
+});
+
+/** A room with many members, and through whom it is joined. */
+interface LargeRoom {
+  room: string;
+  server: string;
+  members: number;
+}
+
+/** Starts a native homeserver that is in a room of `members` members, reached through `relay`. */
+async function holdLargeRoom(relay: string, members: number): Promise<{ room: LargeRoom; stop: () => void }> {
+  const program = process.env["HEARTH_LARGE_ROOM"];
+  if (!program) throw new Error("HEARTH_LARGE_ROOM is not set: measure by `cargo xtask bench app`");
+  const child = spawn(program, [relay, String(members)], { stdio: ["ignore", "pipe", "inherit"] });
+  const lines = createInterface(child.stdout);
+  const ended = once(child, "exit").then(() => Promise.reject(new Error("the large room's server ended")));
+  const [line] = (await Promise.race([once(lines, "line"), ended])) as [string];
+  // It ends when it is told to: then nobody waits for it any more.
+  ended.catch(() => undefined);
+  return { room: JSON.parse(line) as LargeRoom, stop: () => void child.kill() };
+}
 
 async function newUser(profile: { open: (url: string) => Promise<App> }, url: string, name: string): Promise<App> {
   const app = await profile.open(url);
@@ -141,4 +182,55 @@ async function receive(input: { accessToken: string; count: number }): Promise<n
     }
   }
   return times;
+}
+
+/**
+ * Runs in the page: joins a large room, and asks for `/sync` all the while. Times since the join was asked for until it
+ * was answered, until a `/sync` told of the room, and until all members are known; and those that each `/sync` took.
+ */
+async function joinLarge(input: LargeRoom & { accessToken: string }): Promise<{
+  answered_ms: number;
+  usable_ms: number;
+  complete_ms: number;
+  known: number;
+  syncs: number[];
+}> {
+  const headers = { Authorization: `Bearer ${input.accessToken}` };
+  const ask = async (path: string, init: RequestInit = {}): Promise<{ status: number; body: unknown }> => {
+    const response = await fetch(`/_matrix/client/v3${path}`, { headers, ...init });
+    return { status: response.status, body: await response.json() };
+  };
+  const room = encodeURIComponent(input.room);
+  const filter = encodeURIComponent(JSON.stringify({ room: { state: { lazy_load_members: true } } }));
+  const syncs: number[] = [];
+  const start = performance.now();
+  let usable = NaN;
+  let complete = NaN;
+  const watch = async () => {
+    let since = "";
+    while (Number.isNaN(complete)) {
+      const asked = performance.now();
+      const { status, body } = await ask(`/sync?timeout=0&filter=${filter}${since}`);
+      if (status !== 200) throw new Error(JSON.stringify(body));
+      syncs.push(performance.now() - asked);
+      const sync = body as { next_batch: string; rooms?: { join?: Record<string, unknown> } };
+      if (Number.isNaN(usable) && sync.rooms?.join?.[input.room]) usable = performance.now() - start;
+      since = `&since=${encodeURIComponent(sync.next_batch)}`;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  };
+  const join = async () => {
+    const via = encodeURIComponent(input.server);
+    const joined = await ask(`/join/${room}?via=${via}`, { method: "POST", body: "{}" });
+    const answered_ms = performance.now() - start;
+    if (joined.status !== 200) throw new Error(JSON.stringify(joined.body));
+    let members = await ask(`/rooms/${room}/joined_members`);
+    // Who waits in vain for as long as a request waits asks again.
+    while (members.status === 404) members = await ask(`/rooms/${room}/joined_members`);
+    complete = performance.now() - start;
+    const known = Object.keys((members.body as { joined: Record<string, unknown> }).joined).length;
+    return { answered_ms, known };
+  };
+  const [course] = await Promise.all([join(), watch()]);
+  return { ...course, usable_ms: usable, complete_ms: complete, syncs };
 }

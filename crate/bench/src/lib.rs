@@ -10,6 +10,8 @@ pub mod browser;
 pub mod comparison;
 mod figures;
 mod fork;
+#[cfg(not(target_family = "wasm"))]
+pub mod join;
 mod platform;
 mod remote;
 pub mod resolution;
@@ -40,5 +42,7 @@ pub async fn rooms(platform: &Platform, scale: Scale) -> Result<Figures, Failure
     let mut figures = comparison::measure(platform.stopwatch, scale)?;
     figures.add(resolution::measure(platform.stopwatch, scale)?);
     figures.add(append::measure(platform, scale).await?);
+    #[cfg(not(target_family = "wasm"))]
+    figures.add(join::measure(platform.stopwatch, scale)?);
     Ok(figures)
 }

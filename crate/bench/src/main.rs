@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Parser;
-use hearth_bench::{Failure, Figures, Platform, Scale, append, comparison, resolution};
+use hearth_bench::{Failure, Figures, Platform, Scale, append, comparison, join, resolution};
 use hearth_homeserver::Spawner;
 use hearth_storage::{BoxFuture, MemoryStore, RedbStore, Store};
 
@@ -16,7 +16,7 @@ struct Arguments {
     /// Only see that everything works
     #[arg(long)]
     smoke: bool,
-    /// Only these: comparison, resolution, append
+    /// Only these: comparison, resolution, append, join
     #[arg(long)]
     only: Vec<String>,
 }
@@ -59,6 +59,9 @@ async fn measure(arguments: &Arguments) -> Result<Figures, Failure> {
                 .await?
                 .prefixed("redb_"),
         );
+    }
+    if wanted("join") {
+        figures.add(join::measure(stopwatch, scale)?);
     }
     Ok(figures.prefixed("native_"))
 }

@@ -35,6 +35,9 @@ async fn everything_is_measured() {
         "compare_10_of_100_us_p50",
         "resolve_v11_10_of_20_ruma_to_ours_ratio",
         "resolve_v12_10_of_20_ms_p50",
+        "join_30_simulated_usable_ms",
+        "join_30_simulated_complete_ms",
+        "join_30_simulated_sync_longest_ms",
     ] {
         assert!(
             figures.get(name).is_some_and(|value| value > 0.0),

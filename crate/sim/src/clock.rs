@@ -25,6 +25,8 @@ struct Timers {
     /// Since the beginning.
     now: Duration,
     serial: u64,
+    /// Whether a task that sleeps for no time lets others go on before it.
+    takes_turns: bool,
     waiting: BTreeMap<(Duration, u64), Waker>,
 }
 
@@ -32,6 +34,11 @@ impl VirtualClock {
     /// Since the beginning.
     pub(crate) fn elapsed(&self) -> Duration {
         self.timers().now
+    }
+
+    /// From now on a task that sleeps for no time lets others go on before it.
+    pub(crate) fn take_turns(&self) {
+        self.timers().takes_turns = true;
     }
 
     /// When the next timer fires, since the beginning.
@@ -70,6 +77,7 @@ impl Clock for VirtualClock {
         Box::pin(Sleep {
             clock: self.clone(),
             key,
+            gives_way: duration.is_zero() && timers.takes_turns,
         })
     }
 }
@@ -77,12 +85,18 @@ impl Clock for VirtualClock {
 struct Sleep {
     clock: VirtualClock,
     key: (Duration, u64),
+    /// Whether the others are still to have their turn.
+    gives_way: bool,
 }
 
 impl Future for Sleep {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if std::mem::take(&mut self.gives_way) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let mut timers = self.clock.timers();
         if timers.now >= self.key.0 {
             return Poll::Ready(());

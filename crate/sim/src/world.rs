@@ -125,6 +125,12 @@ impl World {
         self.platform.clock.elapsed()
     }
 
+    /// From now on, who gives way amid long work does so, as in a browser. Until then such work goes on at once:
+    /// a run takes fewer steps.
+    pub fn take_turns(&self) {
+        self.platform.clock.take_turns();
+    }
+
     /// Cuts the link between two servers: nothing gets through, not even the answer to what did.
     pub fn cut(&self, a: usize, b: usize) {
         self.platform

@@ -63,11 +63,14 @@ fn app() -> Result<Figures> {
     setup::everything()?;
     app::build(app::Kind::Release)?;
     run(cargo().args(["build", "--quiet", "--release", "--package", "hearth-node"]))?;
+    let large_room = ["--package", "hearth-bench", "--example", "large_room"];
+    run(cargo().args(["build", "--quiet", "--release"]).args(large_room))?;
     let sizes = size::measure()?;
     in_browser("app", |bench| {
         bench
             .env("HEARTH_APP", app::folder(app::Kind::Release)?)
             .env("HEARTH_NODE", target("release/hearth-node"))
+            .env("HEARTH_LARGE_ROOM", target("release/examples/large_room"))
             .env("HEARTH_WASM_RAW_BYTES", sizes.wasm_raw.to_string())
             .env("HEARTH_WASM_BROTLI_BYTES", sizes.wasm_brotli.to_string())
             .env("HEARTH_APP_BROTLI_BYTES", sizes.app_brotli.to_string());
