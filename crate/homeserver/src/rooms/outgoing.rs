@@ -46,6 +46,12 @@ impl Outgoing {
             .push(message);
     }
 
+    /// Whether a message of the transaction `key` still waits.
+    fn holds(&self, key: &[u8]) -> bool {
+        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.iter().any(|message| message.key == key)
+    }
+
     /// Takes those out that go first, but for those that nobody waits for any more.
     fn take(&self) -> Vec<Message> {
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,11 +74,14 @@ impl Homeserver {
         loop {
             let change = self.change(room).await;
             self.send_waiting(room, change).await;
-            match outcome.try_recv() {
-                Ok(Some(outcome)) => return outcome,
+            if room.outgoing.holds(&key) {
                 // Others were before it.
-                Ok(None) => (),
-                // Somebody took it along and went away. It was sent or it was not: the key tells.
+                continue;
+            }
+            // Whoever took it along may still have to tell: only waiting gives them their turn on a single thread.
+            match outcome.await {
+                Ok(outcome) => return outcome,
+                // They went away. It was sent or it was not: the key tells.
                 Err(oneshot::Canceled) => outcome = room.wait(&key, &draft),
             }
         }
