@@ -26,4 +26,4 @@ pub use api::{Api, ApiConfig, Source};
 pub use body::{Body, BodyError};
 pub use client_address::ClientAddress;
 pub use rate_limit::RateLimit;
-pub use router::{aliases, routes};
+pub use router::{aliases, route_of, routes};

@@ -116,6 +116,18 @@ pub fn aliases() -> impl Iterator<Item = &'static str> {
     ALIASES.iter().map(|(old, _)| *old)
 }
 
+/// What the request for `method` and `path` is listed as among [`routes`] and [`aliases`]: its method and path with
+/// parameters as `{name}`, under the prefix that it came with. `None` if nothing serves it.
+pub fn route_of(method: &Method, path: &str) -> Option<String> {
+    let (route, _) = find(method, path).ok()?;
+    let alias = ALIASES.iter().find(|(old, _)| path.starts_with(old));
+    let rest = alias.and_then(|(old, new)| Some((old, route.path.strip_prefix(new)?)));
+    Some(match rest {
+        Some((old, rest)) => format!("{method} {old}{rest}"),
+        None => format!("{method} {}", route.path),
+    })
+}
+
 /// The route for `method` and `path`, and the decoded parameters of the path.
 ///
 /// # Errors
@@ -224,6 +236,16 @@ mod tests {
     fn older_prefixes_lead_to_the_same_route() {
         let (route, _) = find(&Method::GET, "/_matrix/client/r0/sync").ok().unwrap();
         assert_eq!(route.path, "/_matrix/client/v3/sync");
+    }
+
+    #[test]
+    fn requests_are_named_after_their_routes() {
+        let name = |path| route_of(&Method::GET, path);
+        assert_eq!(
+            name("/_matrix/client/r0/rooms/!a/event/$b").as_deref(),
+            Some("GET /_matrix/client/r0/rooms/{roomId}/event/{eventId}")
+        );
+        assert_eq!(name("/_matrix/client/v3/nothing"), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod random;
 mod server;
 mod store;
 pub mod synthetic;
+mod visits;
 mod world;
 
 pub use client::{Answer, Client};

@@ -18,6 +18,7 @@ use crate::{
     clock::VirtualClock,
     executor::{Executor, NOBODY, Owner},
     random::Random,
+    visits,
 };
 
 /// The longest answer that is taken, in bytes.
@@ -278,8 +279,10 @@ impl Network {
 type Answered = Result<Response<Bytes>, FederationError>;
 
 async fn answer_of(api: &Api, request: Request<Bytes>) -> Answered {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let answer = api.handle(request.map(Body::from), Source::Federation).await;
     let (parts, body) = answer.into_parts();
+    visits::note(&method, &path, parts.status);
     let body = body
         .collect(MAX_ANSWER)
         .await

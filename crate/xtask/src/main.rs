@@ -8,6 +8,7 @@ mod browser;
 mod check;
 mod command;
 mod config;
+mod coverage;
 mod fuzz;
 mod npm;
 mod routes;
@@ -54,6 +55,8 @@ enum Command {
     Size,
     /// Print METHOD /path for each route of the router
     Routes,
+    /// Run the tests of the API and print, for each tier of a list of endpoints, how many are served and tested
+    Coverage,
     /// Run random episodes of many homeservers that lose each other and crash: `--seed N --episodes M --servers K`
     #[command(disable_help_flag = true)]
     Sim {
@@ -89,6 +92,7 @@ fn main() -> anyhow::Result<()> {
         Command::Lint => setup::for_build().and_then(|()| check::lint()),
         Command::Size => size::print(),
         Command::Routes => routes::print(),
+        Command::Coverage => coverage::print(),
         Command::Sim { arguments } => sim::episodes(&arguments),
         Command::Fuzz { target, seconds } => fuzz::start(target.as_deref(), seconds),
         Command::Bench { parts, json } => bench::measure(&parts, json),

@@ -5,6 +5,7 @@
 mod accounts;
 mod bad_input;
 mod chat;
+mod coverage;
 mod cross_origin;
 mod encryption;
 mod federation;
@@ -15,3 +16,4 @@ mod schema;
 mod server;
 mod signed;
 mod specification;
+mod visits;

@@ -8,7 +8,10 @@ use hearth_storage::{Direction, Entry, KeyRange, MemoryStore, Store, Table};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::platform::{Alone, TestClock, TestRng, TestSpawner};
+use super::{
+    platform::{Alone, TestClock, TestRng, TestSpawner},
+    visits,
+};
 use crate::{Api, ApiConfig, Body, Source};
 
 /// A homeserver.
@@ -89,7 +92,9 @@ impl TestServer {
 
     /// The answer to `request` as bytes.
     pub(super) async fn file_from(&self, request: Request<Body>, source: Source) -> Response<Bytes> {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let (parts, body) = self.api.handle(request, source).await.into_parts();
+        visits::note(&method, &path, parts.status);
         Response::from_parts(parts, body.collect(64 * 1024 * 1024).await.unwrap())
     }
 

@@ -16,10 +16,15 @@ use super::{
 
 /// The document `name`; `None`, and a note, if it is not at hand.
 fn document(name: &str) -> Option<Value> {
+    Some(serde_json::from_str(&text(name)?).unwrap())
+}
+
+/// The text of the file `name`; `None`, and a note, if it is not at hand.
+pub(super) fn text(name: &str) -> Option<String> {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/spec");
     let folder = env::var_os("HEARTH_SPEC_DIR").map_or(beside, PathBuf::from);
-    match fs::read(folder.join(name)) {
-        Ok(text) => Some(serde_json::from_slice(&text).unwrap()),
+    match fs::read_to_string(folder.join(name)) {
+        Ok(text) => Some(text),
         Err(error) => {
             eprintln!("skipped: {name} is not in {}: {error}", folder.display());
             None
