@@ -7,7 +7,7 @@
 use crate::{StoreError, Table};
 
 /// The schema version that this release reads and writes.
-pub const SCHEMA_VERSION: u32 = Migration::Media.version();
+pub const SCHEMA_VERSION: u32 = Migration::Indices.version();
 
 /// One step from a schema version to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +18,18 @@ pub(crate) enum Migration {
     DeviceAndServerKeys,
     /// Version 3 keeps media.
     Media,
+    /// Version 4 keeps what relates to an event, and where words are found.
+    Indices,
 }
 
 impl Migration {
     /// Every migration, oldest first.
-    const ALL: &[Self] = &[Self::Initial, Self::DeviceAndServerKeys, Self::Media];
+    const ALL: &[Self] = &[
+        Self::Initial,
+        Self::DeviceAndServerKeys,
+        Self::Media,
+        Self::Indices,
+    ];
 
     /// The schema version that the migration leads to.
     const fn version(self) -> u32 {
@@ -30,6 +37,7 @@ impl Migration {
             Self::Initial => 1,
             Self::DeviceAndServerKeys => 2,
             Self::Media => 3,
+            Self::Indices => 4,
         }
     }
 
@@ -52,6 +60,7 @@ impl Migration {
             ],
             Self::DeviceAndServerKeys => &[Table::Keys],
             Self::Media => &[Table::Media],
+            Self::Indices => &[Table::Relations, Table::Search],
         }
     }
 
@@ -104,7 +113,11 @@ mod tests {
         assert_eq!(Migration::pending(0).unwrap().count(), Migration::ALL.len());
         assert_eq!(
             Migration::pending(1).unwrap().collect::<Vec<_>>(),
-            [Migration::DeviceAndServerKeys, Migration::Media]
+            [
+                Migration::DeviceAndServerKeys,
+                Migration::Media,
+                Migration::Indices
+            ]
         );
         assert_eq!(Migration::pending(SCHEMA_VERSION).unwrap().count(), 0);
         let newer = Migration::pending(SCHEMA_VERSION + 1).err();

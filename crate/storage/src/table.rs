@@ -51,4 +51,8 @@ tables! {
     Keys = "keys",
     /// Media: what is known of each file, and its chunks.
     Media = "media",
+    /// Which events relate to an event, and the threads of each room.
+    Relations = "relations",
+    /// Where in each room words are found.
+    Search = "search",
 }

@@ -149,7 +149,13 @@ async fn opened_later(version: u32, tables: &[&str]) -> IndexedDbStore {
 #[wasm_bindgen_test]
 async fn databases_of_earlier_versions_keep_their_data_and_gain_the_new_tables() {
     let of_version_2 = [OF_VERSION_1.as_slice(), &["keys"]].concat();
-    for (version, tables) in [(1, OF_VERSION_1.as_slice()), (2, &of_version_2)] {
+    let of_version_3 = [of_version_2.as_slice(), &["media"]].concat();
+    let versions = [
+        (1, OF_VERSION_1.as_slice()),
+        (2, &of_version_2),
+        (3, &of_version_3),
+    ];
+    for (version, tables) in versions {
         let store = opened_later(version, tables).await;
         for table in Table::ALL {
             let kept = tables.contains(&table.name()).then(|| table.name().into());
