@@ -47,6 +47,9 @@ pub enum Error {
     /// A restricted join needs another resident server. `M_UNABLE_TO_AUTHORISE_JOIN`, 400.
     #[error("{0}")]
     UnableToAuthoriseJoin(String),
+    /// A restricted join would be right, but no user of this server can let anybody in. `M_UNABLE_TO_GRANT_JOIN`, 400.
+    #[error("{0}")]
+    UnableToGrantJoin(String),
     /// The room was joined without its members, who have not come yet. `M_UNABLE_DUE_TO_PARTIAL_STATE`, 404 (MSC3895).
     #[error("the members of this room are not known here yet")]
     PartialState,

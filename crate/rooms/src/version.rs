@@ -80,6 +80,14 @@ impl RoomVersion {
         }
     }
 
+    /// All of them, as servers name to each other in a query what they support: `ver=1&ver=2…`.
+    pub fn as_query() -> String {
+        let names = Self::ALL
+            .iter()
+            .map(|version| format!("ver={}", version.as_str()));
+        names.collect::<Vec<_>>().join("&")
+    }
+
     /// ruma's identifier.
     pub fn id(self) -> RoomVersionId {
         match self {

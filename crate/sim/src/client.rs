@@ -98,6 +98,13 @@ impl Client {
         )
     }
 
+    /// Knocks on a room by way of `via`.
+    pub fn knock(&self, world: &World, room_id: &str, via: &[&str]) -> Answer {
+        let query: Vec<String> = via.iter().map(|via| format!("via={}", encode(via))).collect();
+        let path = format!("/knock/{}?{}", encode(room_id), query.join("&"));
+        self.post(world, &path, &json!({"reason": "hello?"}))
+    }
+
     /// Leaves a room, or rejects the invite to it.
     pub fn leave(&self, world: &World, room_id: &str) -> Answer {
         self.post(world, &format!("/rooms/{}/leave", encode(room_id)), &json!({}))

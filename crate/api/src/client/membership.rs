@@ -1,4 +1,4 @@
-//! Joining, inviting, leaving, kicking, banning. Spec: Client-Server API, section 'Room membership'.
+//! Joining, knocking, inviting, leaving, kicking, banning. Spec: Client-Server API, section 'Room membership'.
 
 use ruma_common::{OwnedRoomOrAliasId, OwnedUserId, RoomOrAliasId};
 use serde::Deserialize;
@@ -15,6 +15,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::post("/_matrix/client/v3/join/{roomIdOrAlias}", user!(join_by_alias)).limited(),
         Route::post("/_matrix/client/v3/rooms/{roomId}/join", user!(join)).limited(),
+        Route::post("/_matrix/client/v3/knock/{roomIdOrAlias}", user!(knock)).limited(),
         Route::post("/_matrix/client/v3/rooms/{roomId}/invite", user!(invite)).limited(),
         Route::post("/_matrix/client/v3/rooms/{roomId}/leave", user!(leave)).limited(),
         Route::post("/_matrix/client/v3/rooms/{roomId}/forget", user!(forget)).limited(),
@@ -53,6 +54,17 @@ async fn join_room(mut call: UserCall, room: &RoomOrAliasId) -> Outcome {
     let room_id = call
         .homeserver()
         .join_room(&call.requester.user_id, room, &via, body.reason)
+        .await?;
+    answer::json(&json!({"room_id": room_id}))
+}
+
+async fn knock(mut call: UserCall) -> Outcome {
+    let room: OwnedRoomOrAliasId = call.id("roomIdOrAlias")?;
+    let body: Reason = call.json_or_empty().await?;
+    let via = call.query.servers()?;
+    let room_id = call
+        .homeserver()
+        .knock(&call.requester.user_id, &room, &via, body.reason)
         .await?;
     answer::json(&json!({"room_id": room_id}))
 }

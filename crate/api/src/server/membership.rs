@@ -1,5 +1,5 @@
-//! Joining, leaving and inviting. Spec: Server-Server API, sections 'Joining rooms', 'Leaving rooms' and
-//! 'Inviting to a room'.
+//! Joining, knocking, leaving and inviting. Spec: Server-Server API, sections 'Joining rooms', 'Knocking upon a room',
+//! 'Leaving rooms' and 'Inviting to a room'.
 
 use serde_json::json;
 
@@ -22,6 +22,14 @@ pub(super) fn routes() -> Vec<Route> {
         Route::put(
             "/_matrix/federation/v1/send_join/{roomId}/{eventId}",
             server!(send_join_v1),
+        ),
+        Route::get(
+            "/_matrix/federation/v1/make_knock/{roomId}/{userId}",
+            server!(make_knock),
+        ),
+        Route::put(
+            "/_matrix/federation/v1/send_knock/{roomId}/{eventId}",
+            server!(send_knock),
         ),
         Route::get(
             "/_matrix/federation/v1/make_leave/{roomId}/{userId}",
@@ -47,17 +55,22 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn make_join(call: ServerCall) -> Outcome {
-    let mut versions: Vec<String> = call.query.all("ver").map(str::to_owned).collect();
-    if versions.is_empty() {
-        versions.push("1".into());
-    }
-    let (room_id, user_id) = (call.room_id()?, call.user_id()?);
+    let (room_id, user_id, versions) = (call.room_id()?, call.user_id()?, versions(&call));
     answer::json(
         &call
             .homeserver()
             .make_join(&call.requester, &room_id, &user_id, &versions)
             .await?,
     )
+}
+
+/// The room versions that the other server supports.
+fn versions(call: &ServerCall) -> Vec<String> {
+    let mut versions: Vec<String> = call.query.all("ver").map(str::to_owned).collect();
+    if versions.is_empty() {
+        versions.push("1".into());
+    }
+    versions
 }
 
 async fn send_join(mut call: ServerCall) -> Outcome {
@@ -81,6 +94,27 @@ async fn send_join_v1(mut call: ServerCall) -> Outcome {
         .accept_join(&call.requester, &room_id, &event_id, event, false)
         .await?;
     answer::json(&(200, accepted))
+}
+
+async fn make_knock(call: ServerCall) -> Outcome {
+    let (room_id, user_id, versions) = (call.room_id()?, call.user_id()?, versions(&call));
+    answer::json(
+        &call
+            .homeserver()
+            .make_knock(&call.requester, &room_id, &user_id, &versions)
+            .await?,
+    )
+}
+
+async fn send_knock(mut call: ServerCall) -> Outcome {
+    let event = call.object().await?.into();
+    let (room_id, event_id) = (call.room_id()?, call.event_id()?);
+    answer::json(
+        &call
+            .homeserver()
+            .accept_knock(&call.requester, &room_id, &event_id, event)
+            .await?,
+    )
 }
 
 async fn make_leave(call: ServerCall) -> Outcome {

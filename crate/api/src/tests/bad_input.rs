@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Routes that do not read a body as JSON, although their method may have one.
-const WITHOUT_BODY: [&str; 6] = [
+const WITHOUT_BODY: &[&str] = &[
     "/_matrix/media/v3/upload",
     "/_matrix/media/v3/upload/{serverName}/{mediaId}",
     "/_matrix/media/v1/create",
@@ -21,13 +21,14 @@ const WITHOUT_BODY: [&str; 6] = [
 ];
 
 /// Routes whose body may be left out.
-const OPTIONAL_BODY: [&str; 16] = [
+const OPTIONAL_BODY: &[&str] = &[
     "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{deviceId}/events",
     "/_matrix/client/v3/register",
     "/_matrix/client/v3/account/deactivate",
     "/_matrix/client/v3/devices/{deviceId}",
     "/_matrix/client/v3/createRoom",
     "/_matrix/client/v3/join/{roomIdOrAlias}",
+    "/_matrix/client/v3/knock/{roomIdOrAlias}",
     "/_matrix/client/v3/rooms/{roomId}/join",
     "/_matrix/client/v3/rooms/{roomId}/leave",
     "/_matrix/client/v3/rooms/{roomId}/forget",
@@ -41,7 +42,7 @@ const OPTIONAL_BODY: [&str; 16] = [
 ];
 
 /// Routes that answer with something else than 400, 403 or 404 for ids that nobody has.
-const FINE_WITH_UNKNOWN_IDS: [&str; 9] = [
+const FINE_WITH_UNKNOWN_IDS: &[&str] = &[
     "/_matrix/client/v3/profile/{userId}",
     "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}",
     "/_matrix/client/v3/user/{userId}/account_data/{type}",

@@ -3,10 +3,31 @@
 use ruma_common::ServerName;
 use serde_json::Value;
 
-use crate::rooms::view::{SERVER_ACL, View};
+use crate::{
+    Error, Homeserver,
+    rooms::{
+        room::Snapshot,
+        view::{SERVER_ACL, View},
+    },
+};
 
 /// The most entries of a list that are looked at.
 const MAX_ENTRIES: usize = 1000;
+
+impl Homeserver {
+    /// Checks that the room's access list does not deny `server`.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] if it does.
+    pub(crate) async fn check_acl(&self, server: &ServerName, snapshot: &Snapshot) -> Result<(), Error> {
+        match is_denied(server, &self.view(snapshot, &[SERVER_ACL]).await?) {
+            true => Err(Error::Forbidden(
+                "the room's access list denies your server".into(),
+            )),
+            false => Ok(()),
+        }
+    }
+}
 
 /// Whether the room's access list denies `server`. `state` needs [`SERVER_ACL`].
 pub(crate) fn is_denied(server: &ServerName, state: &View) -> bool {

@@ -106,7 +106,7 @@ impl Homeserver {
         let Some(room) = self.resident_room(&room_id).await? else {
             return match self.joins.is_under_way(&room_id) {
                 true => Err(Error::Unreachable("the room is still being joined".into())),
-                false => Ok(None),
+                false => self.take_from_outside(origin, &room_id, value).await,
             };
         };
         let version = room.snapshot().version();
@@ -131,7 +131,7 @@ impl Homeserver {
     }
 
     /// Takes in a verified event, after what came before it.
-    async fn take_in(
+    pub(crate) async fn take_in(
         &self,
         origin: &ServerName,
         room: &Arc<Room>,

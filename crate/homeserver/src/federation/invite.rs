@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The most events of an invite's stripped state that are kept.
-const MAX_STRIPPED: usize = 50;
+pub(super) const MAX_STRIPPED: usize = 50;
 /// The most invites that wait for a user, because any server may send them.
 const MAX_PENDING: usize = 1000;
 
@@ -128,6 +128,7 @@ impl Homeserver {
             event_id: event.event_id,
             position: 0,
             joined_at: before.and_then(|before| before.joined_at),
+            through: None,
         };
         self.set_outside(user_id, room_id, membership, Some(stripped), batch)
             .await
@@ -231,7 +232,7 @@ impl Homeserver {
 }
 
 /// The four fields of stripped state, if `value` has them.
-fn stripped_form(value: Value) -> Option<JsonObject> {
+pub(super) fn stripped_form(value: Value) -> Option<JsonObject> {
     let Value::Object(mut event) = value else {
         return None;
     };

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The most servers that are asked to help with one join.
-const MAX_HELPERS: usize = 10;
+pub(crate) const MAX_HELPERS: usize = 10;
 
 impl Homeserver {
     /// Joins a local user to a room that this server is not in, through the first of `servers` that helps.
@@ -75,14 +75,10 @@ impl Homeserver {
         room_id: &RoomId,
         content: JsonObject,
     ) -> Result<(), Error> {
-        let versions: Vec<_> = RoomVersion::ALL
-            .iter()
-            .map(|version| format!("ver={version}"))
-            .collect();
         let uri = path(
             "v1/make_join",
             &[room_id.as_str(), user_id.as_str()],
-            &versions.join("&"),
+            &RoomVersion::as_query(),
         );
         let answer = self.request(server, Method::GET, &uri, None).await?;
         let Template { version, mut event } = Template::read(answer, room_id, user_id, content)?;
@@ -218,7 +214,7 @@ fn countersigned(join: Pdu, theirs: Option<Value>) -> Pdu {
 }
 
 /// The error that says more: a refusal says more than that somebody could not be reached.
-fn worse(first: Error, second: Error) -> Error {
+pub(super) fn worse(first: Error, second: Error) -> Error {
     match (&first, &second) {
         (Error::Forbidden(_), _) => first,
         _ => second,

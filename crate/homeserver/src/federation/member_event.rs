@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hearth_rooms::{Pdu, builder::sign_template};
-use ruma_common::{EventId, RoomId, ServerName, UserId};
+use ruma_common::{EventId, OwnedUserId, RoomId, ServerName, UserId};
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     rooms::{
         admit::Outcome,
         append::{Draft, build_error},
+        restricted::Voucher,
         room::{Room, Snapshot},
     },
 };
@@ -38,6 +39,7 @@ impl Homeserver {
         }
         let room = self.resident_room(room_id).await?;
         let room = room.ok_or_else(|| Error::NotFound(format!("the room {room_id} is not known here")))?;
+        self.check_acl(origin, &room.snapshot()).await?;
         match room.snapshot().is_partial() {
             true => Err(Error::PartialState),
             false => Ok(room),
@@ -81,6 +83,7 @@ impl Homeserver {
     ) -> Result<(Pdu, Arc<Snapshot>), Error> {
         let not_found = || Error::NotFound(format!("the room {room_id} is not known here"));
         let room = self.resident_room(room_id).await?.ok_or_else(not_found)?;
+        self.check_acl(origin, &room.snapshot()).await?;
         if room.snapshot().is_partial() {
             return Err(Error::PartialState);
         }
@@ -119,11 +122,7 @@ impl Homeserver {
         if !self.must_vouch(&pdu) {
             return Ok(pdu);
         }
-        if self.voucher(pdu.sender(), room).await?.is_none() {
-            return Err(Error::UnableToAuthoriseJoin(
-                "this server does not let the user in".into(),
-            ));
-        }
+        check_voucher(self.voucher(pdu.sender(), room).await?)?;
         let signed = pdu.signed_by(self.server_name().as_str(), self.identity.key_pair());
         signed.map_err(|error| Error::BadJson(error.to_string()))
     }
@@ -131,12 +130,30 @@ impl Homeserver {
     /// Whether the event names a user of this server as the one who lets the sender into a restricted room.
     fn must_vouch(&self, pdu: &Pdu) -> bool {
         let content: JsonObject = pdu.content_as().unwrap_or_default();
-        let voucher = content
-            .get("join_authorised_via_users_server")
-            .and_then(Value::as_str);
+        let voucher = content.get(VOUCHER).and_then(Value::as_str);
         voucher
             .and_then(|user| UserId::parse(user).ok())
             .is_some_and(|user| self.is_local(&user))
+    }
+}
+
+/// The user of this server who vouches for a join, if one has to.
+///
+/// # Errors
+/// Why nobody does.
+pub(super) fn check_voucher(voucher: Voucher) -> Result<Option<OwnedUserId>, Error> {
+    match voucher {
+        Voucher::NotNeeded => Ok(None),
+        Voucher::Of(user_id) => Ok(Some(user_id)),
+        Voucher::Nobody => Err(Error::Forbidden(
+            "the user is in none of the rooms whose members may join".into(),
+        )),
+        Voucher::Unknown => Err(Error::UnableToAuthoriseJoin(
+            "this server is not in the rooms whose members may join".into(),
+        )),
+        Voucher::Powerless => Err(Error::UnableToGrantJoin(
+            "no user of this server may let anybody in".into(),
+        )),
     }
 }
 
@@ -202,4 +219,4 @@ impl Template {
 }
 
 /// The field that names who lets the sender into a restricted room.
-const VOUCHER: &str = "join_authorised_via_users_server";
+pub(crate) const VOUCHER: &str = "join_authorised_via_users_server";

@@ -68,6 +68,7 @@ impl Homeserver {
         let not_found = || Error::NotFound(format!("the room {room_id} is not known here"));
         let room = self.resident_room(room_id).await?.ok_or_else(not_found)?;
         let snapshot = room.snapshot();
+        self.check_acl(origin, &snapshot).await?;
         match self.servers_in_room(&snapshot).await?.contains(origin) {
             true => Ok(Snapshot::clone(&snapshot)),
             false => Err(Error::Forbidden("your server is not in this room".into())),

@@ -9,6 +9,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     Error, Homeserver,
+    federation::member_event::{VOUCHER, check_voucher},
     rooms::{
         membership::membership_content,
         room::Snapshot,
@@ -40,7 +41,7 @@ impl Homeserver {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::IncompatibleRoomVersion`],
-    /// [`Error::UnableToAuthoriseJoin`], [`Error::PartialState`].
+    /// [`Error::UnableToAuthoriseJoin`], [`Error::UnableToGrantJoin`], [`Error::PartialState`].
     pub async fn make_join(
         &self,
         origin: &ServerName,
@@ -55,8 +56,8 @@ impl Homeserver {
             return Err(Error::IncompatibleRoomVersion(version.to_owned()));
         }
         let mut content = membership_content("join", None);
-        if let Some(voucher) = self.voucher(user_id, &snapshot).await? {
-            content.insert("join_authorised_via_users_server".into(), voucher.as_str().into());
+        if let Some(voucher) = check_voucher(self.voucher(user_id, &snapshot).await?)? {
+            content.insert(VOUCHER.into(), voucher.as_str().into());
         }
         self.lay_out_member(&room, user_id, content).await
     }

@@ -182,6 +182,7 @@ impl Change<'_> {
             event_id: member.event_id.clone(),
             position,
             joined_at: if joins { Some(position) } else { joined_before },
+            through: None,
         };
         let (row_key, invite_key) = (user_key(user_id, room_id), invite_key(user_id, room_id));
         self.batch.put(Table::Memberships, row_key, to_vec(&row)?);
@@ -192,9 +193,10 @@ impl Change<'_> {
         Ok(row)
     }
 
-    /// What a local user is shown whom the change invites.
+    /// What a local user is shown whom the change invites, or who knocks by it.
     async fn invite_state(&self, member: &MemberChange) -> Result<Option<Vec<JsonObject>>, Error> {
-        let invited = member.after.as_deref() == Some("invite") && self.homeserver.is_local(&member.user_id);
+        let waits = matches!(member.after.as_deref(), Some("invite" | "knock"));
+        let invited = waits && self.homeserver.is_local(&member.user_id);
         if !invited {
             return Ok(None);
         }

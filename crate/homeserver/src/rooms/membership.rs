@@ -3,21 +3,19 @@
 use std::sync::Arc;
 
 use hearth_storage::{Table, WriteBatch};
-use ruma_common::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, RoomOrAliasId, UserId};
-use serde_json::Value;
+use ruma_common::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId, UserId};
 
 use crate::{
     Error, Homeserver, JsonObject,
+    federation::member_event::VOUCHER,
     rooms::{
         append::Draft,
         memberships::{invite_key, user_key},
-        room::{Room, Snapshot},
-        view::{CREATE, JOIN_RULES, POWER_LEVELS, member},
+        restricted::Voucher,
+        room::Room,
+        view::member,
     },
 };
-
-/// The most rooms whose members a restricted room lets in that are looked at.
-const MAX_ALLOW_RULES: usize = 50;
 
 impl Homeserver {
     /// Joins `user_id` to a room, through `via` (servers to ask, best first) if it is not held here.
@@ -32,10 +30,7 @@ impl Homeserver {
         via: &[OwnedServerName],
         reason: Option<String>,
     ) -> Result<OwnedRoomId, Error> {
-        let (room_id, mut servers) = match <&RoomId>::try_from(room) {
-            Ok(room_id) => (room_id.to_owned(), Vec::new()),
-            Err(alias) => self.resolve_alias(alias).await?,
-        };
+        let (room_id, servers) = self.locate(room).await?;
         let content = self.member_content(user_id, "join", reason).await?;
         if let Some(room) = self.resident_room(&room_id).await? {
             if !self.is_joined(&room_id, user_id).await? {
@@ -43,12 +38,49 @@ impl Homeserver {
             }
             return Ok(room_id);
         }
-        let mut candidates = via.to_vec();
-        candidates.append(&mut servers);
+        let mut candidates = [via, &servers].concat();
         candidates.extend(self.inviting_servers(user_id, &room_id).await?);
         candidates.extend(room_id.server_name().map(ToOwned::to_owned));
         self.join_remote(user_id, &room_id, candidates, content).await?;
         Ok(room_id)
+    }
+
+    /// Asks to be let into a room, through `via` (servers to ask, best first) if it is not held here.
+    /// Spec: Client-Server API, section 'Knocking on rooms'.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] if the user may not knock, or is in the room or invited already; [`Error::NotFound`] if no
+    /// such room or alias is known, [`Error::Unreachable`] if no server that could help answers.
+    pub async fn knock(
+        &self,
+        user_id: &UserId,
+        room: &RoomOrAliasId,
+        via: &[OwnedServerName],
+        reason: Option<String>,
+    ) -> Result<OwnedRoomId, Error> {
+        let (room_id, servers) = self.locate(room).await?;
+        let content = self.member_content(user_id, "knock", reason).await?;
+        if let Some(room) = self.resident_room(&room_id).await? {
+            self.whole(&room).await?;
+            self.send_draft(&room_id, Draft::member(user_id, user_id, content))
+                .await?;
+            return Ok(room_id);
+        }
+        let mut candidates = [via, &servers].concat();
+        candidates.extend(room_id.server_name().map(ToOwned::to_owned));
+        self.knock_remote(user_id, &room_id, candidates, content).await?;
+        Ok(room_id)
+    }
+
+    /// The room that is named, and for an alias the servers that know it.
+    pub(crate) async fn locate(
+        &self,
+        room: &RoomOrAliasId,
+    ) -> Result<(OwnedRoomId, Vec<OwnedServerName>), Error> {
+        match <&RoomId>::try_from(room) {
+            Ok(room_id) => Ok((room_id.to_owned(), Vec::new())),
+            Err(alias) => self.resolve_alias(alias).await,
+        }
     }
 
     /// Invites `target`; a remote one through their server.
@@ -203,53 +235,22 @@ impl Homeserver {
         mut content: JsonObject,
     ) -> Result<(), Error> {
         self.whole(room).await?;
-        if let Some(voucher) = self.voucher(user_id, &room.snapshot()).await? {
-            content.insert("join_authorised_via_users_server".into(), voucher.as_str().into());
+        match self.voucher(user_id, &room.snapshot()).await? {
+            Voucher::Of(user) => {
+                content.insert(VOUCHER.into(), user.as_str().into());
+            }
+            Voucher::Powerless | Voucher::Unknown => {
+                return self.join_vouched_elsewhere(user_id, room, &content).await;
+            }
+            // The room's rules say the rest.
+            Voucher::NotNeeded | Voucher::Nobody => (),
         }
         self.send_draft(&room.room_id, Draft::member(user_id, user_id, content))
             .await
             .map(drop)
     }
 
-    /// A local user who may let `user_id` into a restricted room; `None` if nobody can or none is needed.
-    /// Spec: Client-Server API, section 'Restricted rooms'.
-    pub(crate) async fn voucher(
-        &self,
-        user_id: &UserId,
-        snapshot: &Snapshot,
-    ) -> Result<Option<OwnedUserId>, Error> {
-        let keys = [CREATE, JOIN_RULES, POWER_LEVELS, member(user_id)];
-        let state = self.view(snapshot, &keys).await?;
-        let Some(rules) = state.get("m.room.join_rules", "") else {
-            return Ok(None);
-        };
-        let restricted = matches!(
-            rules.content_text("join_rule"),
-            Some("restricted" | "knock_restricted")
-        );
-        if !restricted || matches!(state.membership(user_id), "join" | "invite") {
-            return Ok(None);
-        }
-        let allow = rules
-            .content()
-            .get("allow")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
-        let rooms = allow.filter_map(|rule| RoomId::parse(rule.get("room_id")?.as_str()?).ok());
-        let mut allowed = false;
-        for room_id in rooms.take(MAX_ALLOW_RULES) {
-            allowed = allowed
-                || self.resident_room(&room_id).await?.is_some() && self.is_joined(&room_id, user_id).await?;
-        }
-        if !allowed {
-            return Ok(None);
-        }
-        let may_invite = |user: &OwnedUserId| state.power_level(user) >= state.power_field("invite", 0);
-        Ok(self.local_members(&snapshot.room_id).into_iter().find(may_invite))
-    }
-
-    /// The servers that know the room that a local user is invited to.
+    /// The servers that know the room that a local user is invited to, or has knocked on.
     pub(crate) async fn inviting_servers(
         &self,
         user_id: &UserId,
@@ -257,10 +258,13 @@ impl Homeserver {
     ) -> Result<Vec<OwnedServerName>, Error> {
         let invited = self
             .user_membership(user_id, room_id)
-            .filter(|entry| entry.membership == "invite");
+            .filter(|entry| matches!(entry.membership.as_str(), "invite" | "knock"));
         let Some(invited) = invited else {
             return Ok(Vec::new());
         };
+        if invited.membership == "knock" {
+            return Ok(invited.through.into_iter().collect());
+        }
         let event = self.stored_event(&invited.event_id).await?;
         Ok(event
             .iter()

@@ -1,7 +1,7 @@
 //! Which rooms each local user has to do with: kept in memory, stored in `Table::Memberships`.
 //!
 //! Rows `u\0user\0room` are local users' own; rows `r\0room\0user` are everybody's in the rooms held here.
-//! Rows `i\0user\0room` hold the stripped state of invites. Rows `s\0room\0server` are in `member_counts`.
+//! Rows `i\0user\0room` hold the stripped state of invites and knocks. Rows `s\0room\0server` are in `member_counts`.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use hearth_storage::{Direction, KeyRange, Store, Table};
-use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
+use ruma_common::{OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,6 +30,9 @@ pub struct UserMembership {
     /// The log position at which the user joined last, if they ever did.
     #[serde(default)]
     pub joined_at: Option<u64>,
+    /// The server by whose help the user has knocked from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<OwnedServerName>,
 }
 
 /// The membership of any user in a room held here, as stored beside the current state.
@@ -174,7 +177,7 @@ impl Homeserver {
         first.map(|entry| entry.event_id.clone()).collect()
     }
 
-    /// The stripped state that came with the user's invite to the room, the membership event last.
+    /// The stripped state that came with the user's invite to the room, or with their knock, the membership event last.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].

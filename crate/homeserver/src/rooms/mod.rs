@@ -25,6 +25,7 @@ mod recount;
 pub mod redact;
 pub(crate) mod redaction;
 pub(crate) mod resolve;
+pub(crate) mod restricted;
 pub mod room;
 pub mod send;
 pub mod state;

@@ -12,11 +12,13 @@ mod directory;
 mod encryption;
 mod episodes;
 mod hostile;
+mod knock;
 mod media;
 mod outsider;
 mod partial;
 mod partition;
 mod random;
+mod restricted;
 mod rooms;
 mod versions;
 

@@ -1,0 +1,152 @@
+//! Knocking through another server, both sides. Spec: Server-Server API, section 'Knocking upon a room'.
+
+use std::collections::BTreeSet;
+
+use hearth_rooms::{RoomVersion, builder::sign_template, client_event::stripped_state};
+use hearth_storage::{Table, WriteBatch};
+use http::Method;
+use ruma_common::{EventId, OwnedServerName, RoomId, ServerName, UserId};
+use serde_json::{Value, json};
+
+use crate::{
+    Error, Homeserver, JsonObject,
+    federation::{
+        invite::{MAX_STRIPPED, stripped_form},
+        join::{MAX_HELPERS, worse},
+        member_event::Template,
+        received::{take_array, to_value},
+        uri::path,
+    },
+    rooms::{
+        event::{Decision, StoredEvent},
+        membership::membership_content,
+        memberships::UserMembership,
+    },
+};
+
+impl Homeserver {
+    /// Answers `GET /make_knock`: a knock for the other server to complete. `versions` are the room versions that it
+    /// supports.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::IncompatibleRoomVersion`], [`Error::PartialState`].
+    pub async fn make_knock(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        user_id: &UserId,
+        versions: &[String],
+    ) -> Result<Value, Error> {
+        let room = self.room_for_member(origin, room_id, user_id).await?;
+        let version = room.snapshot().version().as_str();
+        if !versions.iter().any(|known| known == version) {
+            return Err(Error::IncompatibleRoomVersion(version.to_owned()));
+        }
+        self.lay_out_member(&room, user_id, membership_content("knock", None))
+            .await
+    }
+
+    /// Answers `PUT /send_knock`: takes in the knock, and describes the room to whom it is of.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::BadJson`], [`Error::InvalidParam`],
+    /// [`Error::PartialState`].
+    pub async fn accept_knock(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        event_id: &EventId,
+        event: Value,
+    ) -> Result<Value, Error> {
+        let (knock, _) = self
+            .accept_member(origin, room_id, event_id, event, "knock")
+            .await?;
+        let room = self.known_room(room_id).await?;
+        let state = self
+            .change(&room)
+            .await
+            .stripped_for(knock.sender(), knock.sender())
+            .await?;
+        Ok(json!({ "knock_room_state": state }))
+    }
+
+    /// Knocks on a room that this server is not in, by way of the first of `servers` that helps.
+    pub(crate) async fn knock_remote(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+        servers: Vec<OwnedServerName>,
+        content: JsonObject,
+    ) -> Result<(), Error> {
+        let lock = self.partial.joining(room_id);
+        let _joining = lock.lock().await;
+        let mut last = Error::NotFound("no server is known that is in this room".into());
+        let mut asked = BTreeSet::from([self.server_name().to_owned()]);
+        for server in servers
+            .into_iter()
+            .filter(|server| asked.insert(server.clone()))
+            .take(MAX_HELPERS)
+        {
+            match self
+                .knock_through(&server, user_id, room_id, content.clone())
+                .await
+            {
+                Ok(()) => return Ok(()),
+                Err(error @ (Error::Store(_) | Error::UnsupportedRoomVersion(_))) => return Err(error),
+                Err(error) => {
+                    tracing::info!(%server, %room_id, %error, "a server did not help to knock");
+                    last = worse(last, error);
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn knock_through(
+        &self,
+        server: &ServerName,
+        user_id: &UserId,
+        room_id: &RoomId,
+        content: JsonObject,
+    ) -> Result<(), Error> {
+        let ids = [room_id.as_str(), user_id.as_str()];
+        let uri = path("v1/make_knock", &ids, &RoomVersion::as_query());
+        let answer = self.request(server, Method::GET, &uri, None).await?;
+        let Template { version, mut event } = Template::read(answer, room_id, user_id, content)?;
+        event.insert("origin_server_ts".into(), self.event_timestamp().into());
+        let knock = sign_template(
+            version,
+            event,
+            self.server_name().as_str(),
+            self.identity.key_pair(),
+        )
+        .map_err(|error| Error::Unreachable(error.to_string()))?;
+        let ids = [room_id.as_str(), knock.event_id().as_str()];
+        let mut answer = self
+            .request(
+                server,
+                Method::PUT,
+                &path("v1/send_knock", &ids, ""),
+                Some(to_value(&knock)?),
+            )
+            .await?;
+        let mut stripped: Vec<_> = take_array(&mut answer, "knock_room_state", MAX_STRIPPED)
+            .into_iter()
+            .filter_map(stripped_form)
+            .collect();
+        stripped.extend(stripped_form(stripped_state(&knock)));
+        let event = StoredEvent::new(knock, Decision::new(room_id));
+        let mut batch = WriteBatch::new();
+        batch.put(Table::Events, event.event_id.as_bytes(), event.encode()?);
+        let before = self.user_membership(user_id, room_id);
+        let membership = UserMembership {
+            membership: "knock".into(),
+            event_id: event.event_id,
+            position: 0,
+            joined_at: before.and_then(|before| before.joined_at),
+            through: Some(server.to_owned()),
+        };
+        self.set_outside(user_id, room_id, membership, Some(stripped), batch)
+            .await
+    }
+}
