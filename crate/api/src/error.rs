@@ -155,6 +155,7 @@ impl ApiError {
 fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::Forbidden(_) => (StatusCode::FORBIDDEN, "M_FORBIDDEN"),
+        Error::InviteBlocked => (StatusCode::FORBIDDEN, "M_INVITE_BLOCKED"),
         Error::NotFound(_) => (StatusCode::NOT_FOUND, "M_NOT_FOUND"),
         Error::InvalidParam(_) => (StatusCode::BAD_REQUEST, "M_INVALID_PARAM"),
         Error::MissingParam(_) => (StatusCode::BAD_REQUEST, "M_MISSING_PARAM"),

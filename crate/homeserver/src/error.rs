@@ -8,6 +8,9 @@ pub enum Error {
     /// The requester may not do this. `M_FORBIDDEN`, 403.
     #[error("{0}")]
     Forbidden(String),
+    /// The user takes no invites from there. `M_INVITE_BLOCKED`, 403.
+    #[error("the user does not take this invite")]
+    InviteBlocked,
     /// The thing is not there. `M_NOT_FOUND`, 404.
     #[error("{0}")]
     NotFound(String),

@@ -18,6 +18,7 @@ use crate::{
     federation::{joins::Joins, sender::Outbox},
     log::Log,
     media::MediaState,
+    policy::Policies,
     push::unread::UnreadCache,
     receipts::ReceiptCache,
     rooms::{
@@ -54,6 +55,7 @@ pub struct Homeserver {
     pub(crate) typing: Typing,
     pub(crate) media: MediaState,
     pub(crate) unread: UnreadCache,
+    pub(crate) policies: Policies,
     server_name: OwnedServerName,
     /// The newest timestamp given to an event.
     newest_timestamp: AtomicU64,
@@ -95,6 +97,7 @@ impl Homeserver {
             typing,
             media: MediaState::default(),
             unread: UnreadCache::default(),
+            policies: Policies::default(),
             server_name,
             newest_timestamp: AtomicU64::new(0),
             this: this.clone(),

@@ -14,6 +14,7 @@ pub mod identity;
 pub mod log;
 pub mod media;
 pub mod messages;
+mod policy;
 pub mod push;
 pub mod receipts;
 pub mod rooms;

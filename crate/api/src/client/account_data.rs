@@ -18,6 +18,10 @@ const MAX_TAGS: usize = 100;
 
 const GLOBAL: &str = "/_matrix/client/v3/user/{userId}/account_data/{type}";
 const ROOM: &str = "/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}";
+/// Deletion has no stable path yet (MSC3391).
+const GLOBAL_MSC3391: &str = "/_matrix/client/unstable/org.matrix.msc3391/user/{userId}/account_data/{type}";
+const ROOM_MSC3391: &str =
+    "/_matrix/client/unstable/org.matrix.msc3391/user/{userId}/rooms/{roomId}/account_data/{type}";
 const TAG: &str = "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}";
 
 pub(super) fn routes() -> Vec<Route> {
@@ -26,6 +30,8 @@ pub(super) fn routes() -> Vec<Route> {
         Route::put(GLOBAL, user!(put_global)),
         Route::get(ROOM, user!(get_room)),
         Route::put(ROOM, user!(put_room)),
+        Route::delete(GLOBAL_MSC3391, user!(delete_global)),
+        Route::delete(ROOM_MSC3391, user!(delete_room)),
         Route::get(
             "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags",
             user!(tags),
@@ -71,18 +77,43 @@ async fn put(mut call: UserCall, room_id: Option<OwnedRoomId>) -> Outcome {
     let user_id = call.own_user_id()?;
     let content = call.object().await?;
     let kind = call.param("type");
-    if matches!(kind, "m.fully_read" | "m.push_rules") {
-        let message = format!("{kind} is set through its own endpoint");
-        return Err(ApiError::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "M_BAD_JSON",
-            message,
-        ));
-    }
+    check_settable(kind)?;
     call.homeserver()
         .set_account_data(&user_id, room_id.as_deref(), kind, content)
         .await?;
     answer::empty()
+}
+
+async fn delete_global(call: UserCall) -> Outcome {
+    delete(call, None).await
+}
+
+async fn delete_room(call: UserCall) -> Outcome {
+    let room_id = call.room_id()?;
+    delete(call, Some(room_id)).await
+}
+
+async fn delete(call: UserCall, room_id: Option<OwnedRoomId>) -> Outcome {
+    let user_id = call.own_user_id()?;
+    let kind = call.param("type");
+    check_settable(kind)?;
+    call.homeserver()
+        .delete_account_data(&user_id, room_id.as_deref(), kind)
+        .await?;
+    answer::empty()
+}
+
+/// Some types have endpoints of their own.
+fn check_settable(kind: &str) -> Result<(), ApiError> {
+    if !matches!(kind, "m.fully_read" | "m.push_rules") {
+        return Ok(());
+    }
+    let message = format!("{kind} is set through its own endpoint");
+    Err(ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "M_BAD_JSON",
+        message,
+    ))
 }
 
 async fn tags(call: UserCall) -> Outcome {

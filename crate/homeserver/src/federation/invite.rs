@@ -99,6 +99,8 @@ impl Homeserver {
         if !self.user_exists(&user_id).await? {
             return Err(Error::NotFound("no such user".into()));
         }
+        self.check_invited(invite.sender(), Some(room_id), &user_id)
+            .await?;
         let memberships = self.memberships(&user_id);
         let pending = memberships
             .values()

@@ -193,6 +193,7 @@ impl Homeserver {
                 .map(|topic| state("m.room.topic", topic_content(topic))),
         );
         for invited in plan.request.invite.iter().filter(|user| self.is_local(user)) {
+            self.check_invited(creator, None, invited).await?;
             let mut content = self.member_content(invited, "invite", None).await?;
             if plan.request.is_direct {
                 content.insert("is_direct".into(), true.into());

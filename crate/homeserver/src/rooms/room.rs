@@ -219,6 +219,32 @@ impl Homeserver {
         Ok(Some(room))
     }
 
+    /// Reads those of `rooms` that are not in memory, all at once.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(crate) async fn warm_rooms(&self, rooms: &[&RoomId]) -> Result<(), Error> {
+        let missing: Vec<_> = rooms
+            .iter()
+            .filter(|room_id| !self.is_in_memory(room_id))
+            .collect();
+        if missing.len() < 2 {
+            return Ok(());
+        }
+        let keys: Vec<_> = missing
+            .iter()
+            .map(|room_id| room_id.as_bytes().to_vec())
+            .collect();
+        let rows = self.seams.store.get_many(Table::Rooms, &keys).await?;
+        for (room_id, row) in missing.into_iter().zip(rows) {
+            if let Some(row) = row {
+                let record = from_slice(&row)?;
+                self.rooms.keep(&Room::with_record((*room_id).to_owned(), record));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the room is in memory already.
     pub(crate) fn is_in_memory(&self, room_id: &RoomId) -> bool {
         self.rooms.get(room_id).is_some()

@@ -73,6 +73,7 @@ impl Homeserver {
         if draft.kind == MEMBER && draft.state_key.as_deref() != Some(draft.sender.as_str()) {
             // Whether it is allowed depends on what the other is now.
             self.whole(&room).await?;
+            self.check_wanted(room_id, &draft).await?;
         }
         let mut change = self.change(&room).await;
         if let Some(event_id) = unchanged(&change, &draft).await? {
@@ -81,6 +82,16 @@ impl Homeserver {
         let event_id = change.send(draft).await?;
         change.commit().await?;
         Ok(event_id)
+    }
+
+    /// Refuses the invite of a local user who does not want it.
+    async fn check_wanted(&self, room_id: &RoomId, draft: &Draft) -> Result<(), Error> {
+        let is_invite = draft.content.get("membership").and_then(Value::as_str) == Some("invite");
+        let target = draft.state_key.as_deref().and_then(|key| UserId::parse(key).ok());
+        match target.filter(|target| is_invite && self.is_local(target)) {
+            Some(target) => self.check_invited(&draft.sender, Some(room_id), &target).await,
+            None => Ok(()),
+        }
     }
 
     /// A membership that is set as state: the same as through its own endpoint.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Homeserver {
-    /// Those of `events` (of one room) that `user_id` may see, in order.
+    /// Those of `events` (of one room) that `user_id` may see and does not ignore, in order.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
@@ -24,10 +24,12 @@ impl Homeserver {
         user_id: &UserId,
         events: Vec<Arc<StoredEvent>>,
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let refusals = self.refusals(user_id).await?;
         let mut seen = HashMap::new();
         let mut visible = Vec::with_capacity(events.len());
         for event in events {
-            if event.is_shown() && self.may_see(user_id, &event, &mut seen).await? {
+            if event.is_shown() && !refusals.hides(&event) && self.may_see(user_id, &event, &mut seen).await?
+            {
                 visible.push(event);
             }
         }

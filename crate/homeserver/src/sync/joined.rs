@@ -75,7 +75,8 @@ impl Homeserver {
             .await?;
         // The client may hold an older part of the timeline, from before the user left and came back.
         window.limited |= telling.is_new && context.from.is_some();
-        let members_changed = telling.state_changed() || window.limited || window.has_members();
+        let members_changed =
+            telling.state_changed() || window.limited || window.has_members() || window.has_names();
         let summary = match members_changed {
             true => Some(self.summary(snapshot, context.viewer.user_id).await?),
             false => None,
@@ -201,11 +202,15 @@ impl Homeserver {
         }
         let filter = &telling.context.request.filter.room.account_data;
         let all = self
-            .account_data_of(telling.context.viewer.user_id, Some(telling.room_id))
+            .account_data_for(telling.context, Some(telling.room_id))
             .await?;
-        let told = |kind: &str| telling.is_new || changed.is_some_and(|changed| changed.contains(kind));
+        let nothing = BTreeSet::new();
+        let changed = changed.unwrap_or(&nothing);
+        let told = |kind: &str| telling.is_new || changed.contains(kind);
         let allowed = |kind: &str| filter.allows_room(telling.room_id) && filter.allows_type(kind);
-        Ok(account_data_events(all, |kind| told(kind) && allowed(kind)))
+        Ok(account_data_events(all, changed, |kind| {
+            told(kind) && allowed(kind)
+        }))
     }
 }
 

@@ -1,11 +1,14 @@
 //! A room in an answer of `/sync` that the user has left, was removed from, or whose invite they rejected.
 
+use std::collections::BTreeSet;
+
 use ruma_common::{RoomId, UserId};
 use serde_json::json;
 
 use super::{
-    Context, event,
+    Context, account_data_events, event,
     joined::place,
+    members::needed_members,
     response::{Events, LeftRoom, State, Timeline},
     state::{Extent, Scope},
     timeline::Span,
@@ -39,24 +42,43 @@ impl Homeserver {
         } else {
             Extent::Since(after)
         };
-        let state = self
+        let filter = &context.request.filter.room.state;
+        let needed = filter
+            .lazy_load_members
+            .then(|| needed_members(&window.events, context.viewer.user_id, None, true));
+        let mut state = self
             .state_beside(&Scope {
                 snapshot: &room.snapshot(),
                 window: context.beside(&window),
                 upto: span.upto,
                 extent,
-                members: None,
-                filter: None,
+                members: needed.as_ref(),
+                filter: Some(filter),
             })
             .await?;
+        state.retain(|event| filter.allows(event.kind(), event.sender().as_str(), event.content()));
+        if !filter.allows_room(room_id) {
+            state.clear();
+        }
         let state = Events::from(self.rendered(context, &state).await?);
         let state = State::new(context.request.state_form, state);
         let timeline = self.timeline(context, &window, span).await?;
         Ok(LeftRoom {
             state,
             timeline,
-            account_data: Events::default(),
+            account_data: self.left_account_data(context, room_id).await?,
         })
+    }
+
+    async fn left_account_data(&self, context: &Context<'_>, room_id: &RoomId) -> Result<Events, Error> {
+        let filter = &context.request.filter.room.account_data;
+        let all = match context.whole && filter.allows_room(room_id) {
+            true => self.account_data_for(context, Some(room_id)).await?,
+            false => Vec::new(),
+        };
+        Ok(account_data_events(all, &BTreeSet::new(), |kind| {
+            filter.allows_type(kind)
+        }))
     }
 
     /// A room that the user never was in: only their own leaving is told.

@@ -1,8 +1,7 @@
 //! `/sync`: what is new to a client. Spec: Client-Server API, section 'Syncing'.
 //!
 //! A sync reads the log from the client's token up to a bound that it fixes first, and tells what those entries
-//! mean to the user. It does *not* keep anything about clients: the token is all there is. What is not served:
-//! presence.
+//! mean to the user. It does *not* keep anything about clients: the token is all there is.
 
 mod changes;
 mod encryption;
@@ -15,15 +14,18 @@ mod state;
 mod timeline;
 pub mod token;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use futures::future::{Either, FutureExt, select};
-use ruma_common::{DeviceId, OwnedRoomId, UserId};
+use futures::future::{Either, FutureExt, select, try_join_all};
+use ruma_common::{DeviceId, OwnedRoomId, RoomId, UserId};
 use serde_json::{Value, json};
 
 use self::{
     changes::{Changes, RoomChanges},
-    response::{Events, InvitedRoom, KnockedRoom, Rooms},
+    response::{Events, InvitedRoom, JoinedRoom, KnockedRoom, LeftRoom, Rooms},
     timeline::Window,
 };
 pub use self::{
@@ -33,7 +35,11 @@ pub use self::{
 };
 use crate::{
     Error, Homeserver, JsonObject,
-    accounts::push_rules::{PUSH_RULES, content_of},
+    accounts::{
+        account_data::AllAccountData,
+        push_rules::{PUSH_RULES, content_of},
+    },
+    policy::Refusals,
     rooms::{client_event::Viewer, memberships::UserMembership},
 };
 
@@ -41,6 +47,9 @@ use crate::{
 const MAX_WAIT: Duration = Duration::from_secs(25);
 /// A client that missed more log entries than this is told of whole rooms, as in an initial sync.
 pub(crate) const MAX_MISSED: u64 = 50_000;
+
+/// How many rooms are looked at side by side.
+const AT_ONCE: usize = 64;
 
 /// What a client asks of `/sync`.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +88,18 @@ struct Context<'a> {
     to: SyncToken,
     /// Whether the client must be told of whole rooms: an initial sync, or one after too many changes.
     whole: bool,
+    /// Whom the user does not want to hear from.
+    refusals: Refusals,
+    /// All of the user's account data, where much of it is needed.
+    account_data: Option<AllAccountData>,
+}
+
+/// What is told of one room.
+enum Told {
+    Joined(Box<JoinedRoom>),
+    Invited(InvitedRoom),
+    Knocked(KnockedRoom),
+    Left(Box<LeftRoom>),
 }
 
 impl Homeserver {
@@ -107,7 +128,7 @@ impl Homeserver {
         loop {
             let changed = select(self.log.listen(), self.typing.listen());
             let to = self.present(user_id);
-            let context = Context::new(viewer, &request, from, to);
+            let context = self.context(viewer, &request, from, to).await?;
             let response = self.answer(&context).await?;
             if at_once || !response.is_empty() {
                 return Ok(response);
@@ -117,6 +138,21 @@ impl Homeserver {
             }
             from = Some(to);
         }
+    }
+
+    async fn context<'a>(
+        &self,
+        viewer: Viewer<'a>,
+        request: &'a SyncRequest,
+        from: Option<SyncToken>,
+        to: SyncToken,
+    ) -> Result<Context<'a>, Error> {
+        let refusals = self.refusals(viewer.user_id).await?;
+        let mut context = Context::new(viewer, request, from, to, refusals);
+        if context.whole {
+            context.account_data = Some(self.all_account_data(viewer.user_id).await?);
+        }
+        Ok(context)
     }
 
     /// The token of this moment.
@@ -167,45 +203,58 @@ impl Homeserver {
         changes: &Changes,
     ) -> Result<Rooms, Error> {
         let mut rooms = Rooms::default();
-        let wanted = |room_id: &OwnedRoomId| context.request.filter.room.allows_room(room_id);
-        for (room_id, membership) in memberships.iter().filter(|(room_id, _)| wanted(room_id)) {
-            let changes = changes.rooms.get(room_id);
-            self.add_room(context, &mut rooms, room_id, membership, changes)
-                .await?;
+        let filter = &context.request.filter.room;
+        let wanted: Vec<_> = memberships
+            .iter()
+            .filter(|(room_id, membership)| {
+                filter.allows_room(room_id) && context.may_tell(membership, changes.rooms.get(*room_id))
+            })
+            .collect();
+        for some in wanted.chunks(AT_ONCE) {
+            let ids: Vec<_> = some.iter().map(|(room_id, _)| &***room_id).collect();
+            self.warm_rooms(&ids).await?;
+            // Side by side: what one room reads need not wait for what another does.
+            let told = some.iter().map(|(room_id, membership)| {
+                self.told_room(context, room_id, membership, changes.rooms.get(*room_id))
+            });
+            for (told, (room_id, _)) in try_join_all(told).await?.into_iter().zip(some) {
+                rooms.add(room_id, told);
+            }
         }
         Ok(rooms)
     }
 
-    async fn add_room(
+    async fn told_room(
         &self,
         context: &Context<'_>,
-        rooms: &mut Rooms,
-        room_id: &OwnedRoomId,
+        room_id: &RoomId,
         membership: &UserMembership,
         changes: Option<&RoomChanges>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Told>, Error> {
         let user_id = context.viewer.user_id;
-        match context.membership(membership) {
+        Ok(match context.membership(membership) {
             Some("join") => {
-                if let Some(room) = self.joined_room(context, room_id, membership, changes).await? {
-                    rooms.join.insert(room_id.clone(), room);
-                }
+                let room = self.joined_room(context, room_id, membership, changes).await?;
+                room.map(|room| Told::Joined(Box::new(room)))
             }
             Some("invite") if context.is_news(membership) => {
+                let is_shown = self.is_invite_shown(&context.refusals, room_id, &membership.event_id);
+                if !is_shown.await? {
+                    return Ok(None);
+                }
                 let invite_state = self.invite_state(user_id, room_id).await?.into();
-                rooms.invite.insert(room_id.clone(), InvitedRoom { invite_state });
+                Some(Told::Invited(InvitedRoom { invite_state }))
             }
             Some("knock") if context.is_news(membership) => {
                 let knock_state = self.invite_state(user_id, room_id).await?.into();
-                rooms.knock.insert(room_id.clone(), KnockedRoom { knock_state });
+                Some(Told::Knocked(KnockedRoom { knock_state }))
             }
             Some("leave" | "ban") if context.is_leaving_told(membership) => {
                 let room = self.left_room(context, room_id, membership).await?;
-                rooms.leave.insert(room_id.clone(), room);
+                Some(Told::Left(Box::new(room)))
             }
-            _ => {}
-        }
-        Ok(())
+            _ => None,
+        })
     }
 
     async fn global_account_data(&self, context: &Context<'_>, changes: &Changes) -> Result<Events, Error> {
@@ -213,7 +262,7 @@ impl Homeserver {
             return Ok(Events::default());
         }
         let user_id = context.viewer.user_id;
-        let mut all = self.account_data_of(user_id, None).await?;
+        let mut all = self.account_data_for(context, None).await?;
         // What is stored of push rules are the user's changes: clients get them laid over the defaults.
         all.retain(|(kind, _)| kind != PUSH_RULES);
         all.push((
@@ -222,20 +271,51 @@ impl Homeserver {
         ));
         let filter = &context.request.filter.account_data;
         let told = |kind: &str| context.whole || changes.account_data.contains(kind);
-        Ok(account_data_events(all, |kind| {
+        Ok(account_data_events(all, &changes.account_data, |kind| {
             told(kind) && filter.allows_type(kind)
         }))
+    }
+
+    /// The user's account data of a room, or (`None`) what is global.
+    async fn account_data_for(
+        &self,
+        context: &Context<'_>,
+        room_id: Option<&RoomId>,
+    ) -> Result<Vec<(String, JsonObject)>, Error> {
+        match &context.account_data {
+            Some(all) => Ok(all
+                .get(&room_id.map(ToOwned::to_owned))
+                .cloned()
+                .unwrap_or_default()),
+            None => self.account_data_of(context.viewer.user_id, room_id).await,
+        }
+    }
+}
+
+impl Rooms {
+    fn add(&mut self, room_id: &RoomId, told: Option<Told>) {
+        let room_id = room_id.to_owned();
+        match told {
+            Some(Told::Joined(room)) => drop(self.join.insert(room_id, *room)),
+            Some(Told::Invited(room)) => drop(self.invite.insert(room_id, room)),
+            Some(Told::Knocked(room)) => drop(self.knock.insert(room_id, room)),
+            Some(Told::Left(room)) => drop(self.leave.insert(room_id, *room)),
+            None => (),
+        }
     }
 }
 
 impl<'a> Context<'a> {
-    fn new(viewer: Viewer<'a>, request: &'a SyncRequest, from: Option<SyncToken>, to: SyncToken) -> Self {
-        // A token from after the present can come from a database that was rolled back.
-        let from = from.map(|from| SyncToken {
-            position: from.position.min(to.position),
-            to_device: from.to_device.min(to.position),
-            ..from
-        });
+    fn new(
+        viewer: Viewer<'a>,
+        request: &'a SyncRequest,
+        from: Option<SyncToken>,
+        to: SyncToken,
+        refusals: Refusals,
+    ) -> Self {
+        // A token from after the present comes from a database that was rolled back: what the client was told
+        // after that is not known, so it is told everything.
+        let from = from.filter(|from| from.position <= to.position);
         let whole = from.is_none_or(|from| to.position - from.position > MAX_MISSED);
         Self {
             viewer,
@@ -243,6 +323,17 @@ impl<'a> Context<'a> {
             from,
             to,
             whole,
+            refusals,
+            account_data: None,
+        }
+    }
+
+    /// Whether there may be something to tell of a room, as far as memory says.
+    fn may_tell(&self, membership: &UserMembership, changes: Option<&RoomChanges>) -> bool {
+        match membership.membership.as_str() {
+            "leave" | "ban" => changes.is_some() || self.is_leaving_told(membership),
+            "invite" | "knock" => changes.is_some() || self.is_news(membership),
+            _ => true,
         }
     }
 
@@ -279,9 +370,19 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Account data as events of `/sync`.
-fn account_data_events(all: Vec<(String, JsonObject)>, wanted: impl Fn(&str) -> bool) -> Events {
-    let wanted = all.into_iter().filter(|(kind, _)| wanted(kind));
+/// Account data as events of `/sync`. What has changed and is not there was deleted, which an empty one says.
+fn account_data_events(
+    all: Vec<(String, JsonObject)>,
+    changed: &BTreeSet<String>,
+    wanted: impl Fn(&str) -> bool,
+) -> Events {
+    let gone = |kind: &&String| all.iter().all(|(there, _)| there != *kind);
+    let deleted: Vec<_> = changed
+        .iter()
+        .filter(gone)
+        .map(|kind| (kind.clone(), JsonObject::new()))
+        .collect();
+    let wanted = all.into_iter().chain(deleted).filter(|(kind, _)| wanted(kind));
     wanted
         .map(|(kind, content)| event(&kind, Value::Object(content)))
         .collect::<Vec<_>>()

@@ -5,7 +5,14 @@ use std::{collections::BTreeSet, sync::Arc};
 use ruma_common::{EventId, OwnedEventId, RoomId};
 
 use super::{Context, PageToken, filter::EventFormat, response};
-use crate::{Error, Homeserver, JsonObject, rooms::event::StoredEvent, stored::from_slice};
+use crate::{
+    Error, Homeserver, JsonObject,
+    rooms::{
+        event::StoredEvent,
+        view::{CANONICAL_ALIAS, NAME},
+    },
+    stored::from_slice,
+};
 
 /// Up to how many new events are read by their ids, which needs no scan of the timeline.
 const FEW: usize = 200;
@@ -47,6 +54,13 @@ impl Window {
         self.events
             .iter()
             .any(|event| event.kind() == "m.room.member" && event.state_key().is_some())
+    }
+
+    /// Whether what names the room changes in it.
+    pub(super) fn has_names(&self) -> bool {
+        let names =
+            |event: &&Arc<StoredEvent>| [NAME, CANONICAL_ALIAS].map(|key| key.0).contains(&event.kind());
+        self.events.iter().any(|event| names(&event))
     }
 
     /// Where the events before these are found, if there are none in the window after `upto`.
@@ -157,6 +171,7 @@ impl Homeserver {
                 .is_some_and(|order| order > span.after && order <= span.upto);
             in_span
                 && event.is_shown()
+                && !context.refusals.hides(event)
                 && filter.allows(event.kind(), event.sender().as_str(), event.content())
         });
         let always = |event: &StoredEvent| event.decision.order >= span.joined_at;

@@ -87,3 +87,60 @@ async fn event_fields_and_format_shape_events() {
     let answer = client.sync().await;
     assert!(joined(&answer, &room_id)["timeline"]["events"][0]["prev_events"].is_array());
 }
+
+#[tokio::test]
+async fn rooms_that_were_left_are_filtered_too() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    server
+        .homeserver
+        .set_account_data(
+            &bob,
+            Some(&room_id),
+            "m.tag",
+            crate::support::object(json!({"tags": {}})),
+        )
+        .await
+        .unwrap();
+    server.say(&alice, &room_id, "last").await;
+    server.leave(&bob, &room_id).await;
+    let filter = json!({"room": {
+        "include_leave": true,
+        "timeline": {"limit": 1},
+        "state": {"types": ["m.room.member", "m.room.create"], "lazy_load_members": true},
+    }});
+    let answer = server.sync(&bob, None, filter).await;
+    let room = &answer["rooms"]["leave"][room_id.as_str()];
+    assert_eq!(kinds(&room["timeline"]["events"]), ["m.room.member"]);
+    let mut state = kinds(&room["state"]["events"]);
+    state.sort_unstable();
+    assert_eq!(state, ["m.room.create", "m.room.member"]);
+    assert_eq!(kinds(&room["account_data"]["events"]), ["m.tag"]);
+    assert_eq!(server.sync(&bob, None, json!({})).await.get("rooms"), None);
+}
+
+#[tokio::test]
+async fn a_room_that_loses_its_name_is_named_after_its_members() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    server
+        .set(&alice, &room_id, "m.room.name", json!({"name": "Tea"}))
+        .await;
+    let mut client = server.client(&alice).await;
+    server.set(&alice, &room_id, "m.room.name", json!({})).await;
+    let answer = client.sync().await;
+    assert_eq!(joined(&answer, &room_id)["summary"]["m.heroes"], json!([bob]));
+}
+
+#[tokio::test]
+async fn a_token_from_after_the_present_is_answered_with_everything() {
+    let server = Server::new().await;
+    let alice = server.user("alice");
+    let room_id = server.room(&alice).await;
+    let answer = server.sync(&alice, Some("s1000000_0"), json!({})).await;
+    assert!(kinds(&joined(&answer, &room_id)["timeline"]["events"]).contains(&"m.room.create"));
+}

@@ -15,4 +15,5 @@ mod incremental;
 mod initial;
 mod memberships;
 mod receipts;
+mod refusals;
 mod waiting;
