@@ -8,6 +8,7 @@
 )]
 
 mod auth;
+mod auth_cases;
 mod canonical_json;
 mod cost;
 mod events;
