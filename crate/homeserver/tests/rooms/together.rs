@@ -1,11 +1,17 @@
 //! Messages that are sent into one room at the same time.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering, mpsc},
+    thread,
+    time::Duration,
+};
 
 use futures::future::{join_all, select};
 use hearth_homeserver::Error;
 use hearth_storage::Table;
 use ruma_common::RoomId;
+use tokio::runtime;
 
 use crate::support::{Server, settle};
 
@@ -111,4 +117,43 @@ async fn who_goes_away_takes_nobody_along() {
         assert_eq!(said.first().map(String::as_str), Some("first"));
         assert_eq!(said.iter().filter(|text| *text == "third").count(), 1);
     }
+}
+
+/// How long a thread that never comes to rest is waited for. A test that succeeds does not wait.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is said in a room if each message is sent by a task of its own.
+async fn said_by_tasks(count: usize) -> Vec<String> {
+    let server = Arc::new(Server::new().await);
+    let room = server.public_room().await;
+    let gate = server.store.gate.lock().await;
+    let send = |number: usize| {
+        let (server, room) = (server.clone(), room.clone());
+        let send = async move {
+            let text = number.to_string();
+            server.say(&server.alice(), &room, &text, &text).await
+        };
+        tokio::spawn(send)
+    };
+    let sending: Vec<_> = (0..count).map(send).collect();
+    settle().await;
+    drop(gate);
+    for sent in join_all(sending).await {
+        sent.unwrap().unwrap();
+    }
+    said(&server, &room).await
+}
+
+/// In a worker there is one thread. Whoever sees its message taken along by another task has to wait for that
+/// task, and must not keep the thread from it by looking again and again.
+#[test]
+fn tasks_on_one_thread_wait_for_each_other() {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = runtime::Builder::new_current_thread().build().unwrap();
+        tell.send(runtime.block_on(said_by_tasks(20))).unwrap();
+    });
+    // A thread that is kept busy cannot say so itself.
+    let said = told.recv_timeout(PATIENCE).expect("the thread came to rest");
+    assert_eq!(said.len(), 20);
 }
