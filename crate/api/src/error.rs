@@ -175,6 +175,8 @@ fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
         Error::LimitExceeded { .. } => (StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED"),
         Error::CannotOverwriteMedia => (StatusCode::CONFLICT, "M_CANNOT_OVERWRITE_MEDIA"),
         Error::NotYetUploaded => (StatusCode::GATEWAY_TIMEOUT, "M_NOT_YET_UPLOADED"),
+        Error::InvalidRelation(_) => (StatusCode::BAD_REQUEST, "M_UNKNOWN"),
+        Error::DuplicateAnnotation => (StatusCode::BAD_REQUEST, "M_DUPLICATE_ANNOTATION"),
         Error::NoThumbnail(_) => (StatusCode::BAD_REQUEST, "M_UNKNOWN"),
         Error::InvalidSignature(_) => (StatusCode::BAD_REQUEST, "M_INVALID_SIGNATURE"),
         Error::WrongBackupVersion { .. } => (StatusCode::FORBIDDEN, "M_WRONG_ROOM_KEYS_VERSION"),

@@ -59,6 +59,12 @@ pub enum Error {
     /// The request or event is too large. `M_TOO_LARGE`, 413.
     #[error("{0}")]
     TooLarge(String),
+    /// An event may not relate to another as it does. `M_UNKNOWN`, 400.
+    #[error("{0}")]
+    InvalidRelation(String),
+    /// The user has annotated the event with the same before. `M_DUPLICATE_ANNOTATION`, 400.
+    #[error("you have annotated this event with the same already")]
+    DuplicateAnnotation,
     /// The requester has had too much of this for now. `M_LIMIT_EXCEEDED`, 429.
     #[error("too many requests")]
     LimitExceeded {

@@ -21,6 +21,7 @@ use crate::{
     policy::Policies,
     push::unread::UnreadCache,
     receipts::ReceiptCache,
+    relations::summary::SummaryCache,
     rooms::{
         event::EventCache, extremities::Merges, memberships::UserRooms, partial::PartialRooms,
         resolve::Resolved, room::RoomCache, tree::NodeCache,
@@ -56,6 +57,7 @@ pub struct Homeserver {
     pub(crate) media: MediaState,
     pub(crate) unread: UnreadCache,
     pub(crate) policies: Policies,
+    pub(crate) relations: SummaryCache,
     server_name: OwnedServerName,
     /// The newest timestamp given to an event.
     newest_timestamp: AtomicU64,
@@ -98,10 +100,12 @@ impl Homeserver {
             media: MediaState::default(),
             unread: UnreadCache::default(),
             policies: Policies::default(),
+            relations: SummaryCache::default(),
             server_name,
             newest_timestamp: AtomicU64::new(0),
             this: this.clone(),
         });
+        homeserver.fill_relations().await?;
         homeserver.start_senders();
         homeserver.complete_all();
         homeserver.spawn(|homeserver| async move {

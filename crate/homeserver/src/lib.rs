@@ -17,6 +17,7 @@ pub mod messages;
 mod policy;
 pub mod push;
 pub mod receipts;
+pub mod relations;
 pub mod rooms;
 pub mod seams;
 mod stored;

@@ -138,7 +138,7 @@ impl Homeserver {
         Ok(Messages {
             start: start.to_string(),
             end: (!page.ended).then(|| page.at.to_string()),
-            chunk: self.client_events(&page.events, viewer).await?,
+            chunk: self.bundled_events(&page.events, viewer).await?,
             state: self.client_events(&state, viewer).await?,
         })
     }
@@ -176,12 +176,12 @@ impl Homeserver {
             start: PageToken(start).to_string(),
             end: PageToken(end).to_string(),
             event: self
-                .client_events(&[event], viewer)
+                .bundled_events(&[event], viewer)
                 .await?
                 .pop()
                 .unwrap_or_default(),
-            events_before: self.client_events(&older, viewer).await?,
-            events_after: self.client_events(&newer, viewer).await?,
+            events_before: self.bundled_events(&older, viewer).await?,
+            events_after: self.bundled_events(&newer, viewer).await?,
             state: self.client_events(&state, viewer).await?,
         })
     }
@@ -208,7 +208,7 @@ impl Homeserver {
     }
 
     /// Whoever may see something of a room was in it, or it is open to everybody.
-    async fn check_reader(&self, user_id: &UserId, room_id: &RoomId) -> Result<(), Error> {
+    pub(crate) async fn check_reader(&self, user_id: &UserId, room_id: &RoomId) -> Result<(), Error> {
         let forbidden = || Error::Forbidden("you are not in the room".into());
         let room = self.room(room_id).await?.ok_or_else(forbidden)?;
         let membership = self.user_membership(user_id, room_id);

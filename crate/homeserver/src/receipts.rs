@@ -126,9 +126,8 @@ impl Homeserver {
         thread: Option<String>,
     ) -> Result<(), Error> {
         let event = self.readable_event(user_id, room_id, event_id).await?;
-        if thread
-            .as_deref()
-            .is_some_and(|thread| !is_in_thread(&event, thread))
+        if let Some(thread) = &thread
+            && !self.is_in_thread(&event, thread).await?
         {
             return Err(Error::InvalidParam("the event is not in the thread".into()));
         }
@@ -275,6 +274,14 @@ impl Homeserver {
             .ok_or_else(|| Error::NotFound("the room has no such event".into()))
     }
 
+    /// Whether `event` is in the thread named as in [`ReceiptKey::thread`]. A root is in its thread and outside.
+    async fn is_in_thread(&self, event: &StoredEvent, thread: &str) -> Result<bool, Error> {
+        Ok(match self.thread_of(event).await? {
+            Some(root) => root == thread,
+            None => thread == "main" || event.event_id == thread,
+        })
+    }
+
     async fn announce_receipt(
         &self,
         room_id: &RoomId,
@@ -340,23 +347,6 @@ impl Homeserver {
             .unwrap_or_else(|| self.now());
         let order = event.and_then(|event| event.decision.order);
         Ok(Some((key, Receipt { event_id, ts, order })))
-    }
-}
-
-/// The root of the thread that `event` is in, if it is in one.
-pub(crate) fn thread_root(event: &StoredEvent) -> Option<&str> {
-    let relation = event.content().get("m.relates_to")?.as_object()?;
-    let is_thread = relation.get("rel_type")?.as_str()? == "m.thread";
-    relation.get("event_id")?.as_str().filter(|_| is_thread)
-}
-
-/// Spec: section 'Threaded read receipts'. Relations to an event of a thread belong to the thread too, but
-/// cannot be told from those to others without reading their target, and are let through.
-fn is_in_thread(event: &StoredEvent, thread: &str) -> bool {
-    let relates = event.content().contains_key("m.relates_to");
-    match thread_root(event) {
-        Some(root) => root == thread,
-        None => thread == "main" || event.event_id == thread || relates,
     }
 }
 

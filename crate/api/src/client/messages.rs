@@ -48,7 +48,7 @@ async fn event(call: UserCall) -> Outcome {
         .homeserver()
         .event_for(user_id, &call.room_id()?, &call.event_id()?)
         .await?;
-    let mut events = call.homeserver().client_events(&[event], call.viewer()).await?;
+    let mut events = call.homeserver().bundled_events(&[event], call.viewer()).await?;
     answer::json(&events.pop().map(Value::Object))
 }
 
@@ -63,7 +63,7 @@ async fn context(call: UserCall) -> Outcome {
     )
 }
 
-fn direction(name: &str) -> Option<PageDirection> {
+pub(super) fn direction(name: &str) -> Option<PageDirection> {
     match name {
         "b" => Some(PageDirection::Backward),
         "f" => Some(PageDirection::Forward),
@@ -71,7 +71,7 @@ fn direction(name: &str) -> Option<PageDirection> {
     }
 }
 
-fn limit(call: &UserCall) -> Result<Option<usize>, ApiError> {
+pub(super) fn limit(call: &UserCall) -> Result<Option<usize>, ApiError> {
     Ok(call
         .query
         .number("limit")?

@@ -19,6 +19,7 @@ mod profile;
 mod push_rules;
 mod receipts;
 mod register;
+mod relations;
 mod room_keys;
 mod rooms;
 mod send;
@@ -56,6 +57,7 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
         state::routes(),
         send::routes(),
         messages::routes(),
+        relations::routes(),
         receipts::routes(),
         typing::routes(),
         media::routes(),

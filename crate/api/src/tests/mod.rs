@@ -11,6 +11,7 @@ mod encryption;
 mod federation;
 mod media;
 mod platform;
+mod relations;
 mod room_keys;
 mod schema;
 mod server;

@@ -18,7 +18,7 @@ use crate::{Api, ApiConfig, Body, Source};
 pub(super) struct TestServer {
     pub(super) api: Api,
     pub(super) name: String,
-    store: MemoryStore,
+    pub(super) store: MemoryStore,
 }
 
 /// An answer.

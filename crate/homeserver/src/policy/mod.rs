@@ -91,6 +91,19 @@ impl Refusals {
         sender != self.user_id && (self.wishes.ignored.contains(sender) || self.bans(sender))
     }
 
+    /// Whether nobody's messages are hidden.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wishes.ignored.is_empty() && self.lists.is_empty()
+    }
+
+    /// Whether these are certainly the same as `others`.
+    pub(crate) fn is_same(&self, others: &Self) -> bool {
+        let mut lists = self.lists.iter().zip(&others.lists);
+        Arc::ptr_eq(&self.wishes, &others.wishes)
+            && self.lists.len() == others.lists.len()
+            && lists.all(|(list, other)| Arc::ptr_eq(list, other))
+    }
+
     /// Whether `event` is not shown: a message of somebody who is ignored.
     pub(crate) fn hides(&self, event: &StoredEvent) -> bool {
         event.state_key().is_none() && self.ignores(event.sender())

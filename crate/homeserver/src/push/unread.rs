@@ -16,7 +16,8 @@ use serde::Serialize;
 use super::{RoomContext, attention};
 use crate::{
     Error, Homeserver, JsonObject,
-    receipts::{RoomReceipts, thread_root},
+    policy::Refusals,
+    receipts::RoomReceipts,
     rooms::{
         event::StoredEvent,
         room::Snapshot,
@@ -57,6 +58,8 @@ struct Found {
     upto: i64,
     /// The rules that were applied.
     rules: Arc<Ruleset>,
+    /// Whom the user did not want to hear from.
+    refusals: Refusals,
     /// Events that notify, oldest first.
     notifying: Vec<Notifying>,
     /// The user's own last event in each thread.
@@ -98,15 +101,17 @@ impl Homeserver {
     ) -> Result<ThreadCounts, Error> {
         let receipts = self.room_receipts(room_id).await?;
         let rules = self.push_rules(user_id).await?;
+        let refusals = self.refusals(user_id).await?;
         let key = (user_id.to_owned(), room_id.to_owned());
         let known = self.unread.rooms().get(&key).cloned();
-        let known = known.filter(|found| Arc::ptr_eq(&found.rules, &rules) && found.upto <= upto);
+        let known = known.filter(|found| found.holds_for(&rules, &refusals) && found.upto <= upto);
         let mut found = match known {
             Some(found) if found.upto == upto => return Ok(found.count(user_id, &receipts)),
             Some(found) => Found::clone(&found),
             None => Found {
                 upto: 0,
                 rules,
+                refusals,
                 notifying: Vec::new(),
                 own: BTreeMap::new(),
             },
@@ -116,12 +121,23 @@ impl Homeserver {
             .max(receipt_order(user_id, &receipts, None).unwrap_or_default());
         let new = self.newest_events(room_id, floor, upto).await?;
         let context = self.push_context(user_id, snapshot).await?;
-        found.extend(user_id, &new, &context.conditions());
+        let threads = self.threads_of(&new).await?;
+        found.extend(user_id, &new, &threads, &context.conditions());
         found.upto = upto;
         found.forget_read(user_id, &receipts);
         let counts = found.count(user_id, &receipts);
         self.unread.put(key, Arc::new(found));
         Ok(counts)
+    }
+
+    /// The thread of each event.
+    async fn threads_of(&self, events: &[TimelineEvent]) -> Result<Vec<String>, Error> {
+        let mut threads = Vec::with_capacity(events.len());
+        for (_, event) in events {
+            let root = self.thread_of(event).await?;
+            threads.push(root.map_or_else(|| MAIN.to_owned(), |root| root.to_string()));
+        }
+        Ok(threads)
     }
 
     /// The live events after `floor` up to `upto`, oldest first; the newest only, if they are many.
@@ -146,11 +162,24 @@ impl Homeserver {
 }
 
 impl Found {
-    fn extend(&mut self, user_id: &UserId, events: &[TimelineEvent], context: &RoomContext<'_>) {
-        for (order, event) in events {
-            let thread = thread_root(event).unwrap_or(MAIN);
+    /// Whether what was found holds for these rules and these refusals.
+    fn holds_for(&self, rules: &Arc<Ruleset>, refusals: &Refusals) -> bool {
+        Arc::ptr_eq(&self.rules, rules) && self.refusals.is_same(refusals)
+    }
+
+    fn extend(
+        &mut self,
+        user_id: &UserId,
+        events: &[TimelineEvent],
+        threads: &[String],
+        context: &RoomContext<'_>,
+    ) {
+        for ((order, event), thread) in events.iter().zip(threads) {
             if event.sender() == user_id {
                 self.own.insert(thread.to_owned(), *order);
+                continue;
+            }
+            if self.refusals.hides(event) {
                 continue;
             }
             let attention = attention(&self.rules, user_id, &json(event), context);

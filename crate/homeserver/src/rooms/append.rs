@@ -11,12 +11,18 @@ use hearth_rooms::{
     pdu::MAX_PREV_EVENTS, state_tree::Difference,
 };
 use hearth_storage::{Table, WriteBatch};
-use ruma_common::{EventId, OwnedDeviceId, OwnedEventId, OwnedServerName, OwnedUserId, ServerName, UserId};
+use ruma_common::{
+    EventId, OwnedDeviceId, OwnedEventId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId,
+};
 use ruma_events::TimelineEventType;
 
 use crate::{
     Error, Homeserver, JsonObject, LogEntry,
     federation::sender::Outbox,
+    relations::{
+        index::{Indexing, NewSummaries, summary_key},
+        summary::Summary,
+    },
     rooms::{
         event::{Decision, StoredEvent},
         room::{Room, Snapshot},
@@ -95,6 +101,8 @@ enum Place {
 struct Pending {
     event: Arc<StoredEvent>,
     place: Place,
+    /// Whether this change gives it its place in the timeline.
+    is_new: bool,
 }
 
 /// An event to be sent once it is committed: its log position, and where to.
@@ -118,6 +126,10 @@ pub(crate) struct Change<'a> {
     /// Stored events that this change rewrites: redactions take their content, or they are redactions that
     /// may be seen now.
     redacted: HashMap<OwnedEventId, Arc<StoredEvent>>,
+    /// Stored events that lose their content or their place in the timeline, as they were.
+    outdated: Vec<Arc<StoredEvent>>,
+    /// Events that were made here, so that nothing can relate to them yet.
+    childless: NewSummaries,
     /// Whether this change makes a partial state whole.
     pub(super) becomes_whole: bool,
     /// Servers of users whom this change lets in.
@@ -142,6 +154,8 @@ impl Homeserver {
             batch: WriteBatch::new(),
             nodes: Nodes::default(),
             redacted: HashMap::new(),
+            outdated: Vec::new(),
+            childless: Vec::new(),
             becomes_whole: false,
             joining: BTreeSet::new(),
             belated: Vec::new(),
@@ -286,6 +300,11 @@ impl Change<'_> {
             self.snapshot.record.state = root;
         }
         self.joining.extend(joining_server(&event));
+        let is_made_here = self.homeserver.is_local(event.sender());
+        if is_made_here && !event.pdu.version().event_names_its_id() {
+            let key = summary_key(event.room_id(), &event.event_id);
+            self.childless.push((key, Summary::default()));
+        }
         let destinations = match audience {
             Audience::Room => self.destinations(&event).await?,
             Audience::Nobody => BTreeSet::new(),
@@ -327,7 +346,7 @@ impl Change<'_> {
 
     /// Makes `root` the current state, as of after the event that was added last.
     pub(crate) fn set_root(&mut self, root: String) {
-        if let Some(Pending { event, place }) = self.events.last_mut()
+        if let Some(Pending { event, place, .. }) = self.events.last_mut()
             && *place != Place::Stored
             && event.decision.state_before.as_ref() != Some(&root)
         {
@@ -345,6 +364,7 @@ impl Change<'_> {
     pub(crate) fn place(&mut self, event_id: &EventId, order: i64) {
         let index = self.indices.get(event_id);
         if let Some(pending) = index.and_then(|index| self.events.get_mut(*index)) {
+            pending.is_new = true;
             Arc::make_mut(&mut pending.event).decision.order = Some(order);
         }
     }
@@ -379,7 +399,8 @@ impl Change<'_> {
     fn add(&mut self, event: StoredEvent, place: Place) {
         self.indices.insert(event.event_id.clone(), self.events.len());
         let event = Arc::new(event);
-        self.events.push(Pending { event, place });
+        let is_new = place != Place::Stored;
+        self.events.push(Pending { event, place, is_new });
     }
 
     /// The root of the state tree `root` with `entries` set. Its new nodes become part of the change.
@@ -445,6 +466,11 @@ impl Change<'_> {
         &self.nodes
     }
 
+    /// The room.
+    pub(crate) fn room_id(&self) -> &RoomId {
+        &self.room.room_id
+    }
+
     /// The homeserver.
     pub(crate) fn homeserver(&self) -> &Homeserver {
         self.homeserver
@@ -461,6 +487,13 @@ impl Change<'_> {
             .tree_get(root, &[(&kind, state_key)], &self.nodes)
             .await?;
         Ok(found.into_iter().next().flatten())
+    }
+
+    /// Notes that `event`, as it is stored, is found by its content or its place no more.
+    pub(super) fn outdate(&mut self, event: &Arc<StoredEvent>) {
+        if event.decision.order.is_some() {
+            self.outdated.push(event.clone());
+        }
     }
 
     /// Puts `event` in place of the copy of it that is stored, or that this change adds.
@@ -496,10 +529,14 @@ impl Change<'_> {
         self.count_changes(&members).await?;
         let is_live = |pending: &&Pending| pending.place != Place::Stored;
         let live = self.events.iter().filter(is_live).count();
+        let new = self.events.iter().filter(|pending| pending.is_new);
+        let new: Vec<_> = new.map(|pending| &*pending.event).collect();
+        let indexing = homeserver.indexing(&new, &self.outdated).await?;
         let state_only = self.becomes_whole || self.changes_beyond_timeline(&changes);
         let reservation = homeserver.log.reserve(live + usize::from(state_only));
         let (mut entries, mut mail) = self.write_events(reservation.first())?;
         mail.append(&mut self.belated);
+        let summaries = self.write_index(indexing)?;
         if state_only {
             entries.push(LogEntry::State {
                 room_id: self.room.room_id.clone(),
@@ -541,6 +578,9 @@ impl Change<'_> {
                 for event in written.chain(redacted.into_values()) {
                     shared.events.keep(event);
                 }
+                for (key, summary) in summaries {
+                    shared.relations.keep(key, summary);
+                }
                 room.publish(snapshot);
                 shared.rooms.keep(&room);
                 for (position, servers, event) in mail {
@@ -554,7 +594,7 @@ impl Change<'_> {
     /// Writes the events; the live ones get positions from `first` on.
     fn write_events(&mut self, first: u64) -> Result<(Vec<LogEntry>, Vec<Letter>), Error> {
         let (mut entries, mut mail) = (Vec::new(), Vec::new());
-        for Pending { event, place } in &mut self.events {
+        for Pending { event, place, .. } in &mut self.events {
             if let Place::Live(servers) = place {
                 let position = first + entries.len() as u64;
                 Arc::make_mut(event).decision.order = Some(position.cast_signed());
@@ -573,6 +613,16 @@ impl Change<'_> {
             write_event(&mut self.batch, event)?;
         }
         Ok((entries, mail))
+    }
+
+    /// Writes what relates to what; returns what is to be kept in memory of it.
+    fn write_index(&mut self, mut indexing: Indexing) -> Result<NewSummaries, Error> {
+        for pending in self.events.iter().filter(|pending| pending.is_new) {
+            indexing.add(&pending.event)?;
+        }
+        let mut summaries = std::mem::take(&mut self.childless);
+        summaries.extend(indexing.write(&mut self.batch)?);
+        Ok(summaries)
     }
 
     /// Where the state differs from what it was before. Costs as much as it differs.

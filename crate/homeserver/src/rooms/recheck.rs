@@ -65,6 +65,9 @@ impl Change<'_> {
             }
         };
         let order = event.decision.order;
+        if outcome != Outcome::Accepted {
+            self.outdate(event);
+        }
         let event = event.decided(Decision {
             state_before: Some(root),
             state_now: None,

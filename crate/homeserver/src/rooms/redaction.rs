@@ -64,6 +64,7 @@ impl Change<'_> {
             return Ok(false);
         }
         self.batch.put(Table::Events, key, event.event_id.as_bytes());
+        self.outdate(&target);
         self.rewrite(redacted(&target, event)?);
         Ok(true)
     }

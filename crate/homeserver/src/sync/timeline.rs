@@ -192,10 +192,24 @@ impl Homeserver {
         span: Span,
     ) -> Result<response::Timeline, Error> {
         Ok(response::Timeline {
-            events: self.rendered(context, &window.events).await?,
+            events: self.rendered_timeline(context, &window.events).await?,
             limited: window.limited,
             prev_batch: Some(window.prev_batch(span.upto).to_string()),
         })
+    }
+
+    /// Events of a timeline as the client wants them: with what relates to them.
+    async fn rendered_timeline(
+        &self,
+        context: &Context<'_>,
+        events: &[Arc<StoredEvent>],
+    ) -> Result<Vec<JsonObject>, Error> {
+        let filter = &context.request.filter;
+        if filter.event_format == EventFormat::Federation {
+            return self.rendered(context, events).await;
+        }
+        let events = self.bundled_events(events, context.viewer).await?;
+        Ok(events.into_iter().map(|event| filter.cut(event)).collect())
     }
 
     /// Room events as the client wants them.

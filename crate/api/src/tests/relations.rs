@@ -1,0 +1,405 @@
+//! Edits, threads, references and annotations: querying them, and what is told with their parents.
+
+use hearth_storage::{Store, Table, WriteBatch};
+use serde_json::{Value, json};
+
+use super::server::{Client, TestServer};
+
+const ROOMS: &str = "/_matrix/client/v3/rooms";
+const V1: &str = "/_matrix/client/v1/rooms";
+
+/// Sends an event of `kind`; returns its id.
+async fn send(client: &Client<'_>, room_id: &str, kind: &str, txn: &str, content: Value) -> String {
+    let path = format!("{ROOMS}/{room_id}/send/{kind}/{txn}");
+    let answer = client.put(&path, content).await.ok();
+    answer["event_id"].as_str().unwrap().to_owned()
+}
+
+fn related(rel_type: &str, parent: &str, body: &str) -> Value {
+    json!({"msgtype": "m.text", "body": body, "m.relates_to": {"rel_type": rel_type, "event_id": parent}})
+}
+
+fn edit(parent: &str, body: &str) -> Value {
+    let mut content = related("m.replace", parent, &format!("* {body}"));
+    content["m.new_content"] = json!({"msgtype": "m.text", "body": body});
+    content
+}
+
+fn reaction(parent: &str, key: &str) -> Value {
+    json!({"m.relates_to": {"rel_type": "m.annotation", "event_id": parent, "key": key}})
+}
+
+async fn message(client: &Client<'_>, room_id: &str, txn: &str, content: Value) -> String {
+    send(client, room_id, "m.room.message", txn, content).await
+}
+
+/// What is told of the children of an event with it.
+async fn bundle(client: &Client<'_>, room_id: &str, event_id: &str) -> Value {
+    let event = client
+        .get(&format!("{ROOMS}/{room_id}/event/{event_id}"))
+        .await
+        .ok();
+    event["unsigned"]["m.relations"].clone()
+}
+
+async fn redact(client: &Client<'_>, room_id: &str, event_id: &str) {
+    let path = format!("{ROOMS}/{room_id}/redact/{event_id}/redact-{}", &event_id[1..]);
+    client.put(&path, json!({})).await.ok();
+}
+
+fn ids(page: &Value) -> Vec<&str> {
+    let events = page["chunk"].as_array().unwrap().iter();
+    events.map(|event| event["event_id"].as_str().unwrap()).collect()
+}
+
+/// A room of both.
+async fn shared_room(ann: &Client<'_>, bob: &Client<'_>) -> String {
+    let room_id = ann.create_room(json!({"preset": "public_chat"})).await;
+    bob.post(&format!("/_matrix/client/v3/join/{room_id}"), json!({}))
+        .await
+        .ok();
+    room_id
+}
+
+#[tokio::test]
+async fn the_newest_valid_edit_is_told_with_its_event() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = shared_room(&ann, &bob).await;
+    let original = ann.say(&room, "0", "helo").await;
+    assert_eq!(bundle(&bob, &room, &original).await, Value::Null);
+    let first = message(&ann, &room, "1", edit(&original, "hallo")).await;
+    message(&bob, &room, "1", edit(&original, "not mine")).await;
+    send(&ann, &room, "org.example", "2", edit(&original, "another type")).await;
+    message(
+        &ann,
+        &room,
+        "3",
+        related("m.replace", &original, "without new content"),
+    )
+    .await;
+    let replaced = bundle(&bob, &room, &original).await;
+    assert_eq!(replaced["m.replace"]["event_id"], first.as_str(), "{replaced}");
+    let second = message(&ann, &room, "4", edit(&original, "hello")).await;
+    let event = bob.get(&format!("{ROOMS}/{room}/event/{original}")).await.ok();
+    assert_eq!(event["content"]["body"], "helo", "the content stays what it was");
+    let replacement = &event["unsigned"]["m.relations"]["m.replace"];
+    assert_eq!(replacement["event_id"], second.as_str());
+    assert_eq!(replacement["content"]["m.new_content"]["body"], "hello");
+    assert_eq!(
+        bundle(&bob, &room, &second).await,
+        Value::Null,
+        "an edit is not edited"
+    );
+    message(&ann, &room, "5", edit(&second, "edit of an edit")).await;
+    assert_eq!(
+        bundle(&bob, &room, &second).await,
+        Value::Null,
+        "an edit is not edited"
+    );
+    redact(&ann, &room, &second).await;
+    let replaced = bundle(&bob, &room, &original).await;
+    assert_eq!(replaced["m.replace"]["event_id"], first.as_str(), "{replaced}");
+    redact(&ann, &room, &original).await;
+    assert_eq!(bundle(&bob, &room, &original).await, Value::Null);
+}
+
+#[tokio::test]
+async fn threads_are_told_with_their_roots() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let cat = server.register("cat").await;
+    let room = shared_room(&ann, &bob).await;
+    cat.post(&format!("/_matrix/client/v3/join/{room}"), json!({}))
+        .await
+        .ok();
+    let root = ann.say(&room, "0", "root").await;
+    message(&bob, &room, "1", related("m.thread", &root, "one")).await;
+    let last = message(&bob, &room, "2", related("m.thread", &root, "two")).await;
+    let better = message(&bob, &room, "3", edit(&last, "zwei")).await;
+    let threads = async |client: &Client<'_>| bundle(client, &room, &root).await["m.thread"].clone();
+    let thread = threads(&bob).await;
+    assert_eq!(
+        (&thread["count"], &thread["latest_event"]["event_id"]),
+        (&json!(2), &json!(last))
+    );
+    let edited = &thread["latest_event"]["unsigned"]["m.relations"]["m.replace"]["event_id"];
+    assert_eq!(edited, better.as_str());
+    for (client, participated) in [(&ann, true), (&bob, true), (&cat, false)] {
+        assert_eq!(threads(client).await["current_user_participated"], participated);
+    }
+    redact(&bob, &room, &last).await;
+    let thread = threads(&cat).await;
+    assert_eq!(thread["count"], 1);
+    assert_eq!(thread["latest_event"]["content"]["body"], "one");
+    let answer = ann
+        .put(
+            &format!("{ROOMS}/{room}/send/m.room.message/9"),
+            related(
+                "m.thread",
+                thread["latest_event"]["event_id"].as_str().unwrap(),
+                "nested",
+            ),
+        )
+        .await;
+    answer.fails(400, "M_UNKNOWN");
+}
+
+#[tokio::test]
+async fn what_relates_is_told_wherever_its_parent_is() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = shared_room(&ann, &bob).await;
+    let root = ann.say(&room, "0", "root").await;
+    let child = message(&bob, &room, "1", related("m.thread", &root, "child")).await;
+    let reference = message(&bob, &room, "2", related("m.reference", &root, "see above")).await;
+    let expected = json!({"chunk": [{"event_id": reference}]});
+    let check = |event: &Value, place: &str| {
+        assert_eq!(event["event_id"], root.as_str(), "{place}");
+        let relations = &event["unsigned"]["m.relations"];
+        assert_eq!(relations["m.reference"], expected, "{place}");
+        assert_eq!(
+            relations["m.thread"]["latest_event"]["event_id"],
+            child.as_str(),
+            "{place}"
+        );
+    };
+    let find = |events: &Value| {
+        let mut events = events.as_array().unwrap().iter();
+        events
+            .find(|event| event["event_id"] == root.as_str())
+            .cloned()
+            .unwrap()
+    };
+    let sync = ann.get("/_matrix/client/v3/sync").await.ok();
+    check(&find(&sync["rooms"]["join"][&room]["timeline"]["events"]), "sync");
+    let messages = ann.get(&format!("{ROOMS}/{room}/messages?dir=b")).await.ok();
+    check(&find(&messages["chunk"]), "messages");
+    let context = ann.get(&format!("{ROOMS}/{room}/context/{child}")).await.ok();
+    check(&find(&context["events_before"]), "context");
+    let context = ann.get(&format!("{ROOMS}/{room}/context/{root}")).await.ok();
+    check(&context["event"], "context");
+    let threads = ann.get(&format!("{V1}/{room}/threads")).await.ok();
+    check(&threads["chunk"][0], "threads");
+    let event = ann.get(&format!("{ROOMS}/{room}/event/{root}")).await.ok();
+    check(&event, "event");
+}
+
+#[tokio::test]
+async fn children_are_queried_by_relation_and_type() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = shared_room(&ann, &bob).await;
+    let root = ann.say(&room, "0", "root").await;
+    let mut children = Vec::new();
+    for number in 0..7 {
+        let text = number.to_string();
+        children.push(message(&bob, &room, &text, related("m.thread", &root, &text)).await);
+    }
+    let thumb = send(&ann, &room, "m.reaction", "r", reaction(&root, "+")).await;
+    let answer = ann
+        .put(&format!("{ROOMS}/{room}/send/m.reaction/s"), reaction(&root, "+"))
+        .await;
+    answer.fails(400, "M_DUPLICATE_ANNOTATION");
+    send(&ann, &room, "m.reaction", "t", reaction(&children[0], "+")).await;
+    let query = async |path: &str| ann.get(&format!("{V1}/{room}/relations/{root}{path}")).await.ok();
+    assert_eq!(
+        query("/m.annotation").await["chunk"][0]["event_id"],
+        thumb.as_str()
+    );
+    assert_eq!(ids(&query("/m.thread/m.room.message?limit=20").await).len(), 7);
+    assert_eq!(ids(&query("/m.thread/m.reaction").await), Vec::<&str>::new());
+    assert_eq!(ids(&query("?limit=20").await).len(), 8);
+    let deep = query("?limit=20&recurse=true").await;
+    assert_eq!((ids(&deep).len(), &deep["recursion_depth"]), (9, &json!(3)));
+    for (direction, mut expected) in [
+        ("b", children.iter().rev().collect::<Vec<_>>()),
+        ("f", children.iter().collect()),
+    ] {
+        let (mut from, mut found) = (String::new(), Vec::new());
+        loop {
+            let page = query(&format!("/m.thread?limit=3&dir={direction}{from}")).await;
+            found.extend(ids(&page).into_iter().map(str::to_owned));
+            match page["next_batch"].as_str() {
+                Some(next) => from = format!("&from={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{direction}");
+        expected.clear();
+    }
+    let outsider = server.register("eve").await;
+    let private = ann.create_room(json!({"preset": "private_chat"})).await;
+    let secret = ann.say(&private, "0", "secret").await;
+    outsider
+        .get(&format!("{V1}/{private}/relations/{secret}"))
+        .await
+        .fails(404, "M_NOT_FOUND");
+    outsider
+        .get(&format!("{V1}/{private}/threads"))
+        .await
+        .fails(403, "M_FORBIDDEN");
+    for query in ["?dir=x", "?limit=x", "?from=x", "?recurse=1"] {
+        let path = format!("{V1}/{room}/relations/{root}{query}");
+        ann.get(&path).await.fails(400, "M_INVALID_PARAM");
+    }
+    ann.get(&format!("{V1}/{room}/threads?include=x"))
+        .await
+        .fails(400, "M_INVALID_PARAM");
+}
+
+#[tokio::test]
+async fn threads_come_in_the_order_of_their_latest_events() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = shared_room(&ann, &bob).await;
+    let mut roots = Vec::new();
+    for number in 0..5 {
+        roots.push(ann.say(&room, &format!("root{number}"), "root").await);
+        message(
+            &ann,
+            &room,
+            &format!("first{number}"),
+            related("m.thread", &roots[number], "a"),
+        )
+        .await;
+    }
+    let late = message(&bob, &room, "late", related("m.thread", &roots[1], "late")).await;
+    let list = async |client: &Client<'_>, query: &str| {
+        let (mut from, mut found) = (String::new(), Vec::<String>::new());
+        loop {
+            let page = client
+                .get(&format!("{V1}/{room}/threads?limit=2&{query}{from}"))
+                .await
+                .ok();
+            found.extend(ids(&page).into_iter().map(str::to_owned));
+            match page["next_batch"].as_str() {
+                Some(next) => from = format!("&from={next}"),
+                None => return found,
+            }
+        }
+    };
+    let order = |wanted: [usize; 5]| wanted.map(|number| roots[number].clone()).to_vec();
+    assert_eq!(list(&ann, "include=all").await, order([1, 4, 3, 2, 0]));
+    assert_eq!(list(&bob, "include=participated").await, [roots[1].clone()]);
+    redact(&bob, &room, &late).await;
+    assert_eq!(list(&ann, "").await, order([4, 3, 2, 1, 0]));
+    assert_eq!(list(&bob, "include=participated").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_ignored_users_send_is_left_out() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = shared_room(&ann, &bob).await;
+    let root = ann.say(&room, "0", "root").await;
+    message(&ann, &room, "1", related("m.thread", &root, "mine")).await;
+    let hidden = message(&bob, &room, "1", related("m.thread", &root, "theirs")).await;
+    let since = ann.get("/_matrix/client/v3/sync").await.ok()["next_batch"].clone();
+    let ignore = json!({"ignored_users": {&bob.user_id: {}}});
+    let path = format!(
+        "/_matrix/client/v3/user/{}/account_data/m.ignored_user_list",
+        ann.user_id
+    );
+    ann.put(&path, ignore).await.ok();
+    let thread = &bundle(&ann, &room, &root).await["m.thread"];
+    assert_eq!(
+        (&thread["count"], &thread["latest_event"]["content"]["body"]),
+        (&json!(1), &json!("mine"))
+    );
+    let children = ann.get(&format!("{V1}/{room}/relations/{root}")).await.ok();
+    assert_eq!(ids(&children).len(), 1);
+    ann.get(&format!("{ROOMS}/{room}/event/{hidden}"))
+        .await
+        .fails(404, "M_NOT_FOUND");
+    bob.say(&room, "2", "hello?").await;
+    bob.put(
+        &format!(
+            "/_matrix/client/v3/rooms/{room}/state/m.room.member/{}",
+            bob.user_id
+        ),
+        json!({"membership": "join", "displayname": "Bobby"}),
+    )
+    .await
+    .ok();
+    let path = format!("/_matrix/client/v3/sync?since={}", since.as_str().unwrap());
+    let sync = ann.get(&path).await.ok();
+    let joined = &sync["rooms"]["join"][&room];
+    let kinds = joined["timeline"]["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["type"].clone());
+    assert_eq!(
+        kinds.collect::<Vec<_>>(),
+        ["m.room.member"],
+        "state is told all the same"
+    );
+    assert_eq!(joined["unread_notifications"]["notification_count"], 0);
+    let messages = ann
+        .get(&format!("{ROOMS}/{room}/messages?dir=b&limit=50"))
+        .await
+        .ok();
+    let theirs =
+        |event: &&Value| event["sender"] == bob.user_id.as_str() && event["type"] == "m.room.message";
+    assert_eq!(
+        messages["chunk"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(theirs)
+            .count(),
+        0
+    );
+    let private = bob.create_room(json!({"preset": "private_chat"})).await;
+    bob.post(
+        &format!("{ROOMS}/{private}/invite"),
+        json!({"user_id": ann.user_id}),
+    )
+    .await
+    .ok();
+    let sync = ann.get("/_matrix/client/v3/sync").await.ok();
+    assert_eq!(sync["rooms"]["invite"], Value::Null, "invites are left out too");
+}
+
+#[tokio::test]
+async fn a_database_without_the_index_gains_it() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let room = ann.create_room(json!({})).await;
+    let root = ann.say(&room, "0", "root").await;
+    for number in 1..=300 {
+        let text = number.to_string();
+        message(&ann, &room, &text, related("m.thread", &root, &text)).await;
+    }
+    message(&ann, &room, "edit", edit(&root, "better")).await;
+    let before = bundle(&ann, &room, &root).await;
+    assert_eq!(before["m.thread"]["count"], 300);
+    let mut batch = WriteBatch::new();
+    for (table, (key, _)) in server.dump().await {
+        if table == Table::Relations || (table, &*key) == (Table::Meta, b"relations") {
+            batch.delete(table, key);
+        }
+    }
+    let parts = ann.parts();
+    server.store.commit(batch).await.unwrap();
+    let server = server.restarted().await;
+    let ann = server.resume(&parts);
+    message(&ann, &room, "new", related("m.thread", &root, "new")).await;
+    let mut found = Value::Null;
+    for _ in 0..1000 {
+        found = bundle(&ann, &room, &root).await;
+        if found["m.thread"]["count"] == 301 && !found["m.replace"].is_null() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(found["m.thread"]["count"], 301);
+    assert_eq!(found["m.thread"]["latest_event"]["content"]["body"], "new");
+    assert_eq!(found["m.replace"]["event_id"], before["m.replace"]["event_id"]);
+    let page = ann
+        .get(&format!("{V1}/{room}/relations/{root}/m.thread?limit=400"))
+        .await
+        .ok();
+    assert_eq!(ids(&page).len(), 301);
+}
