@@ -322,6 +322,7 @@ async fn visit_events(checker: &mut Checker, server: &TestServer) {
         .visit(&eva, put.clone(), data, &ids, json!({"a": 1}))
         .await;
     checker.visit(&eva, get.clone(), data, &ids, Value::Null).await;
+    visit_relations(checker, &eva, &ids).await;
     let redact = format!("{ROOM}/redact/{{eventId}}/{{txnId}}");
     checker
         .visit(&eva, put, &redact, &ids, json!({"reason": "typo"}))
@@ -334,6 +335,31 @@ async fn visit_events(checker: &mut Checker, server: &TestServer) {
     checker
         .visit(&eva, get, "/_matrix/client/v3/sync", &ids, Value::Null)
         .await;
+}
+
+async fn visit_relations(checker: &mut Checker, client: &Client<'_>, ids: &Ids) {
+    const ROOM: &str = "/_matrix/client/v1/rooms/{roomId}";
+    let parent = ids.fill("{eventId}");
+    let relations = ["m.thread", "m.reference", "m.replace"];
+    for (txn, rel_type) in relations.into_iter().enumerate() {
+        let relates_to = json!({"rel_type": rel_type, "event_id": parent});
+        let content = json!({
+            "msgtype": "m.text", "body": "b", "m.new_content": {"body": "c"}, "m.relates_to": relates_to,
+        });
+        let path = format!("/_matrix/client/v3/rooms/{{roomId}}/send/m.room.message/relation{txn}");
+        client.put(&ids.fill(&path), content).await.ok();
+    }
+    let own = [("relType", "m.thread".into()), ("eventType", "m.room.message".into())];
+    let ids = Ids([own.to_vec(), ids.0.clone()].concat());
+    let relations = format!("{ROOM}/relations/{{eventId}}");
+    for path in ["", "/{relType}", "/{relType}/{eventType}"] {
+        let path = format!("{relations}{path}");
+        let page = checker.visit(client, Method::GET, &path, &ids, Value::Null).await;
+        assert_ne!(page["chunk"], json!([]), "{path}");
+    }
+    let path = format!("{ROOM}/threads");
+    let page = checker.visit(client, Method::GET, &path, &ids, Value::Null).await;
+    assert_eq!(page["chunk"][0]["unsigned"]["m.relations"]["m.thread"]["count"], 1);
 }
 
 async fn visit_keys(checker: &mut Checker, server: &TestServer) {
