@@ -349,7 +349,10 @@ async fn visit_relations(checker: &mut Checker, client: &Client<'_>, ids: &Ids) 
         let path = format!("/_matrix/client/v3/rooms/{{roomId}}/send/m.room.message/relation{txn}");
         client.put(&ids.fill(&path), content).await.ok();
     }
-    let own = [("relType", "m.thread".into()), ("eventType", "m.room.message".into())];
+    let own = [
+        ("relType", "m.thread".into()),
+        ("eventType", "m.room.message".into()),
+    ];
     let ids = Ids([own.to_vec(), ids.0.clone()].concat());
     let relations = format!("{ROOM}/relations/{{eventId}}");
     for path in ["", "/{relType}", "/{relType}/{eventType}"] {
@@ -359,7 +362,10 @@ async fn visit_relations(checker: &mut Checker, client: &Client<'_>, ids: &Ids) 
     }
     let path = format!("{ROOM}/threads");
     let page = checker.visit(client, Method::GET, &path, &ids, Value::Null).await;
-    assert_eq!(page["chunk"][0]["unsigned"]["m.relations"]["m.thread"]["count"], 1);
+    assert_eq!(
+        page["chunk"][0]["unsigned"]["m.relations"]["m.thread"]["count"],
+        1
+    );
 }
 
 async fn visit_keys(checker: &mut Checker, server: &TestServer) {

@@ -245,7 +245,7 @@ impl Homeserver {
         let mut bundle = JsonObject::new();
         let mut edits = candidates.edits.iter().filter_map(|id| visible.get(id));
         if let Some(edit) = edits.find(|edit| replaces(edit, parent)) {
-            let shown = self.client_events(&[edit.clone()], viewer).await?;
+            let shown = self.client_events(std::slice::from_ref(edit), viewer).await?;
             bundle.extend(
                 shown
                     .into_iter()
