@@ -20,6 +20,21 @@ pub(crate) fn session(
     Ok(homeserver.session(token)?)
 }
 
+/// The session whose access token the request carries, if it carries one.
+///
+/// # Errors
+/// `M_UNKNOWN_TOKEN` if nobody has the token.
+pub(crate) fn optional_session(
+    homeserver: &Homeserver,
+    headers: &HeaderMap,
+    query: &Query,
+) -> Result<Option<Session>, ApiError> {
+    match bearer(headers).or_else(|| query.get("access_token")) {
+        Some(token) => Ok(Some(homeserver.session(token)?)),
+        None => Ok(None),
+    }
+}
+
 /// The token in the `Authorization` header.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;

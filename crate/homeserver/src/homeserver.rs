@@ -23,8 +23,8 @@ use crate::{
     receipts::ReceiptCache,
     relations::summary::SummaryCache,
     rooms::{
-        event::EventCache, extremities::Merges, memberships::UserRooms, partial::PartialRooms,
-        resolve::Resolved, room::RoomCache, tree::NodeCache,
+        event::EventCache, extremities::Merges, hierarchy::Remembered, memberships::UserRooms,
+        partial::PartialRooms, resolve::Resolved, room::RoomCache, tree::NodeCache,
     },
     typing::Typing,
 };
@@ -50,6 +50,8 @@ pub struct Homeserver {
     pub(crate) partial: PartialRooms,
     pub(crate) encryption: Encryption,
     pub(crate) joins: Joins,
+    /// What other servers have said of rooms.
+    pub(crate) hierarchies: Remembered,
     /// Held while an alias is given or taken away.
     pub(crate) directory_lock: async_lock::Mutex<()>,
     pub(crate) receipts: Arc<ReceiptCache>,
@@ -94,6 +96,7 @@ impl Homeserver {
             partial,
             encryption: Encryption::default(),
             joins: Joins::default(),
+            hierarchies: Remembered::default(),
             directory_lock: async_lock::Mutex::default(),
             receipts: Arc::default(),
             typing,

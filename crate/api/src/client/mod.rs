@@ -24,6 +24,7 @@ mod room_keys;
 mod rooms;
 mod send;
 mod state;
+mod summary;
 mod sync;
 mod to_device;
 mod typing;
@@ -55,6 +56,7 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
         membership::routes(),
         members::routes(),
         state::routes(),
+        summary::routes(),
         send::routes(),
         messages::routes(),
         relations::routes(),

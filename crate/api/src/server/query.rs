@@ -1,5 +1,5 @@
-//! Queries. Spec: Server-Server API, sections 'Querying for information', 'Public Room Directory' and
-//! 'Device Management'.
+//! Queries. Spec: Server-Server API, sections 'Querying for information', 'Public Room Directory', 'Spaces'
+//! and 'Device Management'.
 
 use hearth_homeserver::{
     encryption::{key_claim::Claims, key_query::WantedKeys},
@@ -22,6 +22,8 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/_matrix/federation/v1/query/profile", server!(profile)),
         Route::get("/_matrix/federation/v1/query/directory", server!(directory)),
+        Route::get("/_matrix/federation/v1/hierarchy/{roomId}", server!(hierarchy)),
+        Route::get("/_matrix/federation/v1/query/{queryType}", server!(unknown)),
         Route::get(ROOMS, server!(list)),
         Route::post(ROOMS, server!(search)),
         Route::get("/_matrix/federation/v1/user/devices/{userId}", server!(devices)),
@@ -47,6 +49,23 @@ async fn directory(call: ServerCall) -> Outcome {
     let alias = call.query.required("room_alias")?;
     let alias = RoomAliasId::parse(alias).map_err(|_| ApiError::invalid_param("room_alias is no alias"))?;
     answer::json(&call.homeserver().query_directory(&alias).await?)
+}
+
+/// Queries that nobody has told us of.
+async fn unknown(call: ServerCall) -> Outcome {
+    let kind = call.param("queryType");
+    Err(ApiError::not_found(format!("There are no queries for {kind:?}")))
+}
+
+async fn hierarchy(call: ServerCall) -> Outcome {
+    let suggested_only = call.query.boolean("suggested_only")?.unwrap_or_default();
+    let (origin, room_id) = (&call.requester, call.room_id()?);
+    let homeserver = call.homeserver();
+    answer::json(
+        &homeserver
+            .federation_hierarchy(origin, &room_id, suggested_only)
+            .await?,
+    )
 }
 
 async fn list(call: ServerCall) -> Outcome {

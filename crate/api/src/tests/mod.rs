@@ -16,5 +16,6 @@ mod room_keys;
 mod schema;
 mod server;
 mod signed;
+mod spaces;
 mod specification;
 mod visits;

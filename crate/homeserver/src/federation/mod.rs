@@ -23,6 +23,7 @@ pub mod leave;
 pub(crate) mod member_event;
 pub mod missing_events;
 pub(crate) mod multipart;
+pub mod notary;
 mod outside;
 mod past;
 pub mod query;

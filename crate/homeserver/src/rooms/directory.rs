@@ -149,7 +149,7 @@ impl Homeserver {
             let Some(room) = self.room(&room_id).await? else {
                 continue;
             };
-            let summary = self.room_summary(&room.snapshot()).await?;
+            let summary = self.directory_entry(&room.snapshot()).await?;
             if matches(&summary, &term, types) {
                 rooms.push((room.snapshot().members().joined, summary));
             }
@@ -158,7 +158,7 @@ impl Homeserver {
     }
 
     /// A room as the directory lists it. Spec: Client-Server API, `PublicRoomsChunk`.
-    async fn room_summary(&self, snapshot: &Snapshot) -> Result<JsonObject, Error> {
+    pub(crate) async fn directory_entry(&self, snapshot: &Snapshot) -> Result<JsonObject, Error> {
         let keys = [
             CREATE,
             JOIN_RULES,

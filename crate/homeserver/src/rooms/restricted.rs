@@ -130,7 +130,7 @@ impl Homeserver {
 }
 
 /// The rooms whose members may join.
-fn allowed_rooms(state: &View) -> Vec<ruma_common::OwnedRoomId> {
+pub(crate) fn allowed_rooms(state: &View) -> Vec<ruma_common::OwnedRoomId> {
     let rules = state.get("m.room.join_rules", "");
     let allow = rules.and_then(|rules| rules.content().get("allow")?.as_array());
     let rooms = allow.into_iter().flatten();

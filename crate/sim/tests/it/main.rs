@@ -20,6 +20,7 @@ mod partition;
 mod random;
 mod restricted;
 mod rooms;
+mod spaces;
 mod versions;
 
 use std::time::Duration;

@@ -1,0 +1,519 @@
+//! The rooms in a space, and the spaces in it. Spec: Client-Server API, section 'Spaces', and Server-Server API of the
+//! same name.
+//!
+//! The tree is walked depth first, each room once. Nothing is kept between the pages of an answer: a token says how many
+//! rooms were told, and the walk is repeated. What other servers say is remembered for a few minutes, and asked for
+//! several rooms at a time; a walk stops asking after ten seconds, and then leaves out what it does not know.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::{join_all, select};
+use http::Method;
+use ruma_common::{OwnedRoomId, OwnedServerName, RoomId, ServerName, UserId};
+use serde_json::{Value, json};
+
+use crate::{
+    Error, Homeserver, JsonObject,
+    federation::uri::path,
+    rooms::{
+        event::StoredEvent,
+        room::{Room, Snapshot},
+        summary::{SPACE, Visitor},
+        view::CREATE,
+    },
+};
+
+/// The type of the state events that list rooms.
+const CHILD: &str = "m.space.child";
+/// The most rooms of a page, and how many there are if the client does not say.
+const MAX_PAGE: usize = 50;
+/// The most rooms of a space that are looked at, in all pages together.
+const MAX_ROOMS: usize = 2_000;
+/// The most children of one space that are looked at.
+const MAX_CHILDREN: usize = 500;
+/// The deepest that a walk goes.
+const MAX_DEPTH: u64 = 20;
+/// The most servers that are asked of one room.
+const MAX_ASKED: usize = 3;
+/// How many rooms are asked for at once.
+const AT_ONCE: usize = 8;
+/// How long one walk asks other servers, in milliseconds.
+const PATIENCE: u64 = 10_000;
+/// How long the answer of another server is remembered, in milliseconds.
+const REMEMBERED: u64 = 5 * 60 * 1000;
+/// The most rooms of which answers are remembered.
+const MAX_REMEMBERED: usize = 1_000;
+
+/// What a client asks of a space.
+#[derive(Clone, Debug, Default)]
+pub struct HierarchyQuery {
+    /// Whether only rooms are told that the space suggests.
+    pub suggested_only: bool,
+    /// The most rooms of the answer.
+    pub limit: Option<u64>,
+    /// How deep to go; 0 is the space itself.
+    pub max_depth: Option<u64>,
+    /// Where an earlier answer left off.
+    pub from: Option<String>,
+}
+
+/// What other servers have said of rooms: `None` for what they would not tell or do not know.
+#[derive(Default)]
+pub(crate) struct Remembered(Mutex<HashMap<OwnedRoomId, (u64, Option<JsonObject>)>>);
+
+impl Remembered {
+    fn get(&self, room_id: &RoomId, now: u64) -> Option<Option<JsonObject>> {
+        let rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, room) = rooms.get(room_id)?;
+        (now.saturating_sub(*at) < REMEMBERED).then(|| room.clone())
+    }
+
+    fn put(&self, room_id: OwnedRoomId, now: u64, room: Option<JsonObject>) {
+        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if rooms.len() >= MAX_REMEMBERED {
+            rooms.retain(|_, (at, _)| now.saturating_sub(*at) < REMEMBERED);
+        }
+        if rooms.len() >= MAX_REMEMBERED {
+            rooms.clear();
+        }
+        rooms.insert(room_id, (now, room));
+    }
+}
+
+/// A room that a space lists.
+struct Child {
+    room_id: OwnedRoomId,
+    via: Vec<OwnedServerName>,
+}
+
+/// A room that is still to be looked at, and how deep it lies.
+struct Next {
+    child: Child,
+    depth: u64,
+}
+
+/// Where a walk left off, and what it was for.
+#[derive(PartialEq, Eq)]
+struct From {
+    told: usize,
+    suggested_only: bool,
+    max_depth: u64,
+}
+
+impl Homeserver {
+    /// A page of the rooms in a space: `{"rooms", "next_batch"}`, the space itself first.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] if the space is not for the user to see or not known, [`Error::InvalidParam`] if `from` is
+    /// malformed or of another query.
+    pub async fn hierarchy(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+        query: HierarchyQuery,
+    ) -> Result<Value, Error> {
+        let max_depth = query.max_depth.unwrap_or(MAX_DEPTH).min(MAX_DEPTH);
+        let told = From::read(&query, max_depth)?;
+        let limit = query.limit.and_then(|limit| usize::try_from(limit).ok());
+        let end = told.saturating_add(limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE));
+        let mut walk = Walk::new(self, Visitor::User(user_id), query.suggested_only, max_depth);
+        let mut rooms = walk.first(room_id, end.saturating_add(1).min(MAX_ROOMS)).await?;
+        let more = rooms.len() > end;
+        rooms.truncate(end);
+        let mut answer = json!({ "rooms": rooms.split_off(told.min(rooms.len())) });
+        if more {
+            let next = From {
+                told: end,
+                suggested_only: query.suggested_only,
+                max_depth,
+            };
+            answer["next_batch"] = next.to_string().into();
+        }
+        Ok(answer)
+    }
+
+    /// Answers `GET /federation/v1/hierarchy`: the room, and those of the rooms it lists that are known here.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if the room is not known here or not for the other server to see.
+    pub async fn federation_hierarchy(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        suggested_only: bool,
+    ) -> Result<Value, Error> {
+        let visitor = Visitor::Server(origin);
+        let not_found = || Error::NotFound("no such room, or none that you may see".into());
+        let room = self.resident_room(room_id).await?.ok_or_else(not_found)?;
+        self.check_acl(origin, &room.snapshot())
+            .await
+            .map_err(|_| not_found())?;
+        let mut space = self.described(visitor, &room).await?.ok_or_else(not_found)?;
+        let listed = self.children_of(&room, suggested_only).await?;
+        space.insert("children_state".into(), stripped_children(&listed));
+        let (mut children, mut inaccessible) = (Vec::new(), Vec::new());
+        for child in listed.iter().filter_map(child_of).take(MAX_PAGE) {
+            let Some(room) = self.resident_room(&child.room_id).await? else {
+                continue;
+            };
+            match self.described(visitor, &room).await? {
+                Some(child) => children.push(child),
+                None => inaccessible.push(child.room_id),
+            }
+        }
+        Ok(json!({ "room": space, "children": children, "inaccessible_children": inaccessible }))
+    }
+
+    /// What a room that is not held here is like, as the first of `servers` says that answers. `None` if none does, or
+    /// it is not for `visitor` to know.
+    pub(crate) async fn remote_description(
+        &self,
+        visitor: Visitor<'_>,
+        room_id: &RoomId,
+        servers: &[OwnedServerName],
+    ) -> Result<Option<JsonObject>, Error> {
+        let known = self.hierarchies.get(room_id, self.now());
+        let found = match known {
+            Some(found) => found,
+            None => self.ask_for_description(room_id, servers).await,
+        };
+        Ok(found.filter(|summary| self.may_know(visitor, room_id, summary)))
+    }
+
+    async fn ask_for_description(&self, room_id: &RoomId, servers: &[OwnedServerName]) -> Option<JsonObject> {
+        let uri = path("v1/hierarchy", &[room_id.as_str()], "suggested_only=false");
+        let mut asked = BTreeSet::from([self.server_name().to_owned()]);
+        let servers = servers.iter().filter(|server| asked.insert((*server).clone()));
+        for server in servers.take(MAX_ASKED) {
+            let answer = match self.request(server, Method::GET, &uri, None).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    tracing::debug!(%server, %room_id, %error, "a server did not describe a room");
+                    continue;
+                }
+            };
+            if let Some(room) = self.take_description(room_id, answer) {
+                return Some(room);
+            }
+        }
+        None
+    }
+
+    /// Remembers what another server says of a room and of the rooms that it lists.
+    fn take_description(&self, room_id: &RoomId, mut answer: Value) -> Option<JsonObject> {
+        let now = self.now();
+        let children = answer.get_mut("children").map(Value::take);
+        let room = read_summary(answer.get_mut("room")?.take())
+            .filter(|room| id_of(room) == Some(room_id.as_str()))?;
+        let children = children.as_ref().and_then(Value::as_array).into_iter().flatten();
+        for child in children.take(MAX_CHILDREN).cloned().filter_map(read_summary) {
+            let is_space = child.get("room_type").and_then(Value::as_str) == Some(SPACE);
+            let id = id_of(&child).and_then(|id| RoomId::parse(id).ok());
+            // What a space lists is not told with it.
+            // Nor does it take the word of whoever was asked first.
+            if let Some(id) = id.filter(|id| !is_space && self.hierarchies.get(id, now).is_none()) {
+                self.hierarchies.put(id, now, Some(child));
+            }
+        }
+        self.hierarchies.put(room_id.to_owned(), now, Some(room.clone()));
+        Some(room)
+    }
+
+    /// The state events of a space that list rooms, in the order in which these are told; none of a room that is no
+    /// space.
+    async fn children_of(
+        &self,
+        room: &Arc<Room>,
+        suggested_only: bool,
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let snapshot = room.snapshot();
+        if !self.is_space(&snapshot).await? {
+            return Ok(Vec::new());
+        }
+        let listed = self.tree_of_type(&snapshot.record.state, CHILD).await?;
+        let ids: Vec<_> = listed
+            .into_iter()
+            .map(|(_, event_id)| event_id)
+            .take(MAX_CHILDREN)
+            .collect();
+        let mut listed = self.stored_events(&ids).await?;
+        let suggested =
+            |event: &StoredEvent| event.content().get("suggested").and_then(Value::as_bool) == Some(true);
+        listed.retain(|event| child_of(event).is_some() && (!suggested_only || suggested(event)));
+        listed.sort_by_cached_key(|event| {
+            place(
+                event.content_text("order"),
+                event.pdu.origin_server_ts(),
+                event.state_key().unwrap_or_default(),
+            )
+        });
+        Ok(listed)
+    }
+
+    async fn is_space(&self, snapshot: &Snapshot) -> Result<bool, Error> {
+        let state = self.view(snapshot, &[CREATE]).await?;
+        Ok(state.text(CREATE, "type") == Some(SPACE))
+    }
+}
+
+/// One walk through a space.
+struct Walk<'a> {
+    homeserver: &'a Homeserver,
+    visitor: Visitor<'a>,
+    suggested_only: bool,
+    max_depth: u64,
+    /// Until when other servers are asked.
+    until: u64,
+    seen: BTreeSet<OwnedRoomId>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(homeserver: &'a Homeserver, visitor: Visitor<'a>, suggested_only: bool, max_depth: u64) -> Self {
+        Self {
+            homeserver,
+            visitor,
+            suggested_only,
+            max_depth,
+            until: homeserver.now() + PATIENCE,
+            seen: BTreeSet::new(),
+        }
+    }
+
+    /// The first `count` rooms of the space.
+    async fn first(&mut self, room_id: &RoomId, count: usize) -> Result<Vec<JsonObject>, Error> {
+        let via = room_id.server_name().map(ToOwned::to_owned).into_iter().collect();
+        let root = Child {
+            room_id: room_id.to_owned(),
+            via,
+        };
+        let mut rooms = Vec::new();
+        let mut next = vec![Next {
+            child: root,
+            depth: 0,
+        }];
+        let mut looked_at = 0;
+        while let Some(Next { child, depth }) = next.pop() {
+            looked_at += 1;
+            if rooms.len() >= count || looked_at > MAX_ROOMS {
+                break;
+            }
+            if !self.seen.insert(child.room_id.clone()) {
+                continue;
+            }
+            let Some((room, children)) = self.visit(&child).await? else {
+                if depth == 0 {
+                    return Err(Error::Forbidden("no such space, or none that you may see".into()));
+                }
+                continue;
+            };
+            rooms.push(room);
+            if depth < self.max_depth {
+                self.ask_ahead(&children).await;
+                next.extend(children.into_iter().rev().map(|child| Next {
+                    child,
+                    depth: depth + 1,
+                }));
+            }
+        }
+        Ok(rooms)
+    }
+
+    /// What the room is like, and which rooms it lists.
+    async fn visit(&self, child: &Child) -> Result<Option<(JsonObject, Vec<Child>)>, Error> {
+        let homeserver = self.homeserver;
+        if let Some(room) = homeserver.resident_room(&child.room_id).await? {
+            let Some(mut summary) = homeserver.described(self.visitor, &room).await? else {
+                return Ok(None);
+            };
+            let listed = homeserver.children_of(&room, self.suggested_only).await?;
+            summary.insert("children_state".into(), stripped_children(&listed));
+            let children = listed.iter().filter_map(child_of).collect();
+            return Ok(Some((summary, children)));
+        }
+        let known = homeserver.hierarchies.get(&child.room_id, homeserver.now());
+        if known.is_none() && homeserver.now() >= self.until {
+            return Ok(None);
+        }
+        let found = homeserver
+            .remote_description(self.visitor, &child.room_id, &child.via)
+            .await?;
+        Ok(found.map(|summary| told_by_others(summary, self.suggested_only)))
+    }
+
+    /// Asks for those of `children` that are not known here, several at once, as long as there is time.
+    async fn ask_ahead(&self, children: &[Child]) {
+        let homeserver = self.homeserver;
+        let mut unknown = Vec::new();
+        for child in children {
+            let is_here = matches!(
+                homeserver.resident_room(&child.room_id).await,
+                Ok(Some(_)) | Err(_)
+            );
+            let is_known = homeserver
+                .hierarchies
+                .get(&child.room_id, homeserver.now())
+                .is_some();
+            if !is_here && !is_known && !self.seen.contains(&child.room_id) {
+                unknown.push(child);
+            }
+        }
+        for some in unknown.chunks(AT_ONCE) {
+            let left = self.until.saturating_sub(homeserver.now());
+            if left == 0 {
+                return;
+            }
+            let asking = join_all(some.iter().map(|child| self.ask_for(child)));
+            let patience = homeserver.seams.clock.sleep(Duration::from_millis(left));
+            select(pin!(asking), patience).await;
+        }
+    }
+
+    async fn ask_for(&self, child: &Child) {
+        let homeserver = self.homeserver;
+        let found = homeserver.ask_for_description(&child.room_id, &child.via).await;
+        if found.is_none() {
+            homeserver
+                .hierarchies
+                .put(child.room_id.clone(), homeserver.now(), None);
+        }
+    }
+}
+
+impl From {
+    /// How many rooms were told before.
+    fn read(query: &HierarchyQuery, max_depth: u64) -> Result<usize, Error> {
+        let Some(token) = &query.from else {
+            return Ok(0);
+        };
+        let malformed = || Error::InvalidParam("`from` is not of an answer to this query".into());
+        let told: usize = token
+            .split('_')
+            .next()
+            .and_then(|told| told.parse().ok())
+            .ok_or_else(malformed)?;
+        let from = Self {
+            told,
+            suggested_only: query.suggested_only,
+            max_depth,
+        };
+        (from.to_string() == *token).then_some(told).ok_or_else(malformed)
+    }
+}
+
+impl std::fmt::Display for From {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            formatter,
+            "{}_{}_{}",
+            self.told, self.suggested_only, self.max_depth
+        )
+    }
+}
+
+/// What another server says of a room, without what is not suggested; and which rooms it lists.
+fn told_by_others(mut summary: JsonObject, suggested_only: bool) -> (JsonObject, Vec<Child>) {
+    let listed = summary.remove("children_state");
+    let listed = listed.as_ref().and_then(Value::as_array).into_iter().flatten();
+    let mut listed: Vec<_> = listed
+        .take(MAX_CHILDREN)
+        .filter(|event| is_stripped_child(event))
+        .filter(|event| !suggested_only || event["content"]["suggested"] == true)
+        .cloned()
+        .collect();
+    listed.sort_by_cached_key(|event| {
+        place(
+            event["content"]["order"].as_str(),
+            event["origin_server_ts"].as_u64().unwrap_or_default(),
+            event["state_key"].as_str().unwrap_or_default(),
+        )
+    });
+    let children = listed.iter().filter_map(|event| {
+        let content = event.get("content")?.as_object()?;
+        named(event.get("state_key")?.as_str()?, content)
+    });
+    let children = children.collect();
+    summary.insert("children_state".into(), listed.into());
+    (summary, children)
+}
+
+fn is_stripped_child(event: &Value) -> bool {
+    let text = |field: &str| event[field].is_string();
+    event["type"] == CHILD
+        && text("state_key")
+        && text("sender")
+        && event["content"].is_object()
+        && event["origin_server_ts"].is_u64()
+}
+
+/// `value`, if it has what a summary must have.
+fn read_summary(value: Value) -> Option<JsonObject> {
+    let Value::Object(room) = value else { return None };
+    let fits = id_of(&room).is_some()
+        && room.get("num_joined_members").is_some_and(Value::is_u64)
+        && room.get("world_readable").is_some_and(Value::is_boolean)
+        && room.get("guest_can_join").is_some_and(Value::is_boolean)
+        && TEXTS
+            .iter()
+            .all(|field| room.get(*field).is_none_or(Value::is_string));
+    fits.then_some(room)
+}
+
+/// The fields of a summary that are strings.
+const TEXTS: [&str; 8] = [
+    "name",
+    "topic",
+    "avatar_url",
+    "canonical_alias",
+    "join_rule",
+    "room_type",
+    "room_version",
+    "encryption",
+];
+
+fn id_of(summary: &JsonObject) -> Option<&str> {
+    summary.get("room_id")?.as_str()
+}
+
+/// The room that a state event lists, if it does.
+fn child_of(event: &Arc<StoredEvent>) -> Option<Child> {
+    named(event.state_key()?, event.content())
+}
+
+/// The room `id`, if `content` says where to find it. Without that it is not listed.
+fn named(id: &str, content: &JsonObject) -> Option<Child> {
+    let via = content.get("via")?.as_array()?.iter();
+    let via = via.filter_map(|server| ServerName::parse(server.as_str()?).ok());
+    Some(Child {
+        room_id: RoomId::parse(id).ok()?,
+        via: via.take(MAX_ASKED).collect(),
+    })
+}
+
+/// Where a room stands among those of its space: those with an order first.
+fn place(order: Option<&str>, timestamp: u64, room_id: &str) -> (bool, String, u64, String) {
+    let is_valid = |order: &&str| {
+        (1..=50).contains(&order.len()) && order.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
+    };
+    let order = order.filter(is_valid);
+    (
+        order.is_none(),
+        order.unwrap_or_default().to_owned(),
+        timestamp,
+        room_id.to_owned(),
+    )
+}
+
+fn stripped_children(listed: &[Arc<StoredEvent>]) -> Value {
+    let events = listed.iter().map(|event| {
+        json!({
+            "type": CHILD, "state_key": event.state_key(), "sender": event.sender(), "content": event.content(),
+            "origin_server_ts": event.pdu.origin_server_ts(),
+        })
+    });
+    events.collect::<Vec<_>>().into()
+}

@@ -1,0 +1,150 @@
+//! Spaces whose rooms are on several servers, and what rooms are like that one is not in.
+
+use hearth_sim::{Client, World};
+use serde_json::{Value, json};
+
+use crate::world;
+
+fn room(world: &World, owner: &Client, name: &str, preset: &str) -> String {
+    owner.create_room(world, &json!({"name": name, "preset": preset}))
+}
+
+fn space(world: &World, owner: &Client, name: &str) -> String {
+    let kind = json!({"type": "m.space"});
+    owner.create_room(
+        world,
+        &json!({"name": name, "preset": "public_chat", "creation_content": kind}),
+    )
+}
+
+fn list(world: &World, owner: &Client, space: &str, room: &str, content: &Value) {
+    owner
+        .set_state(world, space, "m.space.child", room, content)
+        .expect(200);
+}
+
+/// The names of the rooms that the user is told of in `space`.
+fn names(world: &World, user: &Client, space: &str, query: &str) -> Vec<String> {
+    let path = format!("/_matrix/client/v1/rooms/{space}/hierarchy?{query}");
+    let answer = world.request(user.server, "GET", &path, Some(&user.token), None);
+    let rooms = answer.expect(200)["rooms"].as_array().unwrap().clone();
+    rooms
+        .iter()
+        .map(|room| room["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_space_is_shown_with_the_rooms_of_other_servers() {
+    let (world, clients) = world(41, 3);
+    let [alice, bob, carol] = &clients[..] else {
+        panic!()
+    };
+    let via = |server: usize| json!({"via": [world.server(server).name()]});
+    let root = space(&world, alice, "root");
+    let inner = space(&world, bob, "inner");
+    let deep = room(&world, carol, "deep", "public_chat");
+    let secret = room(&world, bob, "secret", "private_chat");
+    let near = room(&world, alice, "near", "public_chat");
+    let mut suggested = via(0);
+    suggested["suggested"] = true.into();
+    suggested["order"] = "b".into();
+    list(&world, alice, &root, &near, &suggested);
+    let mut first = via(1);
+    first["order"] = "a".into();
+    list(&world, alice, &root, &inner, &first);
+    list(&world, alice, &root, &secret, &via(1));
+    list(&world, bob, &inner, &deep, &via(2));
+    // A space that lists its parent, and a room without a way to it.
+    list(&world, bob, &inner, &root, &via(0));
+    list(&world, alice, &root, "!nowhere:example.org", &json!({}));
+    let all = ["root", "inner", "deep", "near"];
+    assert_eq!(names(&world, alice, &root, ""), all);
+    assert_eq!(
+        names(&world, alice, &root, "max_depth=1"),
+        ["root", "inner", "near"]
+    );
+    assert_eq!(names(&world, alice, &root, "max_depth=0"), ["root"]);
+    assert_eq!(
+        names(&world, alice, &root, "suggested_only=true"),
+        ["root", "near"]
+    );
+    // Whose room it is sees it; who is in none of the rooms has only an id that names no server.
+    assert_eq!(names(&world, bob, &inner, ""), ["inner", "deep", "root", "near", "secret"]);
+    let path = format!("/_matrix/client/v1/rooms/{root}/hierarchy");
+    assert_eq!(
+        world.request(2, "GET", &path, Some(&carol.token), None).status,
+        403
+    );
+    // Who is in the private room is told of it.
+    bob.invite(&world, &secret, &alice.user_id).expect(200);
+    crate::soon(&world);
+    alice.join(&world, &secret, &[]).expect(200);
+    crate::soon(&world);
+    assert_eq!(
+        names(&world, alice, &root, ""),
+        ["root", "inner", "deep", "near", "secret"]
+    );
+}
+
+#[test]
+fn a_server_that_does_not_answer_leaves_its_rooms_out() {
+    let (world, clients) = world(42, 3);
+    let [alice, bob, carol] = &clients[..] else {
+        panic!()
+    };
+    let root = space(&world, alice, "root");
+    for (server, owner, name) in [(1, bob, "bob's"), (2, carol, "carol's")] {
+        let room = room(&world, owner, name, "public_chat");
+        let content = json!({"via": [world.server(server).name()]});
+        list(&world, alice, &root, &room, &content);
+    }
+    world.cut(0, 1);
+    assert_eq!(names(&world, alice, &root, ""), ["root", "carol's"]);
+}
+
+#[test]
+fn a_room_is_summarised_to_who_could_come_in() {
+    let (world, clients) = world(43, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let public = room(&world, alice, "public", "public_chat");
+    let private = room(&world, alice, "private", "private_chat");
+    let summary = |room: &str, token: Option<&str>| {
+        let via = world.server(0).name();
+        let path = format!("/_matrix/client/v1/room_summary/{room}?via={via}");
+        world.request(1, "GET", &path, token, None)
+    };
+    let told = summary(&public, Some(&bob.token));
+    assert_eq!(told.expect(200)["name"], "public");
+    assert_eq!(told["room_version"], "12");
+    assert_eq!(told["num_joined_members"], 1);
+    assert_eq!(told["membership"], Value::Null);
+    assert_eq!(summary(&private, Some(&bob.token)).status, 404);
+    // Nobody in particular does not make the server ask others.
+    assert_eq!(summary(&public, None).status, 404);
+    bob.join(&world, &public, &[world.server(0).name()]).expect(200);
+    assert_eq!(summary(&public, Some(&bob.token))["membership"], "join");
+    assert_eq!(summary(&public, None).expect(200)["membership"], Value::Null);
+}
+
+#[test]
+fn keys_are_vouched_for_while_their_server_is_away() {
+    let (world, _) = world(44, 3);
+    let name = world.server(1).name().to_owned();
+    let path = format!("/_matrix/key/v2/query/{name}");
+    let ask = || world.request(0, "GET", &path, None, None).expect(200)["server_keys"].clone();
+    world.cut(0, 1);
+    assert_eq!(ask(), json!([]));
+    world.heal(0, 1);
+    let keys = ask();
+    for signer in [0, 1] {
+        assert!(keys[0]["signatures"][world.server(signer).name()]["ed25519:1"].is_string());
+    }
+    world.cut(0, 1);
+    assert_eq!(ask()[0]["verify_keys"], keys[0]["verify_keys"]);
+    // Several at once; what is named after nothing is left out.
+    let own = world.server(0).name().to_owned();
+    let wanted = json!({"server_keys": {name: {}, own: {}, "example.org": {"ed25519:1": {"minimum_valid_until_ts": 5}}}});
+    let answer = world.request(0, "POST", "/_matrix/key/v2/query", None, Some(&wanted));
+    assert_eq!(answer.expect(200)["server_keys"].as_array().unwrap().len(), 2);
+}
