@@ -9,6 +9,8 @@ pub struct Config {
     pub open_registration: bool,
     /// The version of rooms made here when the request names none.
     pub default_room_version: RoomVersionId,
+    /// Whether users hear of each other who is there.
+    pub presence: bool,
     /// The greatest file that is accepted, in bytes.
     pub max_upload_bytes: u64,
 }
@@ -18,6 +20,7 @@ impl Default for Config {
         Self {
             open_registration: true,
             default_room_version: RoomVersionId::V12,
+            presence: true,
             max_upload_bytes: 50 * 1024 * 1024,
         }
     }

@@ -19,6 +19,7 @@ use crate::{
     log::Log,
     media::MediaState,
     policy::Policies,
+    presence::Presence,
     push::unread::UnreadCache,
     receipts::ReceiptCache,
     relations::summary::SummaryCache,
@@ -56,6 +57,7 @@ pub struct Homeserver {
     pub(crate) directory_lock: async_lock::Mutex<()>,
     pub(crate) receipts: Arc<ReceiptCache>,
     pub(crate) typing: Typing,
+    pub(crate) presence: Presence,
     pub(crate) media: MediaState,
     pub(crate) unread: UnreadCache,
     pub(crate) policies: Policies,
@@ -80,6 +82,7 @@ impl Homeserver {
         let outbox = Outbox::load(&*seams.store).await?;
         let partial = PartialRooms::load(&*seams.store).await?;
         let typing = Typing::new(seams.clock.now());
+        let presence = Presence::load(&*seams.store, config.presence, seams.clock.now()).await?;
         let homeserver = Arc::new_cyclic(|this| Self {
             seams,
             identity,
@@ -100,6 +103,7 @@ impl Homeserver {
             directory_lock: async_lock::Mutex::default(),
             receipts: Arc::default(),
             typing,
+            presence,
             media: MediaState::default(),
             unread: UnreadCache::default(),
             policies: Policies::default(),

@@ -15,6 +15,7 @@ pub mod log;
 pub mod media;
 pub mod messages;
 mod policy;
+pub mod presence;
 pub mod push;
 pub mod receipts;
 pub mod relations;

@@ -126,6 +126,7 @@ impl Homeserver {
         thread: Option<String>,
     ) -> Result<(), Error> {
         let event = self.readable_event(user_id, room_id, event_id).await?;
+        self.note_active(user_id);
         if let Some(thread) = &thread
             && !self.is_in_thread(&event, thread).await?
         {

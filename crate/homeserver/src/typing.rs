@@ -184,6 +184,9 @@ impl Homeserver {
         if !joined {
             return Err(Error::Forbidden("you are not in the room".into()));
         }
+        if timeout.is_some() {
+            self.note_active(user_id);
+        }
         let until = timeout.map(|timeout| self.now() + timeout.min(MAX_TIMEOUT));
         self.note_typing(room_id, user_id, until);
         let content = json!({"room_id": room_id, "user_id": user_id, "typing": until.is_some()});

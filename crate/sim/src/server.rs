@@ -35,6 +35,8 @@ pub(crate) struct Platform {
     pub(crate) network: Network,
     /// The longest that a commit takes.
     pub(crate) commit_delay: Duration,
+    /// Whether servers tell each other who is there.
+    pub(crate) presence: bool,
 }
 
 impl Server {
@@ -93,7 +95,11 @@ impl Process {
             spawner: platform.executor.spawner(owner),
             images: Arc::new(hearth_homeserver::NoImages),
         };
-        let homeserver = Homeserver::open(seams, identity, Config::default()).await?;
+        let config = Config {
+            presence: platform.presence,
+            ..Config::default()
+        };
+        let homeserver = Homeserver::open(seams, identity, config).await?;
         let api = Api::new(homeserver.clone(), ApiConfig::default());
         platform.network.attach(&name, owner, api.clone());
         Ok(Self {

@@ -38,6 +38,15 @@ impl World {
         Self::with_slow_commits(seed, servers, Duration::ZERO)
     }
 
+    /// A world whose homeservers tell each other who is there. Others are spared that traffic.
+    ///
+    /// # Panics
+    /// If a homeserver does not start on an empty store.
+    #[must_use]
+    pub fn with_presence(seed: u64, servers: usize) -> Self {
+        Self::open(seed, servers, Duration::ZERO, true)
+    }
+
     /// A world with `servers` homeservers, all linked, whose stores take up to `longest` to write a batch and up
     /// to as long again to say so.
     ///
@@ -45,6 +54,10 @@ impl World {
     /// If a homeserver does not start on an empty store.
     #[must_use]
     pub fn with_slow_commits(seed: u64, servers: usize, longest: Duration) -> Self {
+        Self::open(seed, servers, longest, false)
+    }
+
+    fn open(seed: u64, servers: usize, longest: Duration, presence: bool) -> Self {
         let clock = VirtualClock::default();
         let executor = Executor::new(clock.clone(), Random::new(seed, "executor"));
         let network = Network::new(clock.clone(), Random::new(seed, "network"), executor.clone());
@@ -53,6 +66,7 @@ impl World {
             executor,
             network,
             commit_delay: longest,
+            presence,
         };
         let servers = (0..servers).map(|_| Server::new()).collect();
         let mut world = Self {

@@ -15,6 +15,7 @@ pub(crate) mod media;
 mod members;
 mod membership;
 mod messages;
+mod presence;
 mod profile;
 mod push_rules;
 mod receipts;
@@ -62,6 +63,7 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
         relations::routes(),
         receipts::routes(),
         typing::routes(),
+        presence::routes(),
         media::routes(),
     ];
     areas.into_iter().flatten()

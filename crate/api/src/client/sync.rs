@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hearth_homeserver::{
     Homeserver,
+    presence::PresenceState,
     sync::{Filter, StateForm, SyncRequest},
 };
 use ruma_common::UserId;
@@ -31,8 +32,8 @@ async fn sync(call: UserCall) -> Outcome {
         full_state: call.query.boolean("full_state")?.unwrap_or_default(),
         timeout: Duration::from_millis(call.query.number("timeout")?.unwrap_or_default()),
         state_form: state_form(&call)?,
+        presence: presence(&call)?,
     };
-    check_presence(&call)?;
     let session = &call.requester;
     answer::json(
         &call
@@ -68,10 +69,12 @@ fn state_form(call: &UserCall) -> Result<StateForm, ApiError> {
     })
 }
 
-/// Presence is not served; a wrong value is refused all the same.
-fn check_presence(call: &UserCall) -> Result<(), ApiError> {
+/// What a sync says of whether the user is there: that they are, if it does not say.
+pub(super) fn presence(call: &UserCall) -> Result<PresenceState, ApiError> {
     match call.query.get("set_presence") {
-        None | Some("online" | "offline" | "unavailable") => Ok(()),
+        None | Some("online") => Ok(PresenceState::Online),
+        Some("unavailable") => Ok(PresenceState::Unavailable),
+        Some("offline") => Ok(PresenceState::Offline),
         Some(_) => Err(ApiError::invalid_param(
             "set_presence is none of online, offline and unavailable",
         )),

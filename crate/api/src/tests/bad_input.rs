@@ -44,6 +44,7 @@ const OPTIONAL_BODY: &[&str] = &[
 /// Routes that answer with something else than 400, 403 or 404 for ids that nobody has.
 const FINE_WITH_UNKNOWN_IDS: &[&str] = &[
     "/_matrix/key/v2/query/{serverName}",
+    "/_matrix/client/v3/presence/{userId}/status",
     "/_matrix/client/unstable/org.matrix.msc3391/user/{userId}/account_data/{type}",
     "/_matrix/client/unstable/org.matrix.msc3391/user/{userId}/rooms/{roomId}/account_data/{type}",
     "/_matrix/client/v3/profile/{userId}",

@@ -180,6 +180,19 @@ async fn visit_accounts(checker: &mut Checker, server: &TestServer) {
     ] {
         checker.visit(&ann, get.clone(), path, &ids, Value::Null).await;
     }
+    let presence = "/_matrix/client/v3/presence/{userId}/status";
+    checker
+        .visit(
+            &ann,
+            Method::PUT,
+            presence,
+            &ids,
+            json!({"presence": "online", "status_msg": "here"}),
+        )
+        .await;
+    checker
+        .visit(&ann, Method::GET, presence, &ids, Value::Null)
+        .await;
     checker
         .visit(&ann, post, "/_matrix/client/v3/logout", &ids, Value::Null)
         .await;

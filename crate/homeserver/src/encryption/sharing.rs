@@ -18,6 +18,10 @@ impl Homeserver {
     /// Whether the local user `user_id` is in a room with `other`, who may be of any server.
     pub(crate) async fn shares_room(&self, user_id: &UserId, other: &UserId) -> Result<bool, Error> {
         let rooms = self.joined_rooms(user_id);
+        if self.is_local(other) {
+            let others: BTreeSet<_> = self.joined_rooms(other).into_iter().collect();
+            return Ok(rooms.iter().any(|room_id| others.contains(room_id)));
+        }
         Ok(!self.shared_among(other, rooms).await?.is_empty())
     }
 
@@ -95,7 +99,7 @@ impl Homeserver {
     }
 
     /// The other servers with somebody in a room with the local user.
-    pub(super) async fn servers_sharing(&self, user_id: &UserId) -> Result<BTreeSet<OwnedServerName>, Error> {
+    pub(crate) async fn servers_sharing(&self, user_id: &UserId) -> Result<BTreeSet<OwnedServerName>, Error> {
         let mut servers = BTreeSet::new();
         for room_id in self.joined_rooms(user_id) {
             if let Some(room) = self.room(&room_id).await? {

@@ -212,6 +212,7 @@ impl Homeserver {
         };
         let result = match edu.get("edu_type").and_then(Value::as_str) {
             Some("m.typing") => self.receive_typing(origin, content).await,
+            Some("m.presence") => self.receive_presence(origin, content).await,
             Some("m.receipt") => self.receive_receipts(origin, content).await,
             Some("m.direct_to_device") => self.receive_direct_to_device(origin, content).await,
             Some("m.device_list_update") => self.receive_device_list_update(origin, content).await,

@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use crate::{
     Error, Homeserver, JsonObject,
     federation::request::RequestError,
+    presence::together,
     rooms::event::StoredEvent,
     stored::{scan_all, to_vec},
 };
@@ -273,10 +274,15 @@ impl Homeserver {
             return Ok(());
         };
         for server in self.others(&room.snapshot(), self.server_name()).await? {
-            self.queue_edu(&server, kind, key, &content);
-            self.start_sender(&server);
+            self.send_edu_to(&server, kind, key, &content);
         }
         Ok(())
+    }
+
+    /// Sends an EDU to one server, as [`Homeserver::send_edu`] does.
+    pub(crate) fn send_edu_to(&self, server: &ServerName, kind: &str, key: &str, content: &JsonObject) {
+        self.queue_edu(server, kind, key, content);
+        self.start_sender(server);
     }
 
     fn queue_edu(&self, server: &ServerName, kind: &str, key: &str, content: &JsonObject) {
@@ -394,10 +400,8 @@ impl Homeserver {
         let mut events: Vec<_> = kept.chain(loaded).collect();
         events.sort_by_key(|event| event.decision.order);
         let pdus: Vec<_> = events.iter().map(|event| event.pdu.raw_json()).collect();
-        let passing = edus
-            .iter()
-            .map(|((kind, _), content)| json!({ "edu_type": kind, "content": content }));
-        let contents: Vec<_> = passing
+        let contents: Vec<_> = together(&edus)
+            .into_iter()
             .chain(lasting.iter().map(|(_, edu)| edu.clone()))
             .collect();
         let body = json!({

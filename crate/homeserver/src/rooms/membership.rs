@@ -35,6 +35,7 @@ impl Homeserver {
         if let Some(room) = self.resident_room(&room_id).await? {
             if !self.is_joined(&room_id, user_id).await? {
                 self.join_resident(user_id, &room, content).await?;
+                self.tell_presence(user_id);
             }
             return Ok(room_id);
         }
@@ -42,6 +43,7 @@ impl Homeserver {
         candidates.extend(self.inviting_servers(user_id, &room_id).await?);
         candidates.extend(room_id.server_name().map(ToOwned::to_owned));
         self.join_remote(user_id, &room_id, candidates, content).await?;
+        self.tell_presence(user_id);
         Ok(room_id)
     }
 

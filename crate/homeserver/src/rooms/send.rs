@@ -37,6 +37,7 @@ impl Homeserver {
         draft.redacts = redacts(kind, &mut draft.content);
         draft.transaction = Some((device_id.to_owned(), txn_id.to_owned()));
         let room = self.known_room(room_id).await?;
+        self.note_active(sender);
         match self.send_once(&room, key.clone(), draft).await {
             Ok(event_id) => Ok(event_id),
             // Whatever refuses it now, it stands if it was sent before. Only here does a lone send read the store.

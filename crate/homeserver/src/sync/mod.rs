@@ -9,6 +9,7 @@ pub mod filter;
 mod joined;
 mod left;
 mod members;
+mod presence;
 pub mod response;
 mod state;
 mod timeline;
@@ -40,6 +41,7 @@ use crate::{
         push_rules::{PUSH_RULES, content_of},
     },
     policy::Refusals,
+    presence::PresenceState,
     rooms::{client_event::Viewer, memberships::UserMembership},
 };
 
@@ -64,6 +66,8 @@ pub struct SyncRequest {
     pub timeout: Duration,
     /// As of when state is told.
     pub state_form: StateForm,
+    /// What the sync says of whether the user is there.
+    pub presence: PresenceState,
 }
 
 /// As of when an answer tells the state.
@@ -118,6 +122,7 @@ impl Homeserver {
             user_id,
             device_id: Some(device_id),
         };
+        self.note_sync(user_id, device_id, request.presence, request.timeout);
         let at_once = request.since.is_none() || request.full_state || request.timeout.is_zero();
         let mut timeout = self.seams.clock.sleep(request.timeout.min(MAX_WAIT)).fuse();
         let mut from = request.since;
@@ -126,7 +131,8 @@ impl Homeserver {
                 .await?;
         }
         loop {
-            let changed = select(self.log.listen(), self.typing.listen());
+            let passing = select(self.typing.listen(), self.presence.listen());
+            let changed = select(self.log.listen(), passing);
             let to = self.present(user_id);
             let context = self.context(viewer, &request, from, to).await?;
             let response = self.answer(&context).await?;
@@ -158,13 +164,14 @@ impl Homeserver {
     /// The token of this moment.
     fn present(&self, user_id: &UserId) -> SyncToken {
         // The serial first: a change between the two reads is told again, not missed.
-        let typing = self.typing.serial();
+        let (typing, presence) = (self.typing.serial(), self.presence.serial());
         let anyone_typing = self.typing.is_anyone_typing(&self.joined_rooms(user_id));
         let position = self.log.current();
         SyncToken {
             position,
             typing,
             anyone_typing,
+            presence,
             to_device: position,
         }
     }
@@ -192,6 +199,7 @@ impl Homeserver {
             next_batch: next.to_string(),
             encryption,
             account_data: self.global_account_data(context, &changes).await?,
+            presence: self.presence_part(context, &changes).await?,
             rooms: self.rooms_of(context, &memberships, &changes).await?,
         })
     }

@@ -20,6 +20,9 @@ pub struct SyncResponse {
     /// Global account data.
     #[serde(skip_serializing_if = "Events::is_empty")]
     pub account_data: Events,
+    /// Who came and went.
+    #[serde(skip_serializing_if = "Events::is_empty")]
+    pub presence: Events,
     /// What is new in rooms.
     #[serde(skip_serializing_if = "Rooms::is_empty")]
     pub rooms: Rooms,
@@ -193,7 +196,10 @@ impl State {
 impl SyncResponse {
     /// Whether it tells nothing.
     pub fn is_empty(&self) -> bool {
-        self.account_data.is_empty() && self.rooms.is_empty() && !self.encryption.is_news()
+        self.account_data.is_empty()
+            && self.presence.is_empty()
+            && self.rooms.is_empty()
+            && !self.encryption.is_news()
     }
 }
 

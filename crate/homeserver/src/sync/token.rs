@@ -7,8 +7,8 @@ use std::{fmt, str::FromStr};
 
 use crate::Error;
 
-/// Where a `/sync` left off: `s{position}_{typing}`, with `t` behind it if somebody was typing, and with
-/// `d{to_device}` behind that if messages for the device were left for the next answer.
+/// Where a `/sync` left off: `s{position}_{typing}`, with `t` behind it if somebody was typing, `p{presence}` behind
+/// that, and `d{to_device}` at the end if messages for the device were left for the next answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SyncToken {
     /// The last position of the log that the client has been told of.
@@ -18,6 +18,8 @@ pub struct SyncToken {
     pub typing: u64,
     /// Whether the client has been told that somebody is typing, and not yet that they stopped.
     pub anyone_typing: bool,
+    /// The last change of presence that the client has been told of; 0 for none.
+    pub presence: u64,
     /// The log position up to which the client has been given messages for its device: [`SyncToken::position`],
     /// unless there were too many for one answer.
     pub to_device: u64,
@@ -31,6 +33,9 @@ impl fmt::Display for SyncToken {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = if self.anyone_typing { "t" } else { "" };
         write!(formatter, "s{}_{}{mark}", self.position, self.typing)?;
+        if self.presence > 0 {
+            write!(formatter, "p{}", self.presence)?;
+        }
         match self.to_device == self.position {
             true => Ok(()),
             false => write!(formatter, "d{}", self.to_device),
@@ -48,6 +53,10 @@ impl FromStr for SyncToken {
                 Some((typing, to_device)) => (typing, Some(to_device)),
                 None => (typing, None),
             };
+            let (typing, presence) = match typing.split_once('p') {
+                Some((typing, presence)) => (typing, presence.parse().ok()?),
+                None => (typing, 0),
+            };
             let position = position.parse().ok()?;
             let anyone_typing = typing.ends_with('t');
             let typing = typing.strip_suffix('t').unwrap_or(typing);
@@ -55,6 +64,7 @@ impl FromStr for SyncToken {
                 position,
                 typing: typing.parse().ok()?,
                 anyone_typing,
+                presence,
                 to_device: to_device.map_or(Ok(position), str::parse).ok()?,
             })
         };
@@ -95,6 +105,7 @@ mod tests {
                 position: 7,
                 typing: 1_700_000_000_000,
                 anyone_typing,
+                presence: to_device * 3,
                 to_device,
             };
             assert_eq!(sync.to_string().parse::<SyncToken>().unwrap(), sync);
@@ -119,7 +130,8 @@ mod tests {
     #[test]
     fn garbage_is_an_invalid_parameter() {
         for token in [
-            "", "s", "s1", "s_1", "s-1_0", "t", "tx", "t1.5", "42", "s1_2_3", "s1_2d", "s1_2dt", "💥",
+            "", "s", "s1", "s_1", "s-1_0", "t", "tx", "t1.5", "42", "s1_2_3", "s1_2d", "s1_2p", "s1_2ptd3",
+            "s1_2d3p4", "s1_2dt", "💥",
         ] {
             assert!(
                 matches!(token.parse::<SyncToken>(), Err(Error::InvalidParam(_))),

@@ -14,6 +14,7 @@ mod history;
 mod incremental;
 mod initial;
 mod memberships;
+mod presence;
 mod receipts;
 mod refusals;
 mod waiting;

@@ -17,6 +17,7 @@ mod media;
 mod outsider;
 mod partial;
 mod partition;
+mod presence;
 mod random;
 mod restricted;
 mod rooms;
