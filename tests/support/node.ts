@@ -21,10 +21,10 @@ export class Node {
   }
 
   /** Runs a homeserver that federates through `relays`. */
-  static homeserver(data: string, relays: string[]): Promise<Node> {
+  static homeserver(data: string, relays: string[], options: string[] = []): Promise<Node> {
     const relayArguments = relays.flatMap((relay) => ["--relay", relay]);
     return Node.start([
-      "homeserver", "--listen", "127.0.0.1:0", "--data", data, "--open-registration", ...relayArguments,
+      "homeserver", "--listen", "127.0.0.1:0", "--data", data, "--open-registration", ...relayArguments, ...options,
     ]);
   }
 
@@ -47,6 +47,11 @@ export class Node {
       child.on("error", reject);
       child.on("exit", (code) => reject(new Error(`hearth-node ended with ${code}: ${output}`)));
     });
+  }
+
+  /** The process. */
+  get pid(): number {
+    return this.process.pid ?? 0;
   }
 
   /** The port that it listens on. */

@@ -9,7 +9,7 @@ use crate::{
     app, browser,
     command::{cargo, command, output, run, target},
     npm::script,
-    setup, size,
+    setup, size, synapse,
 };
 
 /// A part of the figures.
@@ -19,6 +19,8 @@ pub enum Part {
     Rooms,
     /// The app in Chromium
     App,
+    /// The Client-Server API natively and in Chromium, beside Synapse where it can be installed
+    Api,
 }
 
 type Figures = BTreeMap<String, f64>;
@@ -35,6 +37,7 @@ pub fn measure(parts: &[Part], json: bool) -> Result<()> {
         figures.extend(match part {
             Part::Rooms => rooms()?,
             Part::App => app()?,
+            Part::Api => api()?,
         });
     }
     if json {
@@ -74,6 +77,25 @@ fn app() -> Result<Figures> {
             .env("HEARTH_WASM_RAW_BYTES", sizes.wasm_raw.to_string())
             .env("HEARTH_WASM_BROTLI_BYTES", sizes.wasm_brotli.to_string())
             .env("HEARTH_APP_BROTLI_BYTES", sizes.app_brotli.to_string());
+        Ok(())
+    })
+}
+
+fn api() -> Result<Figures> {
+    setup::everything()?;
+    app::build(app::Kind::Release)?;
+    run(cargo().args(["build", "--quiet", "--release", "--package", "hearth-node"]))?;
+    in_browser("api", |bench| {
+        bench
+            .env("HEARTH_APP", app::folder(app::Kind::Release)?)
+            .env("HEARTH_NODE", target("release/hearth-node"));
+        match synapse::python() {
+            Ok(python) => bench.env("HEARTH_SYNAPSE_PYTHON", python),
+            Err(error) => {
+                eprintln!("SKIPPED: Synapse cannot be installed here: {error:#}");
+                bench
+            }
+        };
         Ok(())
     })
 }

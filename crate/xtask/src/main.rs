@@ -72,9 +72,9 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
-    /// Measure the room engine, and the app in a browser
+    /// Measure the room engine, the app in a browser, and the API beside Synapse
     Bench {
-        /// Only the named parts: rooms, app
+        /// Only the named parts: rooms, app, api
         parts: Vec<bench::Part>,
         /// Print one JSON object
         #[arg(long)]

@@ -1,4 +1,4 @@
-//! Synapse, the reference homeserver, as a judge of the room engine: installed from PyPI below target/, run as a
+//! Synapse, the reference homeserver, as a judge of the room engine and for comparison: installed from PyPI below target/, run as a
 //! process of its own. Nothing of it becomes part of Hearth.
 
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ pub fn test() -> Result<()> {
 }
 
 /// A Python that has Synapse.
-fn python() -> Result<PathBuf> {
+pub fn python() -> Result<PathBuf> {
     let folder = target("synapse");
     let python = folder.join("bin/python");
     if is_installed(&python) {
