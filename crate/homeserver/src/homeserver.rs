@@ -27,6 +27,7 @@ use crate::{
         event::EventCache, extremities::Merges, hierarchy::Remembered, memberships::UserRooms,
         partial::PartialRooms, resolve::Resolved, room::RoomCache, tree::NodeCache,
     },
+    search::Filling,
     typing::Typing,
 };
 
@@ -62,6 +63,7 @@ pub struct Homeserver {
     pub(crate) unread: UnreadCache,
     pub(crate) policies: Policies,
     pub(crate) relations: SummaryCache,
+    pub(crate) search: Filling,
     server_name: OwnedServerName,
     /// The newest timestamp given to an event.
     newest_timestamp: AtomicU64,
@@ -108,11 +110,13 @@ impl Homeserver {
             unread: UnreadCache::default(),
             policies: Policies::default(),
             relations: SummaryCache::default(),
+            search: Filling::default(),
             server_name,
             newest_timestamp: AtomicU64::new(0),
             this: this.clone(),
         });
         homeserver.fill_relations().await?;
+        homeserver.fill_search().await?;
         homeserver.start_senders();
         homeserver.complete_all();
         homeserver.spawn(|homeserver| async move {

@@ -21,6 +21,7 @@ pub mod receipts;
 pub mod relations;
 pub mod rooms;
 pub mod seams;
+pub mod search;
 mod stored;
 pub mod sync;
 pub mod typing;

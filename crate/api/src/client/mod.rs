@@ -23,6 +23,7 @@ mod register;
 mod relations;
 mod room_keys;
 mod rooms;
+mod search;
 mod send;
 mod state;
 mod summary;
@@ -61,6 +62,7 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
         send::routes(),
         messages::routes(),
         relations::routes(),
+        search::routes(),
         receipts::routes(),
         typing::routes(),
         presence::routes(),

@@ -14,6 +14,7 @@ mod platform;
 mod relations;
 mod room_keys;
 mod schema;
+mod search;
 mod server;
 mod signed;
 mod spaces;

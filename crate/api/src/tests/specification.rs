@@ -336,6 +336,7 @@ async fn visit_events(checker: &mut Checker, server: &TestServer) {
         .await;
     checker.visit(&eva, get.clone(), data, &ids, Value::Null).await;
     visit_relations(checker, &eva, &ids).await;
+    visit_search(checker, &eva, &ids).await;
     let redact = format!("{ROOM}/redact/{{eventId}}/{{txnId}}");
     checker
         .visit(&eva, put, &redact, &ids, json!({"reason": "typo"}))
@@ -348,6 +349,18 @@ async fn visit_events(checker: &mut Checker, server: &TestServer) {
     checker
         .visit(&eva, get, "/_matrix/client/v3/sync", &ids, Value::Null)
         .await;
+}
+
+async fn visit_search(checker: &mut Checker, client: &Client<'_>, ids: &Ids) {
+    let search = json!({"search_categories": {"room_events": {
+        "search_term": "hi", "order_by": "recent", "include_state": true,
+        "event_context": {"include_profile": true},
+        "groupings": {"group_by": [{"key": "room_id"}, {"key": "sender"}]},
+        "filter": {"limit": 1},
+    }}});
+    let path = "/_matrix/client/v3/search";
+    let found = checker.visit(client, Method::POST, path, ids, search).await;
+    assert_ne!(found["search_categories"]["room_events"]["results"], json!([]));
 }
 
 async fn visit_relations(checker: &mut Checker, client: &Client<'_>, ids: &Ids) {

@@ -30,6 +30,7 @@ use crate::{
         tree::{Nodes, StateEntry},
         view::MEMBER,
     },
+    search::SearchChange,
     stored::to_vec,
 };
 
@@ -531,12 +532,22 @@ impl Change<'_> {
         let live = self.events.iter().filter(is_live).count();
         let new = self.events.iter().filter(|pending| pending.is_new);
         let new: Vec<_> = new.map(|pending| &*pending.event).collect();
+        let (gained, is_filled) = (new.len(), new.len() > live);
         let indexing = homeserver.indexing(&new, &self.outdated).await?;
+        let mut words = None;
+        if is_filled || !self.outdated.is_empty() {
+            words = Some(
+                homeserver
+                    .search_change(&self.room.room_id, &self.outdated)
+                    .await?,
+            );
+        }
         let state_only = self.becomes_whole || self.changes_beyond_timeline(&changes);
         let reservation = homeserver.log.reserve(live + usize::from(state_only));
         let (mut entries, mut mail) = self.write_events(reservation.first())?;
         mail.append(&mut self.belated);
         let summaries = self.write_index(indexing)?;
+        let words = words.map(|words| self.write_words(words)).transpose()?;
         if state_only {
             entries.push(LogEntry::State {
                 room_id: self.room.room_id.clone(),
@@ -583,6 +594,8 @@ impl Change<'_> {
                 }
                 room.publish(snapshot);
                 shared.rooms.keep(&room);
+                drop(words);
+                shared.gained_events(&room.room_id, gained);
                 for (position, servers, event) in mail {
                     shared.post(&servers, position, &event);
                 }
@@ -623,6 +636,16 @@ impl Change<'_> {
         let mut summaries = std::mem::take(&mut self.childless);
         summaries.extend(indexing.write(&mut self.batch)?);
         Ok(summaries)
+    }
+
+    /// Writes which words are found where, so far as that is not left to those who fill the index. Returns what is
+    /// to be held until the commit.
+    fn write_words(&mut self, mut words: SearchChange) -> Result<MutexGuardArc<()>, Error> {
+        let filled = |pending: &&Pending| pending.is_new && pending.place == Place::Stored;
+        for pending in self.events.iter().filter(filled) {
+            words.note(&pending.event);
+        }
+        words.write(&mut self.batch)
     }
 
     /// Where the state differs from what it was before. Costs as much as it differs.

@@ -42,6 +42,22 @@ impl Homeserver {
         self.timeline_page(range, Direction::Forward, limit).await
     }
 
+    /// The events at `places` of rooms' timelines, in order; places without one are left out. Visibility is not
+    /// checked.
+    pub(crate) async fn events_at(&self, places: &[(&RoomId, i64)]) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let keys: Vec<_> = places
+            .iter()
+            .map(|(room_id, order)| timeline_key(room_id, *order))
+            .collect();
+        let rows = self.seams.store.get_many(Table::Timeline, &keys).await?;
+        let ids = rows
+            .iter()
+            .flatten()
+            .map(|row| event_id(row))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.stored_events(&ids).await
+    }
+
     async fn timeline_page(
         &self,
         range: KeyRange,

@@ -21,6 +21,7 @@ mod queue;
 mod recount;
 mod redactions;
 mod refused;
+mod search;
 mod send;
 mod support;
 mod together;
