@@ -155,6 +155,12 @@ impl ApiError {
 fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
     match error {
         Error::Forbidden(_) => (StatusCode::FORBIDDEN, "M_FORBIDDEN"),
+        Error::UnknownPos => (StatusCode::BAD_REQUEST, "M_UNKNOWN_POS"),
+        Error::NotInThread => (StatusCode::BAD_REQUEST, "IO.ELEMENT.MSC4306.M_NOT_IN_THREAD"),
+        Error::ConflictingUnsubscription => (
+            StatusCode::CONFLICT,
+            "IO.ELEMENT.MSC4306.M_CONFLICTING_UNSUBSCRIPTION",
+        ),
         Error::InviteBlocked => (StatusCode::FORBIDDEN, "M_INVITE_BLOCKED"),
         Error::NotFound(_) => (StatusCode::NOT_FOUND, "M_NOT_FOUND"),
         Error::InvalidParam(_) => (StatusCode::BAD_REQUEST, "M_INVALID_PARAM"),

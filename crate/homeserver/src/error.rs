@@ -8,6 +8,15 @@ pub enum Error {
     /// The requester may not do this. `M_FORBIDDEN`, 403.
     #[error("{0}")]
     Forbidden(String),
+    /// A position of sliding sync is forgotten: the client begins anew. `M_UNKNOWN_POS`, 400 (MSC4186).
+    #[error("the position is not known any more")]
+    UnknownPos,
+    /// An event is not in the thread that it is to be the reason to follow. `IO.ELEMENT.MSC4306.M_NOT_IN_THREAD`, 400.
+    #[error("the event is not in the thread")]
+    NotInThread,
+    /// The user has ended the subscription to a thread since. `IO.ELEMENT.MSC4306.M_CONFLICTING_UNSUBSCRIPTION`, 409.
+    #[error("the subscription was ended after that")]
+    ConflictingUnsubscription,
     /// The user takes no invites from there. `M_INVITE_BLOCKED`, 403.
     #[error("the user does not take this invite")]
     InviteBlocked,

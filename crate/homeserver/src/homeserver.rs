@@ -28,6 +28,7 @@ use crate::{
         partial::PartialRooms, resolve::Resolved, room::RoomCache, tree::NodeCache,
     },
     search::Filling,
+    sync::Sliding,
     typing::Typing,
 };
 
@@ -62,6 +63,7 @@ pub struct Homeserver {
     pub(crate) media: MediaState,
     pub(crate) unread: UnreadCache,
     pub(crate) policies: Policies,
+    pub(crate) sliding: Sliding,
     pub(crate) relations: SummaryCache,
     pub(crate) search: Filling,
     server_name: OwnedServerName,
@@ -109,6 +111,7 @@ impl Homeserver {
             media: MediaState::default(),
             unread: UnreadCache::default(),
             policies: Policies::default(),
+            sliding: Sliding::default(),
             relations: SummaryCache::default(),
             search: Filling::default(),
             server_name,

@@ -24,6 +24,7 @@ pub mod seams;
 pub mod search;
 mod stored;
 pub mod sync;
+pub mod thread_subscriptions;
 pub mod typing;
 
 pub use config::Config;

@@ -57,6 +57,13 @@ pub enum LogEntry {
         #[serde(rename = "r")]
         room_id: OwnedRoomId,
     },
+    /// A local user began or ended to follow a thread.
+    #[serde(rename = "h")]
+    ThreadSubscription {
+        /// The user.
+        #[serde(rename = "u")]
+        user_id: OwnedUserId,
+    },
     /// Account data of a local user changed.
     #[serde(rename = "a")]
     AccountData {

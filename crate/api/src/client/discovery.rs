@@ -13,6 +13,15 @@ use crate::{
 /// authentication and more, which is not served yet.
 const VERSIONS: [&str; 6] = ["r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5"];
 
+/// What is served of proposals, by the names that clients look for.
+const UNSTABLE: &[&str] = &[
+    "org.matrix.simplified_msc3575",
+    "org.matrix.msc3391",
+    "org.matrix.msc4155",
+    "org.matrix.msc4222",
+    "org.matrix.msc4306",
+];
+
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/_matrix/client/versions", public!(versions)),
@@ -21,7 +30,11 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn versions(_: PublicCall) -> Outcome {
-    answer::json(&json!({"versions": VERSIONS, "unstable_features": {}}))
+    let unstable: serde_json::Map<_, _> = UNSTABLE
+        .iter()
+        .map(|feature| ((*feature).to_owned(), true.into()))
+        .collect();
+    answer::json(&json!({"versions": VERSIONS, "unstable_features": unstable}))
 }
 
 async fn well_known(call: PublicCall) -> Outcome {

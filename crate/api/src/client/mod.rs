@@ -25,9 +25,11 @@ mod room_keys;
 mod rooms;
 mod search;
 mod send;
+mod sliding_sync;
 mod state;
 mod summary;
 mod sync;
+mod thread_subscriptions;
 mod to_device;
 mod typing;
 mod user_directory;
@@ -53,6 +55,8 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
         account_data::routes(),
         push_rules::routes(),
         sync::routes(),
+        sliding_sync::routes(),
+        thread_subscriptions::routes(),
         rooms::routes(),
         directory::routes(),
         membership::routes(),

@@ -23,6 +23,7 @@ const WITHOUT_BODY: &[&str] = &[
 /// Routes whose body may be left out.
 const OPTIONAL_BODY: &[&str] = &[
     "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{deviceId}/events",
+    "/_matrix/client/unstable/io.element.msc4306/rooms/{roomId}/thread/{threadRoot}/subscription",
     "/_matrix/client/v3/register",
     "/_matrix/client/v3/account/deactivate",
     "/_matrix/client/v3/devices/{deviceId}",
@@ -66,6 +67,7 @@ fn with_unknown_ids(path: &str, user_id: &str) -> String {
         ("{roomIdOrAlias}", "!unknown:example.org"),
         ("{roomAlias}", "%23unknown:example.org"),
         ("{eventId}", "$unknown"),
+        ("{threadRoot}", "$unknown"),
         ("{kind}", "room"),
         ("{ruleId}", "!unknown:example.org"),
         ("{receiptType}", "m.read"),

@@ -19,4 +19,5 @@ mod server;
 mod signed;
 mod spaces;
 mod specification;
+mod sync;
 mod visits;

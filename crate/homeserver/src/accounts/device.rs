@@ -146,6 +146,7 @@ impl Homeserver {
         let gone = |session: &Session| session.user_id == user_id && device_ids.contains(&session.device_id);
         for device_id in device_ids {
             batch.delete(Table::Accounts, device_key(user_id, device_id));
+            self.forget_connections(&mut batch, user_id, device_id).await?;
         }
         self.delete_tokens(&mut batch, gone);
         self.commit_without_keys(batch, user_id, device_ids).await?;

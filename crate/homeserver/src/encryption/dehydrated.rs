@@ -7,7 +7,7 @@ use hearth_storage::{Table, WriteBatch};
 use ruma_common::{DeviceId, OwnedDeviceId, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::{device_keys::checked_device_keys, one_time_keys::NewKeys, row};
+use super::{device_keys::checked_device_keys, one_time_keys::NewKeys, row, to_device::MAX_TOLD};
 use crate::{
     Error, Homeserver, JsonObject,
     accounts::NewDevice,
@@ -138,7 +138,7 @@ impl Homeserver {
         let invalid = |_| Error::InvalidParam("`next_batch` is none of ours".into());
         let from = from.map_or(Ok(0), str::parse).map_err(invalid)?;
         let (events, upto) = self
-            .messages_for(user_id, device_id, from, self.log.current())
+            .messages_for(user_id, device_id, from, self.log.current(), MAX_TOLD)
             .await?;
         Ok(DehydratedEvents {
             events,

@@ -245,14 +245,15 @@ impl Homeserver {
         Ok(())
     }
 
-    /// The messages for a device after `from` up to `to`, the oldest first, and up to which position these are
-    /// all.
+    /// At most `limit` messages for a device after `from` up to `to`, the oldest first, and up to which position
+    /// these are all.
     pub(crate) async fn messages_for(
         &self,
         user_id: &UserId,
         device_id: &DeviceId,
         from: u64,
         to: u64,
+        limit: usize,
     ) -> Result<(Vec<JsonObject>, u64), Error> {
         let range = KeyRange::between(
             message_row(user_id, device_id, from.saturating_add(1)),
@@ -261,10 +262,10 @@ impl Homeserver {
         let rows = self
             .seams
             .store
-            .scan(Table::Keys, range, Direction::Forward, MAX_TOLD)
+            .scan(Table::Keys, range, Direction::Forward, limit)
             .await?;
         let last = rows.last().and_then(|(key, _)| position_of(key));
-        let upto = last.filter(|_| rows.len() == MAX_TOLD).unwrap_or(to);
+        let upto = last.filter(|_| rows.len() == limit).unwrap_or(to);
         let events = rows
             .iter()
             .map(|(_, value)| from_slice(value))

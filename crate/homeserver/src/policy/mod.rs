@@ -9,7 +9,7 @@
 //!   and if the user is in the list's room. Whom a rule of it bans is ignored, and their invites are refused, as
 //!   are invites to a room that a rule bans.
 //!
-//! State is shown whoever set it, as the spec asks. What is found is kept in memory, until the account data
+//! `m.direct` is kept beside them, because sliding sync asks for it as often. State is shown whoever set it. What is found is kept in memory, until the account data
 //! changes; of a list, until its room's state does. It does *not* ban anybody from a room.
 
 pub(crate) mod glob;
@@ -31,6 +31,7 @@ use self::{
 };
 use crate::{Error, Homeserver, JsonObject, rooms::event::StoredEvent};
 
+const DIRECT: &str = "m.direct";
 const IGNORED: &str = "m.ignored_user_list";
 const POLICIES: [&str; 2] = ["m.policies", "org.matrix.msc3847.policies"];
 const IGNORE_INVITES: [&str; 2] = ["m.ignore.invites", "org.matrix.msc3847.ignore.invites"];
@@ -75,6 +76,8 @@ struct Wishes {
     /// By the spec, and by MSC4155.
     invites: [InvitePermission; 2],
     lists: BTreeSet<OwnedRoomId>,
+    /// Rooms that are conversations with one other user: `m.direct`.
+    direct: BTreeSet<OwnedRoomId>,
 }
 
 /// Whom a user does not want to hear from, at one moment. Cheap to clone.
@@ -109,6 +112,11 @@ impl Refusals {
         event.state_key().is_none() && self.ignores(event.sender())
     }
 
+    /// Whether the user calls the room a direct chat.
+    pub(crate) fn is_direct(&self, room_id: &RoomId) -> bool {
+        self.wishes.direct.contains(room_id)
+    }
+
     /// What becomes of an invite; `room_id` is `None` for a room that is being made.
     pub(crate) fn verdict(&self, sender: &UserId, room_id: Option<&RoomId>) -> Verdict {
         let bans = |list: &Arc<PolicyList>| room_id.is_some_and(|room_id| list.bans_room(room_id));
@@ -136,6 +144,7 @@ impl Policies {
     /// Notes that the user's account data of type `kind` was changed.
     pub(crate) fn account_data_changed(&self, user_id: &UserId, kind: &str) {
         let single = [
+            DIRECT,
             IGNORED,
             WATCHED_LISTS,
             invite_permission::STABLE,
@@ -267,6 +276,7 @@ impl Wishes {
         let mut wishes = Self::default();
         for (kind, content) in account_data {
             match kind.as_str() {
+                DIRECT => wishes.direct = direct_rooms(&content),
                 IGNORED => wishes.ignored = ignored_users(&content),
                 WATCHED_LISTS => wishes.lists.extend(watched_lists(&content)),
                 invite_permission::STABLE => wishes.invites[0] = InvitePermission::parse(content),
@@ -287,6 +297,13 @@ fn ignored_users(content: &JsonObject) -> BTreeSet<OwnedUserId> {
     let users = users.into_iter().flat_map(JsonObject::keys).take(MAX_IGNORED);
     users
         .filter_map(|user| UserId::parse(user.as_str()).ok())
+        .collect()
+}
+
+fn direct_rooms(content: &JsonObject) -> BTreeSet<OwnedRoomId> {
+    let rooms = content.values().filter_map(Value::as_array).flatten();
+    rooms
+        .filter_map(|room| RoomId::parse(room.as_str()?).ok())
         .collect()
 }
 

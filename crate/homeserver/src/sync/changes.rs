@@ -29,6 +29,8 @@ pub(super) struct Changes {
     pub(super) to_device: bool,
     /// One-time keys of the device were given away.
     pub(super) keys_claimed: bool,
+    /// The user began or ended to follow threads.
+    pub(super) thread_subscriptions: bool,
 }
 
 /// What changed in a room.
@@ -76,6 +78,9 @@ impl Changes {
                 user_id: owner,
                 device_id,
             } if viewer.is_on(&owner, &device_id) => self.keys_claimed = true,
+            LogEntry::ThreadSubscription { user_id: owner } if owner == user_id => {
+                self.thread_subscriptions = true;
+            }
             LogEntry::ToDevice {
                 user_id: owner,
                 device_id,

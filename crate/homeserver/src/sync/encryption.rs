@@ -6,7 +6,10 @@ use super::{
     changes::Changes,
     response::{EncryptionPart, Events},
 };
-use crate::{Error, Homeserver, encryption::DeviceLists};
+use crate::{
+    Error, Homeserver,
+    encryption::{DeviceLists, to_device::MAX_TOLD},
+};
 
 impl Homeserver {
     /// The part of an answer, and the log position up to which it holds all messages for the device.
@@ -42,12 +45,17 @@ impl Homeserver {
             return Ok((Events::default(), to));
         };
         let user_id = context.viewer.user_id;
-        let (events, upto) = self.messages_for(user_id, device_id, from, to).await?;
+        let (events, upto) = self.messages_for(user_id, device_id, from, to, MAX_TOLD).await?;
         self.note_told(user_id, device_id, from, if events.is_empty() { 0 } else { upto });
         Ok((events.into(), upto))
     }
 
-    async fn lists_of(&self, context: &Context<'_>, changes: &Changes) -> Result<DeviceLists, Error> {
+    /// Whose devices changed.
+    pub(super) async fn lists_of(
+        &self,
+        context: &Context<'_>,
+        changes: &Changes,
+    ) -> Result<DeviceLists, Error> {
         let user_id = context.viewer.user_id;
         match context.from {
             // A client that knows nothing asks for whomever it wants to write to.

@@ -306,7 +306,7 @@ fn has_news(room: &JoinedRoom) -> bool {
 }
 
 /// The receipts of `users` (`None`: of everybody) that `viewer` may see, as one event.
-fn receipts_event(
+pub(super) fn receipts_event(
     receipts: &RoomReceipts,
     viewer: &UserId,
     users: Option<&BTreeSet<OwnedUserId>>,

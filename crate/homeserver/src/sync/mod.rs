@@ -11,6 +11,7 @@ mod left;
 mod members;
 mod presence;
 pub mod response;
+pub mod sliding;
 mod state;
 mod timeline;
 pub mod token;
@@ -24,6 +25,7 @@ use futures::future::{Either, FutureExt, select, try_join_all};
 use ruma_common::{DeviceId, OwnedRoomId, RoomId, UserId};
 use serde_json::{Value, json};
 
+pub(crate) use self::sliding::Sliding;
 use self::{
     changes::{Changes, RoomChanges},
     response::{Events, InvitedRoom, JoinedRoom, KnockedRoom, LeftRoom, Rooms},
@@ -32,6 +34,7 @@ use self::{
 pub use self::{
     filter::{EventFilter, Filter},
     response::SyncResponse,
+    sliding::{SlidingRequest, SlidingResponse, position_of_pos},
     token::{PageToken, SyncToken},
 };
 use crate::{

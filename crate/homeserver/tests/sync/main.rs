@@ -17,4 +17,5 @@ mod memberships;
 mod presence;
 mod receipts;
 mod refusals;
+mod sliding;
 mod waiting;

@@ -1,0 +1,163 @@
+//! What clients follow: presence, sliding sync, threads, deleted account data, invites that are not taken.
+
+use serde_json::{Value, json};
+
+use super::server::TestServer;
+
+const SLIDING: &str = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync";
+
+#[tokio::test]
+async fn sliding_sync_is_served_as_clients_ask() {
+    let server = TestServer::new().await;
+    let features = server.get("/_matrix/client/versions").await.ok();
+    assert_eq!(
+        features["unstable_features"]["org.matrix.simplified_msc3575"],
+        true
+    );
+    let ann = server.register("ann").await;
+    let room_id = ann.create_room(json!({"name": "Tea"})).await;
+    // As matrix-js-sdk 43 writes it.
+    let body = json!({
+        "lists": {"a": {
+            "ranges": [[0, 20]], "sort": ["by_recency"], "timeline_limit": 1, "filters": {},
+            "required_state": [["*", ""], ["m.room.member", "$LAZY"]],
+            "include_old_rooms": {"timeline_limit": 0, "required_state": [["m.room.create", ""]]},
+        }},
+        "extensions": {
+            "e2ee": {"enabled": true}, "to_device": {"enabled": true, "limit": 100}, "typing": {"enabled": true},
+            "org.matrix.msc4354.sticky_events": {"enabled": true, "limit": 100},
+        },
+    });
+    let answer = ann.post(SLIDING, body.clone()).await.ok();
+    let room = &answer["rooms"][&room_id];
+    assert_eq!((&room["name"], &room["initial"]), (&json!("Tea"), &json!(true)));
+    assert_eq!(answer["lists"]["a"]["count"], 1);
+    let pos = answer["pos"].as_str().unwrap();
+    let path = format!("{SLIDING}?pos={pos}&timeout=20000");
+    let (next, sent) = futures::join!(ann.post(&path, body.clone()), ann.say(&room_id, "1", "news"));
+    let next = next.ok();
+    let event = &next["rooms"][&room_id]["timeline"][0];
+    assert_eq!(event["event_id"], sent.as_str());
+    assert_eq!(event["unsigned"]["transaction_id"], "1");
+    ann.post(&format!("{SLIDING}?pos=1-s1_1"), body.clone())
+        .await
+        .fails(400, "M_UNKNOWN_POS");
+    ann.post(&format!("{SLIDING}?timeout=x"), body)
+        .await
+        .fails(400, "M_INVALID_PARAM");
+    for wrong in [
+        json!({"lists": []}),
+        json!({"lists": {"a": {"ranges": [["x", 1]]}}}),
+        json!({"room_subscriptions": {"x": {}}}),
+    ] {
+        ann.post(SLIDING, wrong).await.fails(400, "M_BAD_JSON");
+    }
+}
+
+#[tokio::test]
+async fn presence_is_set_by_its_owner_and_seen_by_those_who_share_a_room() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let path = format!("/_matrix/client/v3/presence/{}/status", ann.user_id);
+    let online = json!({"presence": "online", "status_msg": "here"});
+    ann.put(&path, online.clone()).await.ok();
+    bob.put(&path, online).await.fails(403, "M_FORBIDDEN");
+    bob.get(&path).await.fails(403, "M_FORBIDDEN");
+    ann.put(&path, json!({"presence": "dancing"}))
+        .await
+        .fails(400, "M_BAD_JSON");
+    ann.put(&path, json!({"status_msg": "x"}))
+        .await
+        .fails(400, "M_MISSING_PARAM");
+    let room_id = ann.create_room(json!({"preset": "public_chat"})).await;
+    bob.post(&format!("/_matrix/client/v3/join/{room_id}"), json!({}))
+        .await
+        .ok();
+    let seen = bob.get(&path).await.ok();
+    assert_eq!(
+        (&seen["presence"], &seen["status_msg"]),
+        (&json!("online"), &json!("here"))
+    );
+    let sync = bob.get("/_matrix/client/v3/sync?set_presence=offline").await.ok();
+    let events = sync["presence"]["events"].as_array().unwrap();
+    assert_eq!(events.len(), 1, "bob is not there, by his own word");
+    assert_eq!(events[0]["sender"], ann.user_id.as_str());
+    bob.get("/_matrix/client/v3/sync?set_presence=dancing")
+        .await
+        .fails(400, "M_INVALID_PARAM");
+}
+
+#[tokio::test]
+async fn presence_can_be_switched_off() {
+    let config = hearth_homeserver::Config {
+        presence: false,
+        ..hearth_homeserver::Config::default()
+    };
+    let server = TestServer::with(config, crate::ApiConfig::default()).await;
+    let ann = server.register("ann").await;
+    let path = format!("/_matrix/client/v3/presence/{}/status", ann.user_id);
+    ann.get(&path).await.fails(403, "M_FORBIDDEN");
+    ann.put(&path, json!({"presence": "online"}))
+        .await
+        .fails(403, "M_FORBIDDEN");
+    assert_eq!(
+        ann.get("/_matrix/client/v3/sync").await.ok().get("presence"),
+        None
+    );
+}
+
+#[tokio::test]
+async fn threads_are_followed_and_account_data_is_deleted() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let room_id = ann.create_room(json!({})).await;
+    let root = ann.say(&room_id, "1", "root").await;
+    let thread =
+        format!("/_matrix/client/unstable/io.element.msc4306/rooms/{room_id}/thread/{root}/subscription");
+    ann.get(&thread).await.fails(404, "M_NOT_FOUND");
+    ann.put(&thread, json!({})).await.ok();
+    assert_eq!(ann.get(&thread).await.ok(), json!({"automatic": false}));
+    let elsewhere = ann.say(&room_id, "2", "elsewhere").await;
+    ann.put(&thread, json!({"automatic": elsewhere}))
+        .await
+        .fails(400, "IO.ELEMENT.MSC4306.M_NOT_IN_THREAD");
+    let changes = "/_matrix/client/unstable/io.element.msc4308/thread_subscriptions";
+    let page = ann.get(&format!("{changes}?dir=b&limit=1")).await.ok();
+    assert_eq!(page["subscribed"][&room_id][&root]["automatic"], false);
+    ann.get(&format!("{changes}?dir=f"))
+        .await
+        .fails(400, "M_INVALID_PARAM");
+    ann.delete(&thread).await.ok();
+    ann.get(&thread).await.fails(404, "M_NOT_FOUND");
+
+    let data = format!("/_matrix/client/v3/user/{}/account_data/org.mine", ann.user_id);
+    ann.put(&data, json!({"a": 1})).await.ok();
+    let deletion = data.replace("/v3/", "/unstable/org.matrix.msc3391/");
+    ann.delete(&deletion).await.ok();
+    ann.get(&data).await.fails(404, "M_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_blocked_invite_says_so() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let config = format!(
+        "/_matrix/client/v3/user/{}/account_data/m.invite_permission_config",
+        bob.user_id
+    );
+    bob.put(&config, json!({"default_action": "block"})).await.ok();
+    let room_id = ann.create_room(json!({})).await;
+    ann.post(
+        &format!("/_matrix/client/v3/rooms/{room_id}/invite"),
+        json!({"user_id": bob.user_id}),
+    )
+    .await
+    .fails(403, "M_INVITE_BLOCKED");
+    ann.post("/_matrix/client/v3/createRoom", json!({"invite": [bob.user_id]}))
+        .await
+        .fails(403, "M_INVITE_BLOCKED");
+    assert_eq!(
+        bob.get("/_matrix/client/v3/sync").await.ok()["rooms"],
+        Value::Null
+    );
+}

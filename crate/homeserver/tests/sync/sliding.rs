@@ -1,0 +1,568 @@
+//! Sliding sync (MSC4186).
+
+use std::time::Duration;
+
+use hearth_homeserver::{Error, accounts::Session, sync::SlidingRequest};
+use ruma_common::{OwnedUserId, RoomId, UserId};
+use serde_json::{Value, json};
+
+use crate::support::{Server, bodies, device, kinds, members, object, settles};
+
+/// A client that goes on from its last answer.
+struct Slider<'a> {
+    server: &'a Server,
+    user_id: OwnedUserId,
+    pos: Option<String>,
+}
+
+impl<'a> Slider<'a> {
+    fn new(server: &'a Server, user_id: &UserId) -> Self {
+        Self {
+            server,
+            user_id: user_id.to_owned(),
+            pos: None,
+        }
+    }
+
+    fn session(&self) -> Session {
+        Session {
+            user_id: self.user_id.clone(),
+            device_id: device().to_owned(),
+        }
+    }
+
+    fn request(&self, body: Value) -> SlidingRequest {
+        let mut request: SlidingRequest = serde_json::from_value(body).unwrap();
+        request.pos = self.pos.clone();
+        request
+    }
+
+    async fn ask(&mut self, body: Value) -> Result<Value, Error> {
+        let request = self.request(body);
+        let answer = self
+            .server
+            .homeserver
+            .sliding_sync(&self.session(), request)
+            .await?;
+        let answer = serde_json::to_value(answer).unwrap();
+        self.pos = Some(answer["pos"].as_str().unwrap().to_owned());
+        Ok(answer)
+    }
+
+    async fn slide(&mut self, body: Value) -> Value {
+        self.ask(body).await.unwrap()
+    }
+}
+
+/// One list of the first rooms.
+fn first(count: u64, limit: u64) -> Value {
+    json!({"lists": {"all": {
+        "ranges": [[0, count - 1]],
+        "timeline_limit": limit,
+        "required_state": [["m.room.name", ""], ["m.room.member", "$ME"], ["m.room.member", "$LAZY"]],
+    }}})
+}
+
+fn rooms(answer: &Value) -> Vec<&str> {
+    let rooms = answer["rooms"].as_object().unwrap();
+    rooms.keys().map(String::as_str).collect()
+}
+
+fn room<'v>(answer: &'v Value, room_id: &RoomId) -> &'v Value {
+    &answer["rooms"][room_id.as_str()]
+}
+
+#[tokio::test]
+async fn the_first_rooms_are_those_where_something_was_said_last() {
+    let server = Server::new().await;
+    let alice = server.user("alice");
+    let (one, two, three) = (
+        server.room(&alice).await,
+        server.room(&alice).await,
+        server.room(&alice).await,
+    );
+    server.say(&alice, &one, "hello").await;
+    let mut client = Slider::new(&server, &alice);
+    let answer = client.slide(first(2, 3)).await;
+    assert_eq!(answer["lists"]["all"]["count"], 3);
+    let mut expected = [one.as_str(), three.as_str()];
+    expected.sort_unstable();
+    assert_eq!(rooms(&answer), expected);
+    let told = room(&answer, &one);
+    assert_eq!(told["initial"], true);
+    assert_eq!(told["limited"], true);
+    assert_eq!(told["joined_count"], 1);
+    assert_eq!(told["num_live"], 0);
+    assert_eq!(bodies(&told["timeline"]), ["hello"]);
+    assert_eq!(told["timeline"].as_array().unwrap().len(), 3);
+    assert_eq!(members(&told["required_state"]), [alice.as_str()]);
+    assert!(told["prev_batch"].is_string());
+    assert!(told["bump_stamp"].as_u64() > room(&answer, &three)["bump_stamp"].as_u64());
+    // A state event does not move a room, a message does.
+    server
+        .set(&alice, &two, "m.room.topic", json!({"topic": "x"}))
+        .await;
+    assert_eq!(client.slide(first(2, 3)).await["rooms"], json!({}));
+    server.say(&alice, &two, "me too").await;
+    let answer = client.slide(first(2, 3)).await;
+    assert_eq!(rooms(&answer), [two.as_str()]);
+    assert_eq!(room(&answer, &two)["initial"], true);
+    assert_eq!(room(&answer, &two)["num_live"], 1, "the topic is not news");
+}
+
+#[tokio::test]
+async fn a_room_that_is_sent_is_told_of_what_is_new_only() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    let mut client = Slider::new(&server, &alice);
+    client.slide(first(1, 3)).await;
+    assert_eq!(client.slide(first(1, 3)).await["rooms"], json!({}));
+    server.say(&bob, &room_id, "news").await;
+    server
+        .set(&alice, &room_id, "m.room.name", json!({"name": "Tea"}))
+        .await;
+    server
+        .set(
+            &alice,
+            &room_id,
+            "m.room.topic",
+            json!({"topic": "not asked for"}),
+        )
+        .await;
+    let answer = client.slide(first(1, 5)).await;
+    assert_eq!(
+        room(&answer, &room_id)["unstable_expanded_timeline"],
+        true,
+        "more is asked for"
+    );
+    server
+        .set(&alice, &room_id, "m.room.name", json!({"name": "Cake"}))
+        .await;
+    server.say(&bob, &room_id, "more").await;
+    let answer = client.slide(first(1, 5)).await;
+    let told = room(&answer, &room_id);
+    assert_eq!(told.get("initial"), None);
+    assert_eq!(told.get("limited"), None);
+    assert_eq!(kinds(&told["timeline"]), ["m.room.name", "m.room.message"]);
+    assert_eq!(told["num_live"], 2);
+    assert_eq!(told["name"], "Cake");
+    let mut state = kinds(&told["required_state"]);
+    state.sort_unstable();
+    assert_eq!(
+        state,
+        ["m.room.member", "m.room.member", "m.room.name"],
+        "the name, and who spoke"
+    );
+    assert_eq!(told["notification_count"], 1, "after the user's own event");
+}
+
+#[tokio::test]
+async fn a_room_that_comes_back_is_told_of_what_was_missed() {
+    let server = Server::new().await;
+    let alice = server.user("alice");
+    let (one, two) = (server.room(&alice).await, server.room(&alice).await);
+    let mut client = Slider::new(&server, &alice);
+    assert_eq!(rooms(&client.slide(first(2, 2)).await).len(), 2);
+    server.say(&alice, &one, "a").await;
+    server.say(&alice, &two, "b").await;
+    assert_eq!(rooms(&client.slide(first(1, 2)).await), [two.as_str()]);
+    server.say(&alice, &two, "c").await;
+    assert_eq!(rooms(&client.slide(first(1, 2)).await), [two.as_str()]);
+    server.say(&alice, &one, "d").await;
+    let answer = client.slide(first(1, 2)).await;
+    assert_eq!(rooms(&answer), [one.as_str()]);
+    assert_eq!(room(&answer, &one).get("initial"), None);
+    assert_eq!(bodies(&room(&answer, &one)["timeline"]), ["a", "d"]);
+    assert_eq!(room(&answer, &one).get("limited"), None);
+    assert_eq!(room(&answer, &one)["num_live"], 1);
+    assert_eq!(client.slide(first(1, 2)).await["rooms"], json!({}));
+}
+
+#[tokio::test]
+async fn filters_say_which_rooms_are_in_a_list() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let plain = server.room(&alice).await;
+    let secret = server.room(&alice).await;
+    let encryption = json!({"algorithm": "m.megolm.v1.aes-sha2"});
+    server.set(&alice, &secret, "m.room.encryption", encryption).await;
+    server
+        .set(&alice, &plain, "m.room.name", json!({"name": "Tea house"}))
+        .await;
+    let invited = server.room(&bob).await;
+    server
+        .homeserver
+        .invite_user(&bob, &invited, &alice, None)
+        .await
+        .unwrap();
+    let data = |room_id: Option<&RoomId>, kind: &'static str, content: Value| {
+        let (homeserver, alice) = (server.homeserver.clone(), alice.clone());
+        let room_id = room_id.map(ToOwned::to_owned);
+        async move {
+            homeserver
+                .set_account_data(&alice, room_id.as_deref(), kind, object(content))
+                .await
+                .unwrap();
+        }
+    };
+    data(None, "m.direct", json!({bob.as_str(): [secret]})).await;
+    data(Some(&plain), "m.tag", json!({"tags": {"m.favourite": {}}})).await;
+    let count = async |filters: Value| {
+        let list = json!({"lists": {"x": {"ranges": [[0, 9]], "timeline_limit": 1, "filters": filters}}});
+        let answer = Slider::new(&server, &alice).slide(list).await;
+        let all = answer["rooms"].as_object().unwrap();
+        assert_eq!(answer["lists"]["x"]["count"], all.len());
+        all.keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(count(json!({})).await.len(), 3);
+    assert_eq!(count(json!({"is_encrypted": true})).await, [secret.as_str()]);
+    assert_eq!(count(json!({"is_dm": true})).await, [secret.as_str()]);
+    assert_eq!(count(json!({"is_invite": true})).await, [invited.as_str()]);
+    assert_eq!(count(json!({"room_name_like": "tea"})).await, [plain.as_str()]);
+    assert_eq!(count(json!({"tags": ["m.favourite"]})).await, [plain.as_str()]);
+    assert_eq!(
+        count(json!({"not_tags": ["m.favourite"], "is_invite": false})).await,
+        [secret.as_str()]
+    );
+    assert_eq!(
+        count(json!({"room_types": ["m.space"]})).await,
+        Vec::<String>::new()
+    );
+    assert_eq!(count(json!({"not_room_types": ["m.space"]})).await.len(), 3);
+    assert_eq!(
+        count(json!({"room_types": [null], "is_dm": false, "is_invite": false})).await,
+        [plain.as_str()]
+    );
+    server.set(&alice, &plain, "m.space.child", json!({})).await;
+    let child = json!({"via": ["x"]});
+    server
+        .homeserver
+        .send_state(&alice, &plain, "m.space.child", secret.as_str(), object(child))
+        .await
+        .unwrap();
+    assert_eq!(count(json!({"spaces": [plain]})).await, [secret.as_str()]);
+    assert_eq!(count(json!({"spaces": [secret]})).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn invites_are_told_stripped_and_leaving_is_told() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&bob).await;
+    let mut client = Slider::new(&server, &alice);
+    client.slide(first(5, 5)).await;
+    server
+        .homeserver
+        .invite_user(&bob, &room_id, &alice, None)
+        .await
+        .unwrap();
+    let answer = client.slide(first(5, 5)).await;
+    let told = room(&answer, &room_id);
+    assert_eq!(told["initial"], true);
+    assert_eq!(members(&told["invite_state"]), [bob.as_str(), alice.as_str()]);
+    assert_eq!(told.get("timeline"), None);
+    assert_eq!(client.slide(first(5, 5)).await["rooms"], json!({}));
+    server.join(&alice, &room_id).await;
+    let answer = client.slide(first(5, 5)).await;
+    assert_eq!(room(&answer, &room_id)["initial"], true);
+    assert_eq!(room(&answer, &room_id).get("invite_state"), None);
+    server.say(&bob, &room_id, "bye").await;
+    server.leave(&alice, &room_id).await;
+    server.say(&bob, &room_id, "unheard").await;
+    let answer = client.slide(first(5, 5)).await;
+    assert_eq!(answer["lists"]["all"]["count"], 0);
+    let told = room(&answer, &room_id);
+    assert_eq!(bodies(&told["timeline"]), ["bye"]);
+    assert_eq!(told["required_state"][0]["content"]["membership"], "leave");
+    assert_eq!(client.slide(first(5, 5)).await["rooms"], json!({}));
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_after_a_restart() {
+    let server = Server::new().await;
+    let alice = server.user("alice");
+    let room_id = server.room(&alice).await;
+    let mut client = Slider::new(&server, &alice);
+    client.slide(first(5, 5)).await;
+    let pos = client.pos.clone();
+    let server = server.restarted().await;
+    server.say(&alice, &room_id, "after").await;
+    let mut client = Slider::new(&server, &alice);
+    client.pos = pos.clone();
+    let answer = client.slide(first(5, 5)).await;
+    assert_eq!(room(&answer, &room_id).get("initial"), None);
+    assert_eq!(bodies(&room(&answer, &room_id)["timeline"]), ["after"]);
+    // The answer may have been lost: the same request again.
+    client.pos = pos.clone();
+    assert_eq!(
+        bodies(&room(&client.slide(first(5, 5)).await, &room_id)["timeline"]),
+        ["after"]
+    );
+    // A new beginning of the connection ends the one before.
+    Slider::new(&server, &alice).slide(first(5, 5)).await;
+    client.pos = pos;
+    assert!(matches!(client.ask(first(5, 5)).await, Err(Error::UnknownPos)));
+    for pos in ["", "x", "1-s1_1", "s1_1", "99999999999999999999-s1_1"] {
+        client.pos = Some(pos.to_owned());
+        assert!(
+            matches!(client.ask(first(5, 5)).await, Err(Error::UnknownPos)),
+            "{pos}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn connections_do_not_disturb_each_other() {
+    let server = Server::new().await;
+    let alice = server.user("alice");
+    let room_id = server.room(&alice).await;
+    let named = |name: &str| {
+        let mut body = first(5, 5);
+        body["conn_id"] = json!(name);
+        body["txn_id"] = json!("t");
+        body
+    };
+    let (mut one, mut two) = (Slider::new(&server, &alice), Slider::new(&server, &alice));
+    assert_eq!(one.slide(named("one")).await["txn_id"], "t");
+    two.slide(named("two")).await;
+    server.say(&alice, &room_id, "both").await;
+    for (client, name) in [(&mut one, "one"), (&mut two, "two")] {
+        assert_eq!(
+            bodies(&room(&client.slide(named(name)).await, &room_id)["timeline"]),
+            ["both"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn subscriptions_are_sent_wherever_the_room_is() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let (mine, others) = (server.room(&alice).await, server.room(&bob).await);
+    let config = json!({"timeline_limit": 2, "required_state": [["*", "*"]]});
+    let body = json!({"room_subscriptions": {mine.as_str(): config, others.as_str(): config}});
+    let mut client = Slider::new(&server, &alice);
+    let answer = client.slide(body.clone()).await;
+    assert_eq!(rooms(&answer), [mine.as_str()], "only one's own rooms");
+    assert!(kinds(&room(&answer, &mine)["required_state"]).contains(&"m.room.create"));
+    server.say(&alice, &mine, "subscribed").await;
+    assert_eq!(
+        bodies(&room(&client.slide(body).await, &mine)["timeline"]),
+        ["subscribed"]
+    );
+}
+
+#[tokio::test]
+async fn a_message_ends_the_wait() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    let mut client = Slider::new(&server, &alice);
+    client.slide(first(5, 5)).await;
+    let mut request = client.request(first(5, 5));
+    request.timeout = Duration::from_secs(20);
+    let session = client.session();
+    let mut waiting = Box::pin(server.homeserver.sliding_sync(&session, request.clone()));
+    assert!(settles(&mut waiting).await.is_none());
+    server.say(&bob, &room_id, "wake up").await;
+    let answer = serde_json::to_value(waiting.await.unwrap()).unwrap();
+    assert_eq!(bodies(&room(&answer, &room_id)["timeline"]), ["wake up"]);
+    request.pos = Some(answer["pos"].as_str().unwrap().to_owned());
+    let mut waiting = Box::pin(server.homeserver.sliding_sync(&session, request));
+    assert!(settles(&mut waiting).await.is_none());
+    server.clock.advance(Duration::from_secs(20));
+    let answer = settles(&mut waiting).await.unwrap().unwrap();
+    assert!(answer.rooms.is_empty());
+}
+
+#[tokio::test]
+async fn extensions_tell_what_is_beside_the_rooms() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    let said = server.say(&alice, &room_id, "read this").await;
+    let mut body = first(5, 5);
+    body["extensions"] = json!({
+        "account_data": {"enabled": true}, "receipts": {"enabled": true}, "typing": {"enabled": true},
+        "to_device": {"enabled": true}, "e2ee": {"enabled": true},
+    });
+    let mut client = Slider::new(&server, &alice);
+    let tag = object(json!({"tags": {}}));
+    server
+        .homeserver
+        .set_account_data(&alice, Some(&room_id), "m.tag", tag.clone())
+        .await
+        .unwrap();
+    let answer = client.slide(body.clone()).await;
+    let extensions = &answer["extensions"];
+    assert_eq!(kinds(&extensions["account_data"]["global"]), ["m.push_rules"]);
+    assert_eq!(
+        kinds(&extensions["account_data"]["rooms"][room_id.as_str()]),
+        ["m.tag"]
+    );
+    assert!(extensions["to_device"]["next_batch"].is_string());
+    assert_eq!(
+        extensions["e2ee"]["device_one_time_keys_count"]["signed_curve25519"],
+        0
+    );
+    assert_eq!(extensions.get("typing"), None);
+    let kind = hearth_homeserver::receipts::ReceiptKind::Read;
+    server
+        .homeserver
+        .set_receipt(&bob, &room_id, kind, &said, None)
+        .await
+        .unwrap();
+    server
+        .homeserver
+        .set_typing(&bob, &room_id, Some(10_000))
+        .await
+        .unwrap();
+    server
+        .homeserver
+        .set_account_data(&alice, Some(&room_id), "org.mine", tag.clone())
+        .await
+        .unwrap();
+    server
+        .homeserver
+        .set_account_data(&alice, None, "org.global", tag)
+        .await
+        .unwrap();
+    let answer = client.slide(body.clone()).await;
+    let extensions = &answer["extensions"];
+    assert_eq!(
+        extensions["typing"]["rooms"][room_id.as_str()]["content"]["user_ids"],
+        json!([bob])
+    );
+    let receipt = &extensions["receipts"]["rooms"][room_id.as_str()]["content"];
+    assert!(
+        receipt[said.as_str()]["m.read"][bob.as_str()].is_object(),
+        "{answer}"
+    );
+    assert_eq!(
+        kinds(&extensions["account_data"]["rooms"][room_id.as_str()]),
+        ["org.mine"]
+    );
+    assert_eq!(kinds(&extensions["account_data"]["global"]), ["org.global"]);
+    assert_eq!(answer["rooms"], json!({}), "none of that is news of the room");
+    let mut other = body.clone();
+    other["extensions"]["typing"]["lists"] = json!([]);
+    server.homeserver.set_typing(&bob, &room_id, None).await.unwrap();
+    assert_eq!(client.slide(other).await["extensions"].get("typing"), None);
+}
+
+#[tokio::test]
+async fn threads_are_followed() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    let root = server.say(&alice, &room_id, "root").await;
+    let reply = async |text: &str| {
+        let relation = json!({"rel_type": "m.thread", "event_id": root});
+        let content = json!({"msgtype": "m.text", "body": text, "m.relates_to": relation});
+        server.send(&bob, &room_id, content).await
+    };
+    let first_reply = reply("one").await;
+    let mut body = first(5, 5);
+    body["extensions"] = json!({"io.element.msc4308.thread_subscriptions": {"enabled": true}});
+    let mut client = Slider::new(&server, &alice);
+    client.slide(body.clone()).await;
+    let homeserver = &server.homeserver;
+    let none = homeserver.thread_subscription(&alice, &room_id, &root).await;
+    assert!(matches!(none, Err(Error::NotFound(_))));
+    homeserver
+        .subscribe_thread(&alice, &room_id, &root, Some(&first_reply))
+        .await
+        .unwrap();
+    assert!(
+        homeserver
+            .thread_subscription(&alice, &room_id, &root)
+            .await
+            .unwrap()
+    );
+    let changes = async |client: &mut Slider<'_>| {
+        let answer = client.slide(body.clone()).await;
+        answer["extensions"]["io.element.msc4308.thread_subscriptions"].clone()
+    };
+    let told = changes(&mut client).await;
+    assert_eq!(
+        told["subscribed"][room_id.as_str()][root.as_str()]["automatic"],
+        true
+    );
+    assert_eq!(changes(&mut client).await, Value::Null);
+    homeserver
+        .unsubscribe_thread(&alice, &room_id, &root)
+        .await
+        .unwrap();
+    let told = changes(&mut client).await;
+    assert!(told["unsubscribed"][room_id.as_str()][root.as_str()]["bump_stamp"].is_u64());
+    let again = homeserver
+        .subscribe_thread(&alice, &room_id, &root, Some(&first_reply))
+        .await;
+    assert!(matches!(again, Err(Error::ConflictingUnsubscription)));
+    let outside = server.say(&bob, &room_id, "elsewhere").await;
+    let outside = homeserver
+        .subscribe_thread(&alice, &room_id, &root, Some(&outside))
+        .await;
+    assert!(matches!(outside, Err(Error::NotInThread)));
+    let newer = reply("two").await;
+    homeserver
+        .subscribe_thread(&alice, &room_id, &root, Some(&newer))
+        .await
+        .unwrap();
+    homeserver
+        .subscribe_thread(&alice, &room_id, &root, None)
+        .await
+        .unwrap();
+    assert!(
+        !homeserver
+            .thread_subscription(&alice, &room_id, &root)
+            .await
+            .unwrap()
+    );
+    homeserver
+        .subscribe_thread(&alice, &room_id, &root, Some(&newer))
+        .await
+        .unwrap();
+    assert!(
+        !homeserver
+            .thread_subscription(&alice, &room_id, &root)
+            .await
+            .unwrap(),
+        "the user's choice stays"
+    );
+    let all = homeserver
+        .subscription_changes(&alice, 0, u64::MAX, 10)
+        .await
+        .unwrap();
+    assert_eq!(
+        (all.subscribed.len(), all.unsubscribed.len(), all.prev_batch),
+        (1, 0, None)
+    );
+    let stranger = homeserver
+        .subscribe_thread(&server.user("carol"), &room_id, &root, None)
+        .await;
+    assert!(matches!(stranger, Err(Error::NotFound(_))));
+}
+
+#[tokio::test]
+async fn nothing_new_costs_no_read() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    server.say(&bob, &room_id, "first").await;
+    let mut body = first(5, 5);
+    body["lists"]["all"]["filters"] = json!({"is_encrypted": false, "is_dm": false});
+    let mut client = Slider::new(&server, &alice);
+    client.slide(body.clone()).await;
+    let bobs = server.room(&bob).await;
+    server.say(&bob, &bobs, "to myself").await;
+    let before = server.reads();
+    client.slide(body.clone()).await;
+    assert_eq!(server.reads() - before, 0);
+}
