@@ -11,7 +11,9 @@ mod config;
 mod coverage;
 mod fuzz;
 mod npm;
+mod python;
 mod routes;
+mod schemathesis;
 mod serve;
 mod setup;
 mod sim;
@@ -44,7 +46,7 @@ enum Command {
     },
     /// Set up and run every test
     Test {
-        /// Only the named parts: format, lint, native, wasm, web, synapse, e2e
+        /// Only the named parts: format, lint, native, wasm, web, synapse, schemathesis, e2e
         parts: Vec<test::Part>,
     },
     /// Format all code

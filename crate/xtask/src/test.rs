@@ -8,7 +8,7 @@ use crate::{
     command::{cargo, find, run, target},
     config, npm,
     npm::script,
-    setup, synapse,
+    schemathesis, setup, synapse,
     wasm_target::cargo_wasm,
     wasm_tools::{self, TEST_RUNNER},
 };
@@ -28,6 +28,8 @@ pub enum Part {
     Web,
     /// Random rooms judged by Synapse too, where it can be installed
     Synapse,
+    /// Whatever the specification's OpenAPI document lists, asked by schemathesis where it can be installed
+    Schemathesis,
     /// Two browsers, a relay and a native homeserver
     E2e,
 }
@@ -60,6 +62,7 @@ fn run_part(part: Part) -> Result<()> {
         Part::Wasm => wasm(),
         Part::Web => web(),
         Part::Synapse => synapse::test(),
+        Part::Schemathesis => schemathesis::test(),
         Part::E2e => end_to_end(),
     }
 }
