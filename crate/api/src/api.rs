@@ -18,6 +18,7 @@ use crate::{
     query::Query,
     rate_limit::{RateLimit, RateLimiter},
     router::{self, Handler, Route},
+    standing,
 };
 
 /// The most bytes that the body of a request of another homeserver may have: 50 PDUs and 100 EDUs fit.
@@ -127,6 +128,7 @@ impl Api {
             }
             Handler::User(endpoint) => {
                 let session = auth::session(self.homeserver(), &call.headers, &call.query)?;
+                standing::check(self.homeserver(), &session, route)?;
                 self.limit(route, session.user_id.as_str())?;
                 let ip = address.map(|ClientAddress(ip)| ip.to_string());
                 self.homeserver().note_seen(&session, ip);

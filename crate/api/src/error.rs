@@ -129,6 +129,9 @@ impl From<Error> for ApiError {
         if let Error::UnknownToken = error {
             return Self::from_cause(&error).with("soft_logout", json!(false));
         }
+        if let Error::TokenExpired | Error::UserLocked = error {
+            return Self::from_cause(&error).with("soft_logout", json!(true));
+        }
         if let Error::LimitExceeded { retry_after_ms } = error {
             return Self::limit_exceeded(retry_after_ms);
         }
@@ -166,7 +169,10 @@ fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
         Error::InvalidParam(_) => (StatusCode::BAD_REQUEST, "M_INVALID_PARAM"),
         Error::MissingParam(_) => (StatusCode::BAD_REQUEST, "M_MISSING_PARAM"),
         Error::BadJson(_) => (StatusCode::BAD_REQUEST, "M_BAD_JSON"),
-        Error::UnknownToken => (StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN"),
+        Error::UserLocked => (StatusCode::UNAUTHORIZED, "M_USER_LOCKED"),
+        Error::UserSuspended => (StatusCode::FORBIDDEN, "M_USER_SUSPENDED"),
+        Error::GuestForbidden(_) => (StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN"),
+        Error::UnknownToken | Error::TokenExpired => (StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN"),
         Error::UserInUse => (StatusCode::BAD_REQUEST, "M_USER_IN_USE"),
         Error::InvalidUsername(_) => (StatusCode::BAD_REQUEST, "M_INVALID_USERNAME"),
         Error::RoomInUse => (StatusCode::BAD_REQUEST, "M_ROOM_IN_USE"),

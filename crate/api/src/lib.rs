@@ -19,6 +19,7 @@ mod query;
 mod rate_limit;
 mod router;
 mod server;
+mod standing;
 #[cfg(test)]
 mod tests;
 

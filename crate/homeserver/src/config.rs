@@ -1,5 +1,7 @@
 //! What the owner of a homeserver may choose.
 
+use std::time::Duration;
+
 use ruma_common::RoomVersionId;
 
 /// Settings of a homeserver.
@@ -13,6 +15,10 @@ pub struct Config {
     pub presence: bool,
     /// The greatest file that is accepted, in bytes.
     pub max_upload_bytes: u64,
+    /// How long the access tokens of clients that refresh them are usable.
+    pub access_token_lifetime: Duration,
+    /// Whether anybody may come in as a guest.
+    pub guests: bool,
 }
 
 impl Default for Config {
@@ -22,6 +28,8 @@ impl Default for Config {
             default_room_version: RoomVersionId::V12,
             presence: true,
             max_upload_bytes: 50 * 1024 * 1024,
+            access_token_lifetime: Duration::from_secs(5 * 60),
+            guests: false,
         }
     }
 }

@@ -35,6 +35,18 @@ pub enum Error {
     /// The access token is not known. `M_UNKNOWN_TOKEN`, 401.
     #[error("the access token is not known")]
     UnknownToken,
+    /// The access token was good and has expired. `M_UNKNOWN_TOKEN` with `soft_logout`, 401.
+    #[error("the access token has expired")]
+    TokenExpired,
+    /// An administrator has locked the account. `M_USER_LOCKED` with `soft_logout`, 401.
+    #[error("the account is locked")]
+    UserLocked,
+    /// An administrator has suspended the account. `M_USER_SUSPENDED`, 403.
+    #[error("the account is suspended: it may only read and leave")]
+    UserSuspended,
+    /// Guests may not do this. `M_GUEST_ACCESS_FORBIDDEN`, 403.
+    #[error("{0}")]
+    GuestForbidden(String),
     /// The user name is taken. `M_USER_IN_USE`, 400.
     #[error("the user name is taken")]
     UserInUse,

@@ -61,6 +61,9 @@ pub(crate) struct Homeserver {
     /// Let anybody register
     #[arg(long)]
     pub(crate) open_registration: bool,
+    /// Let anybody in as a guest
+    #[arg(long)]
+    pub(crate) guests: bool,
     /// Version of rooms that are made without one
     #[arg(long, value_name = "VERSION", default_value = "12")]
     pub(crate) default_room_version: RoomVersionId,

@@ -51,6 +51,7 @@ pub(crate) async fn run(options: arguments::Homeserver) -> Result<()> {
     let network = start_network(&identity, options.relays)?;
     let config = Config {
         open_registration: options.open_registration,
+        guests: options.guests,
         default_room_version: options.default_room_version,
         ..Config::default()
     };

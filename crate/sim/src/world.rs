@@ -296,7 +296,7 @@ impl World {
         Client {
             server,
             user_id: user_id.to_string(),
-            token: login.expect("a device was asked for").access_token,
+            token: login.expect("a device was asked for").tokens.access_token,
         }
     }
 

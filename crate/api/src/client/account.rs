@@ -21,7 +21,8 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn whoami(call: UserCall) -> Outcome {
     let session = &call.requester;
-    answer::json(&json!({"user_id": session.user_id, "device_id": session.device_id, "is_guest": false}))
+    let is_guest = call.homeserver().standing(&session.user_id).guest;
+    answer::json(&json!({"user_id": session.user_id, "device_id": session.device_id, "is_guest": is_guest}))
 }
 
 /// Accounts have no e-mail addresses or telephone numbers.
@@ -60,6 +61,8 @@ async fn password(mut call: UserCall) -> Outcome {
 #[derive(Deserialize)]
 struct Deactivate {
     auth: Option<Auth>,
+    #[serde(default)]
+    erase: bool,
 }
 
 async fn deactivate(mut call: UserCall) -> Outcome {
@@ -71,6 +74,8 @@ async fn deactivate(mut call: UserCall) -> Outcome {
         request.auth.as_ref(),
     )
     .await?;
-    call.homeserver().deactivate(&call.requester.user_id).await?;
+    call.homeserver()
+        .deactivate(&call.requester.user_id, request.erase)
+        .await?;
     answer::json(&json!({"id_server_unbind_result": "no-support"}))
 }

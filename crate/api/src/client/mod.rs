@@ -2,6 +2,7 @@
 
 mod account;
 mod account_data;
+mod admin;
 mod capabilities;
 mod dehydrated_device;
 mod devices;
@@ -15,6 +16,7 @@ pub(crate) mod media;
 mod members;
 mod membership;
 mod messages;
+mod openid;
 mod presence;
 mod profile;
 mod push_rules;
@@ -44,6 +46,8 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
         register::routes(),
         login::routes(),
         account::routes(),
+        admin::routes(),
+        openid::routes(),
         devices::routes(),
         keys::routes(),
         to_device::routes(),

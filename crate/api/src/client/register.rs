@@ -1,11 +1,16 @@
 //! Making accounts. Spec: Client-Server API, section 'Account registration'.
 
-use hearth_homeserver::accounts::{NewDevice, Registration};
-use http::StatusCode;
+use hearth_homeserver::{
+    Error,
+    accounts::{NewDevice, Registration},
+};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::interactive::{self, Auth};
+use super::{
+    interactive::{self, Auth},
+    login::logged_in,
+};
 use crate::{
     answer::{self, Outcome},
     call::PublicCall,
@@ -17,6 +22,10 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::post("/_matrix/client/v3/register", public!(register)).limited(),
         Route::get("/_matrix/client/v3/register/available", public!(available)),
+        Route::get(
+            "/_matrix/client/v1/register/m.login.registration_token/validity",
+            public!(token_validity),
+        ),
     ]
 }
 
@@ -29,10 +38,14 @@ struct Request {
     initial_device_display_name: Option<String>,
     #[serde(default)]
     inhibit_login: bool,
+    #[serde(default)]
+    refresh_token: bool,
 }
 
 async fn register(mut call: PublicCall) -> Outcome {
-    check_kind(&call)?;
+    if is_guest(&call)? {
+        return register_guest(call).await;
+    }
     let request: Request = call.json_or_empty().await?;
     let homeserver = call.homeserver();
     if !homeserver.config.open_registration {
@@ -45,6 +58,7 @@ async fn register(mut call: PublicCall) -> Outcome {
     let device = NewDevice {
         device_id: request.device_id,
         display_name: request.initial_device_display_name,
+        refreshable: request.refresh_token,
     };
     let device = (!request.inhibit_login).then_some(device);
     let wish = Registration {
@@ -53,27 +67,44 @@ async fn register(mut call: PublicCall) -> Outcome {
         device,
     };
     let (user_id, login) = homeserver.register(wish).await?;
-    let mut body = json!({"user_id": user_id, "home_server": homeserver.server_name()});
-    if let (Some(login), Some(body)) = (login, body.as_object_mut()) {
-        body.insert("access_token".into(), login.access_token.into());
-        body.insert("device_id".into(), login.device_id.as_str().into());
-    }
+    let mut body = login.as_ref().map(logged_in).unwrap_or_default();
+    body.insert("user_id".into(), user_id.as_str().into());
+    body.insert("home_server".into(), homeserver.server_name().as_str().into());
     answer::json(&body)
 }
 
-fn check_kind(call: &PublicCall) -> Result<(), ApiError> {
+/// Whether an account for a guest is asked for.
+fn is_guest(call: &PublicCall) -> Result<bool, ApiError> {
     match call.query.get("kind") {
-        None | Some("user") => Ok(()),
-        Some("guest") => {
-            let message = "There are no guest accounts here";
-            Err(ApiError::new(
-                StatusCode::FORBIDDEN,
-                "M_GUEST_ACCESS_FORBIDDEN",
-                message,
-            ))
-        }
+        None | Some("user") => Ok(false),
+        Some("guest") => Ok(true),
         Some(_) => Err(ApiError::invalid_param("kind is neither user nor guest")),
     }
+}
+
+/// Guests give no proof, and choose nothing but the name of their device. Spec: section 'Guest Access'.
+async fn register_guest(mut call: PublicCall) -> Outcome {
+    let request: Request = call.json_or_empty().await?;
+    if !call.homeserver().config.guests {
+        let message = "There are no guest accounts here";
+        return Err(Error::GuestForbidden(message.into()).into());
+    }
+    let device = NewDevice {
+        display_name: request.initial_device_display_name,
+        ..NewDevice::default()
+    };
+    let mut body = logged_in(&call.homeserver().register_guest(device).await?);
+    body.insert(
+        "home_server".into(),
+        call.homeserver().server_name().as_str().into(),
+    );
+    answer::json(&body)
+}
+
+/// Nobody registers with a token here: no flow asks for one.
+async fn token_validity(call: PublicCall) -> Outcome {
+    call.query.required("token")?;
+    Err(ApiError::forbidden("Registration takes no tokens here"))
 }
 
 async fn available(call: PublicCall) -> Outcome {

@@ -1,4 +1,4 @@
-//! Version and keys. Spec: Server-Server API, sections 'Server discovery' and 'Retrieving server keys'.
+//! Version and keys. Spec: Server-Server API, sections 'Server discovery', 'Retrieving server keys' and 'OpenID'.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +15,7 @@ use crate::{
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/_matrix/federation/v1/version", public!(version)),
+        Route::get("/_matrix/federation/v1/openid/userinfo", public!(userinfo)),
         Route::get("/_matrix/key/v2/server", public!(keys)),
         Route::get("/_matrix/key/v2/query/{serverName}", public!(keys_of)).limited(),
         Route::post("/_matrix/key/v2/query", public!(keys_of_many)).limited(),
@@ -23,6 +24,12 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn version(_: PublicCall) -> Outcome {
     answer::json(&json!({"server": {"name": "Hearth", "version": env!("CARGO_PKG_VERSION")}}))
+}
+
+/// Who has the OpenID token. Spec: section 'OpenID'.
+async fn userinfo(call: PublicCall) -> Outcome {
+    let token = call.query.required("access_token")?;
+    answer::json(&json!({"sub": call.homeserver().openid_user(token).await?}))
 }
 
 async fn keys(call: PublicCall) -> Outcome {

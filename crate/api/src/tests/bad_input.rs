@@ -22,6 +22,8 @@ const WITHOUT_BODY: &[&str] = &[
 
 /// Routes whose body may be left out.
 const OPTIONAL_BODY: &[&str] = &[
+    "/_matrix/client/v1/login/get_token",
+    "/_matrix/client/v3/user/{userId}/openid/request_token",
     "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{deviceId}/events",
     "/_matrix/client/unstable/io.element.msc4306/rooms/{roomId}/thread/{threadRoot}/subscription",
     "/_matrix/client/v3/register",
@@ -44,6 +46,10 @@ const OPTIONAL_BODY: &[&str] = &[
 
 /// Routes that answer with something else than 400, 403 or 404 for ids that nobody has.
 const FINE_WITH_UNKNOWN_IDS: &[&str] = &[
+    "/_matrix/client/v3/user/{userId}/openid/request_token",
+    "/_matrix/client/v1/admin/lock/{userId}",
+    "/_matrix/client/v1/admin/suspend/{userId}",
+    "/_matrix/client/v3/admin/whois/{userId}",
     "/_matrix/key/v2/query/{serverName}",
     "/_matrix/client/v3/presence/{userId}/status",
     "/_matrix/client/unstable/org.matrix.msc3391/user/{userId}/account_data/{type}",

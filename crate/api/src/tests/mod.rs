@@ -19,5 +19,7 @@ mod server;
 mod signed;
 mod spaces;
 mod specification;
+mod standing;
+mod tokens;
 mod sync;
 mod visits;

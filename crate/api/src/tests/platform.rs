@@ -15,6 +15,14 @@ use sha2::{Digest, Sha256};
 #[derive(Default)]
 pub(super) struct TestClock(AtomicU64);
 
+impl TestClock {
+    /// Lets time pass.
+    pub(super) fn advance(&self, duration: Duration) {
+        let milliseconds = u64::try_from(duration.as_millis()).unwrap();
+        self.0.fetch_add(milliseconds, Ordering::Relaxed);
+    }
+}
+
 impl Clock for TestClock {
     fn now(&self) -> u64 {
         1_700_000_000_000 + self.0.fetch_add(1, Ordering::Relaxed)

@@ -18,6 +18,8 @@ use crate::{Api, ApiConfig, Body, Source};
 pub(super) struct TestServer {
     pub(super) api: Api,
     pub(super) name: String,
+    pub(super) clock: Arc<TestClock>,
+    rng: Arc<TestRng>,
     pub(super) store: MemoryStore,
 }
 
@@ -43,15 +45,21 @@ impl TestServer {
     }
 
     pub(super) async fn with(config: Config, api_config: ApiConfig) -> Self {
-        Self::on(MemoryStore::new(), config, api_config).await
+        let platform = (Arc::default(), Arc::default());
+        Self::on(MemoryStore::new(), platform, config, api_config).await
     }
 
-    async fn on(store: MemoryStore, config: Config, api_config: ApiConfig) -> Self {
+    async fn on(
+        store: MemoryStore,
+        (clock, rng): (Arc<TestClock>, Arc<TestRng>),
+        config: Config,
+        api_config: ApiConfig,
+    ) -> Self {
         let seams = Seams {
             store: Arc::new(store.clone()),
             federation: Arc::new(Alone),
-            clock: Arc::new(TestClock::default()),
-            rng: Arc::new(TestRng::default()),
+            clock: clock.clone(),
+            rng: rng.clone(),
             spawner: Arc::new(TestSpawner),
             images: Arc::new(hearth_homeserver::NoImages),
         };
@@ -63,13 +71,16 @@ impl TestServer {
         Self {
             api: Api::new(homeserver, api_config),
             name,
+            clock,
+            rng,
             store,
         }
     }
 
     /// The next process on the same store.
     pub(super) async fn restarted(self) -> Self {
-        Self::on(self.store, Config::default(), ApiConfig::default()).await
+        let platform = (self.clock, self.rng);
+        Self::on(self.store, platform, Config::default(), ApiConfig::default()).await
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {

@@ -73,6 +73,8 @@ pub struct NewDevice {
     pub device_id: Option<String>,
     /// Its name, if it is not known yet.
     pub display_name: Option<String>,
+    /// Whether its access token is to expire and can be refreshed.
+    pub refreshable: bool,
 }
 
 impl Homeserver {
@@ -84,6 +86,17 @@ impl Homeserver {
         let prefix = key(DEVICE, &[user_id.as_str(), ""]);
         let rows = scan_all(&*self.seams.store, Table::Accounts, &prefix).await?;
         rows.iter().map(|(_, row)| from_slice(row)).collect()
+    }
+
+    /// The devices of a user, for the user or the administrator.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] if `asker` is neither; [`Error::InvalidParam`], [`Error::NotFound`].
+    pub async fn whois(&self, asker: &UserId, user_id: &UserId) -> Result<Vec<Device>, Error> {
+        if asker != user_id {
+            self.administered(asker, user_id).await?;
+        }
+        self.devices(user_id).await
     }
 
     /// One device.

@@ -3,8 +3,12 @@
 use hearth_storage::{Table, WriteBatch};
 use ruma_common::{OwnedDeviceId, OwnedUserId, UserId};
 
-use super::{NewDevice, Session, user::user_key};
-use crate::{Error, Homeserver, stored::to_vec};
+use super::{Issued, NewDevice, Session, profile::profile_key, user::user_key};
+use crate::{
+    Error, Homeserver,
+    rooms::memberships::UserMembership,
+    stored::{scan_all, to_vec},
+};
 
 /// A login with a password.
 #[derive(Clone, Debug, Default)]
@@ -24,21 +28,22 @@ pub struct LoggedIn {
     pub user_id: OwnedUserId,
     /// The device.
     pub device_id: OwnedDeviceId,
-    /// The access token, which is not stored and cannot be told again.
-    pub access_token: String,
+    /// Its tokens.
+    pub tokens: Issued,
 }
 
 impl Homeserver {
     /// Logs a device in. Earlier tokens of the device are no longer usable.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] if user and password do not fit.
+    /// [`Error::Forbidden`] if user and password do not fit, [`Error::UserLocked`].
     pub async fn login(&self, login: Login) -> Result<LoggedIn, Error> {
         let forbidden = || Error::Forbidden("Invalid user name or password".into());
         let user_id = self.local_user_id(&login.user).map_err(|_| forbidden())?;
         if !self.check_password(&user_id, &login.password).await? {
             return Err(forbidden());
         }
+        self.check_may_log_in(&user_id)?;
         let _lock = self.accounts.lock(&user_id).await;
         self.commit_login(WriteBatch::new(), &user_id, login.device).await
     }
@@ -50,17 +55,18 @@ impl Homeserver {
         user_id: &UserId,
         device: NewDevice,
     ) -> Result<LoggedIn, Error> {
+        let refreshable = device.refreshable;
         let device_id = self.put_device(&mut batch, user_id, device).await?;
         let session = Session {
             user_id: user_id.to_owned(),
             device_id: device_id.clone(),
         };
-        let token = self.put_token(&mut batch, session)?;
+        let tokens = self.put_tokens(&mut batch, session, refreshable)?;
         self.seams.store.commit(batch).await?;
         Ok(LoggedIn {
             user_id: user_id.to_owned(),
             device_id,
-            access_token: self.publish_token(token),
+            tokens: self.publish_tokens(tokens),
         })
     }
 
@@ -84,12 +90,16 @@ impl Homeserver {
         self.commit_logout_all(WriteBatch::new(), user_id).await
     }
 
-    /// Closes an account for good: it leaves its rooms, cannot log in, and its name stays taken.
+    /// Closes an account for good: it leaves its rooms, declines its invites, cannot log in, and its name stays taken.
+    /// What only the user could read goes. If `erase` is set, the profile goes, too, and whoever joins a room from now
+    /// on gets the user's events there as if they were redacted.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no such user.
-    pub async fn deactivate(&self, user_id: &UserId) -> Result<(), Error> {
-        for room_id in self.joined_rooms(user_id) {
+    pub async fn deactivate(&self, user_id: &UserId, erase: bool) -> Result<(), Error> {
+        let waits = |entry: &UserMembership| matches!(entry.membership.as_str(), "join" | "invite" | "knock");
+        let rooms = self.memberships(user_id).into_iter();
+        for (room_id, _) in rooms.filter(|(_, entry)| waits(entry)) {
             if let Err(error) = self.leave_room(user_id, &room_id, None).await {
                 tracing::warn!(%room_id, %error, "a closed account could not leave a room");
             }
@@ -101,12 +111,22 @@ impl Homeserver {
             .ok_or_else(|| Error::NotFound("no such user".into()))?;
         user.password = None;
         user.deactivated = true;
+        user.erased_at = erase.then(|| self.log.current());
         let mut batch = WriteBatch::new();
         batch
             .put(Table::Accounts, user_key(user_id), to_vec(&user)?)
             .strict();
+        let own = [user_id.as_bytes(), &[0]].concat();
+        for (key, _) in scan_all(&*self.seams.store, Table::AccountData, &own).await? {
+            batch.delete(Table::AccountData, key);
+        }
+        if erase {
+            batch.delete(Table::Accounts, profile_key(user_id));
+        }
         self.delete_cross_signing(&mut batch, user_id).await?;
-        self.commit_logout_all(batch, user_id).await
+        self.commit_logout_all(batch, user_id).await?;
+        self.accounts.standings.publish(user_id, &user);
+        Ok(())
     }
 
     async fn commit_logout_all(&self, batch: WriteBatch, user_id: &UserId) -> Result<(), Error> {

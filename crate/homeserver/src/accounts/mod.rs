@@ -9,11 +9,13 @@ pub mod device;
 pub mod directory;
 pub mod filter;
 pub mod login;
+pub mod one_purpose;
 pub mod password;
 pub mod profile;
 pub mod push_rules;
 pub mod register;
 pub mod session;
+pub mod standing;
 pub mod user;
 
 use std::{
@@ -26,12 +28,13 @@ use async_lock::{Mutex, MutexGuard};
 use hearth_storage::Store;
 use ruma_common::{OwnedUserId, UserId, push::Ruleset};
 
-use self::{device::Seen, session::Sessions};
+use self::{device::Seen, session::Sessions, standing::Standings};
 pub use self::{
     device::{Device, NewDevice},
     login::{LoggedIn, Login},
     register::Registration,
-    session::Session,
+    session::{Issued, Session},
+    standing::{Restriction, Standing},
 };
 use crate::Error;
 
@@ -42,6 +45,7 @@ const LOCKS: usize = 64;
 pub(crate) struct Accounts {
     sessions: Sessions,
     seen: Seen,
+    standings: Standings,
     /// Whoever reads and then writes what a user owns holds the user's lock.
     locks: Vec<Mutex<()>>,
     /// The push rules of users, as far as they were asked for: every new event asks for them.
@@ -55,9 +59,11 @@ impl Accounts {
     pub(crate) async fn load(store: &dyn Store) -> Result<Self, Error> {
         let locks = std::iter::repeat_with(Mutex::default).take(LOCKS).collect();
         let sessions = Sessions::load(store).await?;
+        let standings = Standings::load(store).await?;
         Ok(Self {
             sessions,
             seen: Seen::default(),
+            standings,
             locks,
             push_rules: StdMutex::default(),
             hashing: Mutex::default(),

@@ -129,6 +129,7 @@ fn check_field(field: &str, value: Option<&Value>) -> Result<(), Error> {
     }
 }
 
-fn profile_key(user_id: &UserId) -> Vec<u8> {
+/// The key of a user's profile.
+pub(super) fn profile_key(user_id: &UserId) -> Vec<u8> {
     key(PROFILE, &[user_id.as_str()])
 }

@@ -48,8 +48,18 @@ impl Homeserver {
             Some(password) => Some(self.hash_password(password).await?),
             None => None,
         };
-        let login = self.store_user(&user_id, password, wish.device).await?;
+        let login = self.store_user(&user_id, password, wish.device, false).await?;
         Ok((user_id, login))
+    }
+
+    /// Makes a guest's account, which cannot log in again, and logs it in on the device named.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParam`].
+    pub async fn register_guest(&self, device: NewDevice) -> Result<LoggedIn, Error> {
+        let user_id = self.local_user_id(&format!("guest-{}", self.random_id(NAME_BYTES)))?;
+        let login = self.store_user(&user_id, None, Some(device), true).await?;
+        login.ok_or_else(|| Error::Damaged("a guest was not logged in".into()))
     }
 
     async fn store_user(
@@ -57,6 +67,7 @@ impl Homeserver {
         user_id: &UserId,
         password: Option<String>,
         device: Option<NewDevice>,
+        guest: bool,
     ) -> Result<Option<LoggedIn>, Error> {
         let _lock = self.accounts.lock(user_id).await;
         if self.user_exists(user_id).await? {
@@ -65,14 +76,19 @@ impl Homeserver {
         let user = User {
             created: self.now(),
             password,
-            deactivated: false,
+            guest,
+            ..User::default()
         };
         let mut batch = WriteBatch::new();
         batch
             .put(Table::Accounts, user_key(user_id), to_vec(&user)?)
             .strict();
         match device {
-            Some(device) => self.commit_login(batch, user_id, device).await.map(Some),
+            Some(device) => {
+                let login = self.commit_login(batch, user_id, device).await?;
+                self.accounts.standings.publish(user_id, &user);
+                Ok(Some(login))
+            }
             None => {
                 self.seams.store.commit(batch).await?;
                 Ok(None)

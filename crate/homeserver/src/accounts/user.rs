@@ -1,10 +1,10 @@
 //! Users of this homeserver: which there are, and how they may be named.
 
-use hearth_storage::Table;
+use hearth_storage::{Store, Table};
 use ruma_common::{OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::key;
+use super::{key, standing::Standing};
 use crate::{
     Error, Homeserver,
     stored::{from_slice, scan_all},
@@ -27,6 +27,37 @@ pub(crate) struct User {
     /// Whether the account was closed for good.
     #[serde(rename = "x", default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) deactivated: bool,
+    /// Whether the account is a guest's.
+    #[serde(rename = "g", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) guest: bool,
+    /// Whether the account may only read and leave.
+    #[serde(rename = "s", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) suspended: bool,
+    /// Whether the account can only be logged out.
+    #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) locked: bool,
+    /// The log position at which the user asked for their events to be hidden.
+    #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) erased_at: Option<u64>,
+}
+
+impl User {
+    /// What it may not do.
+    pub(super) fn standing(&self) -> Standing {
+        Standing {
+            guest: self.guest,
+            suspended: self.suspended,
+            locked: self.locked,
+            erased_at: self.erased_at,
+        }
+    }
+}
+
+/// Every account there is or was.
+pub(super) async fn users(store: &dyn Store) -> Result<Vec<(OwnedUserId, User)>, Error> {
+    let rows = scan_all(store, Table::Accounts, &[USER, 0]).await?;
+    let user = |(key, row): &(Vec<u8>, Vec<u8>)| Ok((user_of_key(key)?, from_slice(row)?));
+    rows.iter().map(user).collect()
 }
 
 impl Homeserver {
@@ -54,15 +85,11 @@ impl Homeserver {
         row.map(|row| from_slice(&row)).transpose()
     }
 
-    /// Every account that is open.
+    /// Every account that is open, but for guests'.
     pub(crate) async fn users(&self) -> Result<Vec<OwnedUserId>, Error> {
-        let rows = scan_all(&*self.seams.store, Table::Accounts, &[USER, 0]).await?;
-        let open = |(key, row): (Vec<u8>, Vec<u8>)| match from_slice::<User>(&row) {
-            Ok(user) if user.deactivated => None,
-            Ok(_) => Some(user_of_key(&key)),
-            Err(error) => Some(Err(error)),
-        };
-        rows.into_iter().filter_map(open).collect()
+        let users = users(&*self.seams.store).await?.into_iter();
+        let open = users.filter(|(_, user)| !user.deactivated && !user.guest);
+        Ok(open.map(|(user_id, _)| user_id).collect())
     }
 
     /// The user id for `name`, a local part or a whole id of this server.

@@ -95,6 +95,7 @@ impl Homeserver {
         }
         let mut batch = WriteBatch::new();
         let device = NewDevice {
+            refreshable: false,
             device_id: Some(wish.device_id),
             display_name: wish.initial_device_display_name,
         };

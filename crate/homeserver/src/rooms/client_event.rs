@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use hearth_rooms::client_event::{RoomIdField, client_event, stripped_state};
+use hearth_rooms::{
+    Pdu,
+    client_event::{RoomIdField, client_event, stripped_state},
+};
 use ruma_common::{DeviceId, EventId, UserId};
 use serde_json::Value;
 
@@ -47,9 +50,24 @@ impl Homeserver {
         let referred = referred.iter().map(|event| (&*event.event_id, event)).collect();
         let shown = events.iter().map(|event| {
             let unsigned = self.unsigned(event, viewer, &referred);
-            client_event(&event.pdu, RoomIdField::Included, unsigned)
+            let erased = self.erased_for(event, viewer);
+            client_event(
+                erased.as_ref().unwrap_or(&event.pdu),
+                RoomIdField::Included,
+                unsigned,
+            )
         });
         Ok(shown.collect())
+    }
+
+    /// What is left of an event for who joined its room after its sender had asked for it to be hidden.
+    fn erased_for(&self, event: &StoredEvent, viewer: Viewer<'_>) -> Option<Pdu> {
+        let erased_at = self.standing(event.sender()).erased_at?;
+        let own = self.user_membership(viewer.user_id, event.room_id());
+        let joined_before = own
+            .and_then(|own| own.joined_at)
+            .is_some_and(|joined_at| joined_at <= erased_at);
+        (!joined_before).then(|| event.pdu.redacted().ok())?
     }
 
     /// `unsigned` of an event; `referred` has the events that its decision refers to.

@@ -31,6 +31,7 @@ impl Homeserver {
         reason: Option<String>,
     ) -> Result<OwnedRoomId, Error> {
         let (room_id, servers) = self.locate(room).await?;
+        self.check_guest(user_id, &room_id).await?;
         let content = self.member_content(user_id, "join", reason).await?;
         if let Some(room) = self.resident_room(&room_id).await? {
             if !self.is_joined(&room_id, user_id).await? {

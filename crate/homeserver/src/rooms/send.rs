@@ -32,6 +32,7 @@ impl Homeserver {
         txn_id: &str,
         content: JsonObject,
     ) -> Result<OwnedEventId, Error> {
+        self.check_guest(sender, room_id).await?;
         let key = transaction_key(sender, device_id, room_id, kind, txn_id);
         let mut draft = Draft::message(sender, kind, content);
         draft.redacts = redacts(kind, &mut draft.content);
@@ -58,6 +59,7 @@ impl Homeserver {
         state_key: &str,
         content: JsonObject,
     ) -> Result<OwnedEventId, Error> {
+        self.check_guest(sender, room_id).await?;
         if kind == "m.room.member" {
             return self.send_member(sender, room_id, state_key, content).await;
         }

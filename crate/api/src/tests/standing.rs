@@ -1,0 +1,172 @@
+//! Guests, suspended, locked and closed accounts, and who administers them.
+
+use hearth_homeserver::Config;
+use serde_json::{Value, json};
+
+use super::server::TestServer;
+use crate::ApiConfig;
+
+async fn with_guests() -> TestServer {
+    let config = Config {
+        guests: true,
+        ..Config::default()
+    };
+    TestServer::with(config, ApiConfig::default()).await
+}
+
+#[tokio::test]
+async fn a_guest_goes_where_guests_may_go() {
+    let server = with_guests().await;
+    let ann = server.register("ann").await;
+    let path = "/_matrix/client/v3/register?kind=guest";
+    let guest = server.client(&server.post(path, json!({})).await.ok());
+    let me = guest.get("/_matrix/client/v3/account/whoami").await.ok();
+    assert_eq!(me["is_guest"], true);
+    let open =
+        json!([{"type": "m.room.guest_access", "state_key": "", "content": {"guest_access": "can_join"}}]);
+    let open = ann
+        .create_room(json!({"preset": "public_chat", "initial_state": open}))
+        .await;
+    let closed = ann.create_room(json!({"preset": "public_chat"})).await;
+    let join = |room: &str| format!("/_matrix/client/v3/join/{room}");
+    guest.post(&join(&open), json!({})).await.ok();
+    guest.say(&open, "1", "hello").await;
+    guest
+        .post(&join(&closed), json!({}))
+        .await
+        .fails(403, "M_GUEST_ACCESS_FORBIDDEN");
+    for (path, body) in [
+        ("/_matrix/client/v3/createRoom", json!({})),
+        ("/_matrix/client/v3/account/deactivate", json!({})),
+        ("/_matrix/client/v3/search", json!({})),
+    ] {
+        let answer = guest.post(path, body).await;
+        if answer.status != 404 {
+            answer.fails_at(path, 403, "M_GUEST_ACCESS_FORBIDDEN");
+        }
+    }
+    // What let the guest in is taken back.
+    let path = format!("/_matrix/client/v3/rooms/{open}/state/m.room.guest_access/");
+    ann.put(&path, json!({"guest_access": "forbidden"})).await.ok();
+    let path = format!("/_matrix/client/v3/rooms/{open}/send/m.room.message/2");
+    let answer = guest.put(&path, json!({"msgtype": "m.text", "body": "?"})).await;
+    answer.fails(403, "M_GUEST_ACCESS_FORBIDDEN");
+    let leave = format!("/_matrix/client/v3/rooms/{open}/leave");
+    guest.post(&leave, json!({})).await.ok();
+}
+
+#[tokio::test]
+async fn the_first_user_suspends_and_locks_others() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = bob.create_room(json!({})).await;
+    let said = bob.say(&room, "1", "well").await;
+    let suspend = format!("/_matrix/client/v1/admin/suspend/{}", bob.user_id);
+    let lock = format!("/_matrix/client/v1/admin/lock/{}", bob.user_id);
+    let before = server.dump().await;
+    for path in [&suspend, &lock] {
+        bob.get(path).await.fails(403, "M_FORBIDDEN");
+        bob.put(path, json!({"suspended": true, "locked": true}))
+            .await
+            .fails(403, "M_FORBIDDEN");
+        ann.put(path, json!({})).await.fails(400, "M_MISSING_PARAM");
+        let own = path.replace(&bob.user_id, &ann.user_id);
+        ann.put(&own, json!({"suspended": true, "locked": true}))
+            .await
+            .fails(403, "M_FORBIDDEN");
+        let nobody = path.replace("@bob", "@nobody");
+        ann.get(&nobody).await.fails(404, "M_NOT_FOUND");
+        ann.get(&path.replace(&server.name, "example.org"))
+            .await
+            .fails(400, "M_INVALID_PARAM");
+    }
+    assert_eq!(server.dump().await, before);
+
+    assert_eq!(ann.get(&suspend).await.ok(), json!({"suspended": false}));
+    ann.put(&suspend, json!({"suspended": true})).await.ok();
+    assert_eq!(ann.get(&suspend).await.ok(), json!({"suspended": true}));
+    let send = format!("/_matrix/client/v3/rooms/{room}/send/m.room.message/2");
+    bob.put(&send, json!({"body": "?"}))
+        .await
+        .fails(403, "M_USER_SUSPENDED");
+    bob.post("/_matrix/client/v3/createRoom", json!({}))
+        .await
+        .fails(403, "M_USER_SUSPENDED");
+    bob.get("/_matrix/client/v3/sync").await.ok();
+    let redact = format!("/_matrix/client/v3/rooms/{room}/redact/{said}/3");
+    bob.put(&redact, json!({})).await.ok();
+    ann.put(&suspend, json!({"suspended": false})).await.ok();
+    bob.put(&send, json!({"body": "!"})).await.ok();
+
+    ann.put(&lock, json!({"locked": true})).await.ok();
+    let (ann, bob) = (ann.parts(), bob.parts());
+    let server = server.restarted().await;
+    let (ann, bob) = (server.resume(&ann), server.resume(&bob));
+    let locked = bob.get("/_matrix/client/v3/sync").await;
+    locked.fails(401, "M_USER_LOCKED");
+    assert_eq!(locked.body["soft_logout"], true);
+    ann.put(&lock, json!({"locked": false})).await.ok();
+    bob.get("/_matrix/client/v3/sync").await.ok();
+    ann.put(&lock, json!({"locked": true})).await.ok();
+    bob.post("/_matrix/client/v3/logout", Value::Null).await.ok();
+}
+
+#[tokio::test]
+async fn who_is_logged_in_is_told_to_them_and_to_the_administrator() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let path = |user: &str| format!("/_matrix/client/v3/admin/whois/{user}");
+    for asker in [&ann, &bob] {
+        let answer = asker.get(&path(&bob.user_id)).await.ok();
+        let connections = &answer["devices"][&bob.device_id]["sessions"][0]["connections"];
+        assert!(connections[0]["last_seen"].is_u64(), "{answer}");
+    }
+    bob.get(&path(&ann.user_id)).await.fails(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn who_asks_for_it_is_erased() {
+    let server = TestServer::new().await;
+    let [ann, bob, cat] = [
+        server.register("ann").await,
+        server.register("bob").await,
+        server.register("cat").await,
+    ];
+    let room = ann.create_room(json!({"preset": "public_chat"})).await;
+    let invited = bob.create_room(json!({"invite": [ann.user_id]})).await;
+    let join = format!("/_matrix/client/v3/join/{room}");
+    bob.post(&join, json!({})).await.ok();
+    let said = ann.say(&room, "1", "secret").await;
+    let name = format!("/_matrix/client/v3/profile/{}/displayname", ann.user_id);
+    ann.put(&name, json!({"displayname": "Ann"})).await.ok();
+    let data = format!("/_matrix/client/v3/user/{}/account_data/m.x", ann.user_id);
+    ann.put(&data, json!({"a": 1})).await.ok();
+    let body = json!({"auth": {"type": "m.login.dummy"}, "erase": true});
+    ann.post("/_matrix/client/v3/account/deactivate", body).await.ok();
+    ann.get("/_matrix/client/v3/account/whoami")
+        .await
+        .fails(401, "M_UNKNOWN_TOKEN");
+    cat.post(&join, json!({})).await.ok();
+    let event = format!("/_matrix/client/v3/rooms/{room}/event/{said}");
+    assert_eq!(bob.get(&event).await.ok()["content"]["body"], "secret");
+    assert_eq!(cat.get(&event).await.ok()["content"], json!({}));
+    let profile = format!("/_matrix/client/v3/profile/{}", ann.user_id);
+    assert_eq!(bob.get(&profile).await.ok(), json!({}));
+    let member = format!(
+        "/_matrix/client/v3/rooms/{invited}/state/m.room.member/{}",
+        ann.user_id
+    );
+    assert_eq!(bob.get(&member).await.ok()["membership"], "leave");
+    let rows = server.dump().await;
+    let of_ann = |key: &[u8]| key.windows(3).any(|part| part == b"m.x");
+    assert!(
+        !rows.iter().any(|(_, (key, _))| of_ann(key)),
+        "account data stays"
+    );
+    // The name stays taken.
+    let body = json!({"username": "ann", "auth": {"type": "m.login.dummy"}});
+    server
+        .post("/_matrix/client/v3/register", body)
+        .await
+        .fails(400, "M_USER_IN_USE");
+}
