@@ -7,6 +7,8 @@
 //!
 //! Both must come to the same state, or nothing is measured.
 
+use std::sync::Arc;
+
 use hearth_rooms::{
     Pdu, RoomVersion, StateMap,
     resolution::{Conflict, Need, Progress, Resolution},
@@ -78,14 +80,14 @@ fn compare(
 }
 
 /// What makes the first state the resolved one.
-struct Resolved(Vec<hearth_rooms::resolution::Change>);
+struct Resolved(Arc<[hearth_rooms::resolution::Change]>);
 
 impl Resolved {
     fn onto(self, state: &StateMap) -> StateMap {
         let mut state = state.clone();
-        for change in self.0 {
-            match change.event_id {
-                Some(event_id) => state.insert(change.key, event_id),
+        for change in self.0.iter() {
+            match change.event_id.clone() {
+                Some(event_id) => state.insert(change.key.clone(), event_id),
                 None => state.remove(&change.key),
             };
         }
@@ -124,10 +126,7 @@ fn supply(resolution: &mut Resolution<Pdu>, fork: &Fork, need: &Need) -> Result<
 }
 
 /// As the homeserver finds them: by the state before each event, which of those of the fork is that before it.
-fn later_than(
-    fork: &Fork,
-    events: &std::collections::BTreeSet<OwnedEventId>,
-) -> Result<Vec<OwnedEventId>, Failure> {
+fn later_than(fork: &Fork, events: &[OwnedEventId]) -> Result<Vec<OwnedEventId>, Failure> {
     let before = match events.iter().any(|id| fork.base.contains(id)) {
         true => NodeHash::EMPTY,
         false => fork.base_root,

@@ -13,11 +13,14 @@ mod full_conflicted_set;
 mod known;
 mod mainline_ordering;
 mod maps;
+mod numbers;
 mod overlay;
 mod power_ordering;
 mod reach;
 mod subgraph;
 mod version_1;
+
+use std::sync::Arc;
 
 use ruma_common::{EventId, OwnedEventId};
 
@@ -25,7 +28,7 @@ use crate::{RoomVersion, StateKey, chain_cover::Position};
 
 use auth_checks::AuthChecks;
 use full_conflicted_set::FullConflictedSet;
-use known::{Known, Marks};
+use known::{Key, Known, Marks};
 use mainline_ordering::MainlineOrdering;
 use overlay::Overlay;
 use power_ordering::PowerOrdering;
@@ -60,7 +63,7 @@ pub enum Progress {
     /// The steps are used up: call again.
     Working,
     /// What has to be changed in the first of the states to make the resolved one.
-    Done(Vec<Change>),
+    Done(Arc<[Change]>),
 }
 
 /// An entry of the resolved state that the first state does not have.
@@ -96,6 +99,8 @@ pub enum ResolutionError {
 pub struct Resolution<E> {
     known: Known<E>,
     conflict: Conflict,
+    /// The numbers of the conflicted keys, in their order.
+    keys: Vec<Key>,
     full: Marks,
     stage: Stage,
 }
@@ -109,7 +114,7 @@ enum Stage {
     OtherChecks(AuthChecks),
     Version1(Version1),
     Overlay(Overlay),
-    Done(Vec<Change>),
+    Done(Arc<[Change]>),
 }
 
 /// What is left of the steps that the caller allows.
@@ -136,14 +141,17 @@ impl<E: Event> Resolution<E> {
             return Err(ResolutionError::TooLarge);
         }
         let mut known = Known::new(version);
+        let keys = conflict.disagreements().iter();
+        let keys: Vec<Key> = keys.map(|disagreement| known.key(&disagreement.key)).collect();
         let stage = if version.rules().state_res.v2_rules().is_some() {
-            Stage::FullConflictedSet(FullConflictedSet::new(&mut known, &conflict))
+            Stage::FullConflictedSet(FullConflictedSet::new(&mut known, &conflict, &keys))
         } else {
-            Stage::Version1(Version1::new(&mut known, &conflict))
+            Stage::Version1(Version1::new(&mut known, &conflict, &keys))
         };
         Ok(Self {
             known,
             conflict,
+            keys,
             full: Marks::default(),
             stage,
         })
@@ -228,7 +236,10 @@ impl<E: Event> Resolution<E> {
                 let state = resolution.run(known, budget)?;
                 Some(Stage::Overlay(Overlay::new(state)))
             }
-            Stage::Overlay(overlay) => Some(Stage::Done(overlay.run(known, &self.conflict)?)),
+            Stage::Overlay(overlay) => {
+                let changes = overlay.run(known, &self.conflict, &self.keys)?;
+                Some(Stage::Done(changes.into()))
+            }
             Stage::Done(_) => None,
         }
     }

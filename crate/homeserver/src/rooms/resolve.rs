@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -28,14 +28,17 @@ const SLICE: usize = 20_000;
 /// To how many earlier states the present one is compared to find what came later; of more, all is said to be.
 const MAX_EARLIER: usize = 64;
 
+/// What some states, by their roots, resolve to: how the first of them has to be changed.
+type Outcome = (Vec<String>, Arc<[resolution::Change]>);
+
 /// The outcomes of the last resolutions. They depend on the states alone.
 #[derive(Default)]
 pub(crate) struct Resolved {
-    outcomes: Mutex<VecDeque<(Vec<String>, Vec<resolution::Change>)>>,
+    outcomes: Mutex<VecDeque<Outcome>>,
 }
 
 impl Resolved {
-    fn get(&self, roots: &[String]) -> Option<Vec<resolution::Change>> {
+    fn get(&self, roots: &[String]) -> Option<Arc<[resolution::Change]>> {
         let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         let index = outcomes.iter().position(|(states, _)| states == roots)?;
         let outcome = outcomes.remove(index)?;
@@ -44,7 +47,7 @@ impl Resolved {
         Some(changes)
     }
 
-    fn keep(&self, roots: Vec<String>, changes: Vec<resolution::Change>) {
+    fn keep(&self, roots: Vec<String>, changes: Arc<[resolution::Change]>) {
         let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         if outcomes.len() >= REMEMBERED {
             outcomes.pop_front();
@@ -71,11 +74,11 @@ impl Change<'_> {
                 changes
             }
         };
-        self.insert_state(&first, changes.into_iter().map(entry_of).collect())
+        self.insert_state(&first, changes.iter().map(entry_of).collect())
             .await
     }
 
-    async fn run_resolution(&self, roots: &[String]) -> Result<Vec<resolution::Change>, Error> {
+    async fn run_resolution(&self, roots: &[String]) -> Result<Arc<[resolution::Change]>, Error> {
         let divergences = self.homeserver().tree_divergences(roots, self.nodes()).await?;
         let conflict = Conflict::of_trees(roots.len(), divergences);
         let mut resolution = Resolution::new(self.snapshot.version(), conflict).map_err(too_large)?;
@@ -99,12 +102,13 @@ impl Change<'_> {
             let later = self.later_than(roots, &need.later).await?;
             resolution.supply_later(&later);
         }
-        let ids: Vec<OwnedEventId> = need.events.iter().cloned().collect();
-        for event in self.known_events(&ids).await? {
+        for event in self.known_events(&need.events).await? {
             resolution.supply_event(&event.event_id, Some((event.pdu.clone(), event.position())));
         }
         // Those that were found are no longer needed, and the rest cannot be had.
-        ids.iter().for_each(|id| resolution.supply_event(id, None));
+        need.events
+            .iter()
+            .for_each(|id| resolution.supply_event(id, None));
         Ok(())
     }
 
@@ -112,7 +116,7 @@ impl Change<'_> {
         &self,
         resolution: &mut Resolution<Pdu>,
         roots: &[String],
-        entries: &BTreeSet<StateKey>,
+        entries: &[StateKey],
     ) -> Result<(), Error> {
         let Some(first) = roots.first().filter(|_| !entries.is_empty()) else {
             return Ok(());
@@ -134,10 +138,9 @@ impl Change<'_> {
     async fn later_than(
         &self,
         roots: &[String],
-        events: &BTreeSet<OwnedEventId>,
+        events: &[OwnedEventId],
     ) -> Result<Vec<OwnedEventId>, Error> {
-        let ids: Vec<OwnedEventId> = events.iter().cloned().collect();
-        let events = self.known_events(&ids).await?;
+        let events = self.known_events(events).await?;
         let states = events
             .iter()
             .map(|event| event.decision.state_before.clone().unwrap_or_else(empty_root));
@@ -154,12 +157,12 @@ impl Change<'_> {
     }
 }
 
-fn entry_of(change: resolution::Change) -> StateEntry {
-    let (kind, state_key) = change.key;
+fn entry_of(change: &resolution::Change) -> StateEntry {
+    let (kind, state_key) = &change.key;
     StateEntry {
         kind: kind.to_string(),
-        state_key,
-        event_id: change.event_id,
+        state_key: state_key.clone(),
+        event_id: change.event_id.clone(),
     }
 }
 

@@ -8,19 +8,18 @@
 
 use super::{
     Budget, Conflict, Event,
-    known::{Index, Known, Lookup, Marks},
+    known::{Index, Key, Known, Lookup, Marks},
     reach::{Reach, Sets},
     subgraph::Subgraph,
 };
 
-/// The set of what the unconflicted state rests on.
-const UNCONFLICTED: Sets = 1 << (Sets::BITS - 1);
-
 /// The search for the full conflicted set.
 pub(super) struct FullConflictedSet {
     conflicted: Vec<Index>,
-    /// All states.
+    /// All states, a set of events for each.
     states: Sets,
+    /// The set of what the unconflicted state rests on.
+    unconflicted: Sets,
     reach: Reach,
     seen: Marks,
     open: Vec<Index>,
@@ -40,12 +39,13 @@ enum Later {
 }
 
 impl FullConflictedSet {
-    pub(super) fn new<E: Event>(known: &mut Known<E>, conflict: &Conflict) -> Self {
-        let mut reach = Reach::default();
+    /// `keys` are the numbers of the conflicted keys, in their order.
+    pub(super) fn new<E: Event>(known: &mut Known<E>, conflict: &Conflict, keys: &[Key]) -> Self {
+        let mut reach = Reach::new(conflict.states() + 1);
         let mut seen = Marks::default();
         let mut conflicted = Vec::new();
-        for disagreement in conflict.disagreements() {
-            known.set_entry(&disagreement.key, None);
+        for (disagreement, key) in conflict.disagreements().iter().zip(keys) {
+            known.set_entry(*key, None);
             for (state, id) in disagreement.event_ids.iter().enumerate() {
                 let Some(id) = id else { continue };
                 let index = known.index(id);
@@ -57,6 +57,7 @@ impl FullConflictedSet {
         }
         Self {
             states: (1 << conflict.states()) - 1,
+            unconflicted: 1 << conflict.states(),
             reach,
             seen,
             open: conflicted.clone(),
@@ -116,9 +117,9 @@ impl FullConflictedSet {
         if self.is_common(known, index) {
             return true;
         }
-        if let Some(key) = &node.key {
+        if let Some(key) = node.key {
             match known.entry(key) {
-                Lookup::Found(entry) => self.reach.add(entry, UNCONFLICTED),
+                Lookup::Found(entry) => self.reach.add(entry, self.unconflicted),
                 Lookup::NotLoaded => return false,
                 Lookup::Absent => {}
             }
@@ -136,7 +137,7 @@ impl FullConflictedSet {
 
     fn is_common<E: Event>(&self, known: &Known<E>, index: Index) -> bool {
         let sets = known.found(index).map(|node| self.reach.of(index, node));
-        sets.is_none_or(|sets| sets & UNCONFLICTED != 0 || sets & self.states == self.states)
+        sets.is_none_or(|sets| sets & self.unconflicted != 0 || sets & self.states == self.states)
     }
 
     /// Looks whether entries that came later rest on the candidates that nothing else explains.
@@ -145,7 +146,7 @@ impl FullConflictedSet {
             let conflicted: Marks = self.conflicted.iter().copied().collect();
             let is_open = |index: &Index| !conflicted.contains(*index) && !self.is_common(known, *index);
             let unexplained: Vec<Index> = self.candidates.iter().copied().filter(is_open).collect();
-            known.ask_later(unexplained.into_iter());
+            known.ask_later(unexplained);
             self.later = Later::Asked;
         }
         if known.is_waiting() {
@@ -153,7 +154,7 @@ impl FullConflictedSet {
         }
         if self.later == Later::Asked {
             let later = known.later().iter();
-            later.for_each(|index| self.reach.add(*index, UNCONFLICTED));
+            later.for_each(|index| self.reach.add(*index, self.unconflicted));
             self.later = Later::Added;
         }
         self.reach.settle(known, budget)

@@ -7,7 +7,7 @@ use std::{cmp::Reverse, collections::HashMap};
 
 use super::{
     Budget, Event,
-    known::{Index, Known, Lookup, Marks, Node},
+    known::{Index, Known, Lookup, Node},
 };
 use crate::chain_cover::{ChainId, Position};
 
@@ -24,14 +24,16 @@ pub(super) struct MainlineOrdering {
     /// The power levels to follow the mainline to.
     tip: Option<Index>,
     mainline: Mainline,
-    /// The places of power levels that are not on the mainline.
-    beside: HashMap<Index, Outcome>,
+    /// What became of the ways that were gone already, by event.
+    beside: Vec<Option<Outcome>>,
+    /// The way that is being gone.
+    way: Vec<Index>,
 }
 
 #[derive(Default)]
 struct Mainline {
     length: usize,
-    chains: HashMap<ChainId, (usize, u32)>,
+    chains: HashMap<ChainId, (usize, u32), foldhash::fast::RandomState>,
     single: HashMap<Index, usize>,
 }
 
@@ -62,7 +64,8 @@ impl MainlineOrdering {
             events,
             next: 0,
             mainline: Mainline::default(),
-            beside: HashMap::new(),
+            beside: Vec::new(),
+            way: Vec::new(),
         }
     }
 
@@ -70,16 +73,13 @@ impl MainlineOrdering {
     pub(super) fn run<E: Event>(&mut self, known: &mut Known<E>, budget: &mut Budget) -> Option<Vec<Index>> {
         self.lay_mainline(known, budget)?;
         self.place_all(known, budget)?;
-        let rank = |(place, index): &(Place, Index)| {
-            let node = known.found(*index)?;
-            Some((
-                *place,
-                node.event.origin_server_ts(),
-                node.event.event_id().clone(),
-            ))
-        };
         let mut placed = std::mem::take(&mut self.placed);
-        placed.sort_by_cached_key(rank);
+        let rank = |index: &Index| {
+            let event = &known.found(*index)?.event;
+            Some((event.origin_server_ts(), event.event_id()))
+        };
+        placed
+            .sort_unstable_by(|(place, a), (other, b)| place.cmp(other).then_with(|| rank(a).cmp(&rank(b))));
         Some(placed.into_iter().map(|(_, index)| index).collect())
     }
 
@@ -122,13 +122,12 @@ impl MainlineOrdering {
 
     /// The place of an event: that of the first power levels on its way that are on the mainline.
     fn place<E: Event>(&mut self, known: &mut Known<E>, index: Index, budget: &mut Budget) -> Outcome {
-        let mut way = Vec::new();
-        let mut met = Marks::default();
+        self.way.clear();
         let mut current = index;
         let outcome = loop {
             budget.spend(1);
-            if let Some(outcome) = self.beside.get(&current) {
-                break *outcome;
+            if let Some(outcome) = self.beside.get(current).copied().flatten() {
+                break outcome;
             }
             let node = match known.event(current) {
                 Lookup::Found(node) => node,
@@ -138,10 +137,9 @@ impl MainlineOrdering {
             if let Some(place) = self.mainline.place(current, &node) {
                 break Outcome::Place(Some(place));
             }
-            if !met.insert(current) {
-                break Outcome::Place(None);
-            }
-            way.push(current);
+            // Whoever comes by here again while the way is gone is in a circle, and meets no mainline.
+            self.note(current, Some(Outcome::Place(None)));
+            self.way.push(current);
             current = match older(known, &node) {
                 Older::Is(older) => older,
                 Older::None => break Outcome::Place(None),
@@ -149,10 +147,22 @@ impl MainlineOrdering {
                 Older::NotLoaded => break Outcome::NotLoaded,
             };
         };
-        if !matches!(outcome, Outcome::NotLoaded) {
-            self.beside.extend(way.into_iter().map(|index| (index, outcome)));
+        let noted = (!matches!(outcome, Outcome::NotLoaded)).then_some(outcome);
+        for step in 0..self.way.len() {
+            if let Some(index) = self.way.get(step) {
+                self.note(*index, noted);
+            }
         }
         outcome
+    }
+
+    fn note(&mut self, index: Index, outcome: Option<Outcome>) {
+        if index >= self.beside.len() {
+            self.beside.resize(index + 1, None);
+        }
+        if let Some(place) = self.beside.get_mut(index) {
+            *place = outcome;
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub fn resolve_maps<E: Event>(
     loop {
         match resolution.step(usize::MAX)? {
             Progress::Working => {}
-            Progress::Done(changes) => return Ok(changed(states, changes)),
+            Progress::Done(changes) => return Ok(changed(states, &changes)),
             Progress::Need(need) => {
                 for id in &need.events {
                     resolution.supply_event(id, event(id));
@@ -43,12 +43,12 @@ pub fn resolve_maps<E: Event>(
     }
 }
 
-fn changed(states: &[StateMap], changes: Vec<Change>) -> StateMap {
+fn changed(states: &[StateMap], changes: &[Change]) -> StateMap {
     let mut state = states.first().cloned().unwrap_or_default();
     for Change { key, event_id } in changes {
         match event_id {
-            Some(event_id) => state.insert(key, event_id),
-            None => state.remove(&key),
+            Some(event_id) => state.insert(key.clone(), event_id.clone()),
+            None => state.remove(key),
         };
     }
     state

@@ -11,11 +11,14 @@ use crate::chain_cover::{ChainId, Position};
 /// Some of the sets, a bit for each.
 pub(super) type Sets = u128;
 
-/// The auth chains of up to 128 sets of events, the events themselves included.
-#[derive(Default)]
+/// The auth chains of several sets of events, the events themselves included.
 pub(super) struct Reach {
-    /// How far each set reaches into a chain.
-    chains: HashMap<ChainId, Vec<u32>>,
+    /// How many sets there are; at most 128.
+    sets: usize,
+    /// Where in `reached` a chain begins.
+    chains: HashMap<ChainId, usize, foldhash::fast::RandomState>,
+    /// How far each set reaches into a chain, chain by chain.
+    reached: Vec<u32>,
     /// The sets that reach an event, as far as it was walked.
     walked: Vec<Sets>,
     open: Vec<(Index, Sets)>,
@@ -24,6 +27,18 @@ pub(super) struct Reach {
 }
 
 impl Reach {
+    /// Of `sets` sets without events.
+    pub(super) fn new(sets: usize) -> Self {
+        Self {
+            sets,
+            chains: HashMap::default(),
+            reached: Vec::new(),
+            walked: Vec::new(),
+            open: Vec::new(),
+            waiting: Vec::new(),
+        }
+    }
+
     /// Adds an event to `sets`.
     pub(super) fn add(&mut self, index: Index, sets: Sets) {
         if index >= self.walked.len() {
@@ -70,12 +85,13 @@ impl Reach {
 
     fn merge(&mut self, position: &Position, sets: Sets) {
         for (chain, sequence) in position.cover.iter() {
-            let reached = self.chains.entry(*chain).or_default();
+            let begin = *self.chains.entry(*chain).or_insert_with(|| {
+                let begin = self.reached.len();
+                self.reached.resize(begin + self.sets, 0);
+                begin
+            });
             for set in bits(sets) {
-                if set >= reached.len() {
-                    reached.resize(set + 1, 0);
-                }
-                if let Some(reached) = reached.get_mut(set) {
+                if let Some(reached) = self.reached.get_mut(begin + set) {
                     *reached = (*reached).max(*sequence);
                 }
             }
@@ -88,7 +104,9 @@ impl Reach {
         let Some(position) = &node.position else {
             return walked;
         };
-        let reached = self.chains.get(&position.chain).map_or(&[][..], Vec::as_slice);
+        let begin = self.chains.get(&position.chain);
+        let reached = begin.and_then(|begin| self.reached.get(*begin..begin + self.sets));
+        let reached = reached.unwrap_or_default();
         let by_chain = reached
             .iter()
             .enumerate()

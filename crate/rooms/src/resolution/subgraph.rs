@@ -9,16 +9,18 @@ use super::{
 };
 use crate::chain_cover::ChainId;
 
+type FirstInChains = HashMap<ChainId, u32, foldhash::fast::RandomState>;
+
 /// The search for the subgraph.
 pub(super) struct Subgraph {
     conflicted: Vec<Index>,
     /// Where in each chain the first conflicted event is; none before all conflicted events are loaded.
-    first: Option<HashMap<ChainId, u32>>,
+    first: Option<FirstInChains>,
     seen: Marks,
     open: Vec<Index>,
     waiting: Vec<Index>,
-    /// The events met that name an event as their authorisation.
-    users: HashMap<Index, Vec<Index>>,
+    /// The events met that name an event as their authorisation: pairs of that event and them.
+    users: Vec<(Index, Index)>,
     between: Marks,
 }
 
@@ -30,7 +32,7 @@ impl Subgraph {
             seen: conflicted.iter().copied().collect(),
             open: conflicted.to_vec(),
             waiting: Vec::new(),
-            users: HashMap::new(),
+            users: Vec::new(),
             between: Marks::default(),
         }
     }
@@ -64,8 +66,8 @@ impl Subgraph {
         true
     }
 
-    fn first_in_chains<E: Event>(&self, known: &Known<E>) -> HashMap<ChainId, u32> {
-        let mut first = HashMap::new();
+    fn first_in_chains<E: Event>(&self, known: &Known<E>) -> FirstInChains {
+        let mut first = FirstInChains::default();
         let nodes = self.conflicted.iter().filter_map(|index| known.found(*index));
         for position in nodes.filter_map(|node| node.position.as_ref()) {
             let sequence: &mut u32 = first.entry(position.chain).or_insert(position.sequence);
@@ -79,7 +81,7 @@ impl Subgraph {
             return;
         }
         for below in &node.auth {
-            self.users.entry(*below).or_default().push(index);
+            self.users.push((*below, index));
             if self.seen.insert(*below) {
                 self.open.push(*below);
             }
@@ -98,10 +100,13 @@ impl Subgraph {
 
     /// From the conflicted events back to those that rest on them: they are reached from both ends.
     fn go_back(&mut self) {
+        self.users.sort_unstable();
         let mut open = std::mem::take(&mut self.conflicted);
         open.retain(|index| self.between.insert(*index));
         while let Some(index) = open.pop() {
-            for user in self.users.get(&index).into_iter().flatten() {
+            let first = self.users.partition_point(|(below, _)| *below < index);
+            let users = self.users.iter().skip(first);
+            for (_, user) in users.take_while(|(below, _)| *below == index) {
                 if self.between.insert(*user) {
                     open.push(*user);
                 }

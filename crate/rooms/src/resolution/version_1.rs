@@ -3,17 +3,14 @@
 //! What the specification leaves open (which entries count as conflicting where a state has none, what to take
 //! if no event is allowed) is as Synapse, the only server of its day, does it.
 
-use std::collections::{BTreeMap, HashMap};
-
 use ruma_common::EventId;
 use ruma_events::StateEventType;
-use ruma_state_res::check_state_dependent_auth_rules;
 use sha1::{Digest, Sha1};
 
 use super::{
     Budget, Conflict, Event,
-    auth_checks::auth_keys,
-    known::{Index, Known, Lookup, Node},
+    auth_checks::{auth_keys, is_allowed_by},
+    known::{Found, Index, Key, Known, Lookup},
 };
 use crate::StateKey;
 
@@ -22,18 +19,23 @@ const STEPS: usize = 16;
 
 /// The resolution of what is conflicted.
 pub(super) struct Version1 {
-    /// The conflicting events by key.
-    conflicts: BTreeMap<StateKey, Vec<Index>>,
-    /// The keys in the order in which they are resolved.
-    order: Vec<(Pass, StateKey)>,
+    /// In the order in which they are resolved.
+    conflicts: Vec<Fight>,
     loaded: bool,
     resolved: usize,
     /// The entries of the passes that are complete.
-    state: HashMap<StateKey, Index>,
+    state: Found,
     /// The entries of the pass under way.
-    pass: Vec<(StateKey, Index)>,
+    pass: Vec<(Key, Index)>,
     /// Entries that some states lack and the others agree on.
-    agreed: Vec<(StateKey, Index)>,
+    agreed: Vec<(Key, Index)>,
+}
+
+/// Several events for one entry.
+struct Fight {
+    pass: Pass,
+    key: Key,
+    events: Vec<Index>,
 }
 
 /// Conflicts of one pass are resolved independently of each other, by the outcome of the earlier passes.
@@ -57,46 +59,41 @@ impl Pass {
 }
 
 impl Version1 {
-    pub(super) fn new<E: Event>(known: &mut Known<E>, conflict: &Conflict) -> Self {
-        let (mut conflicts, mut agreed) = (BTreeMap::new(), Vec::new());
-        for disagreement in conflict.disagreements() {
+    /// `keys` are the numbers of the conflicted keys, in their order.
+    pub(super) fn new<E: Event>(known: &mut Known<E>, conflict: &Conflict, keys: &[Key]) -> Self {
+        let (mut conflicts, mut agreed) = (Vec::new(), Vec::new());
+        for (disagreement, key) in conflict.disagreements().iter().zip(keys) {
             let ids = disagreement.event_ids.iter().flatten();
             let mut events: Vec<Index> = ids.map(|id| known.index(id)).collect();
             events.sort_unstable();
             events.dedup();
-            let key = disagreement.key.clone();
             if let [only] = &*events {
-                known.set_entry(&key, Some(*only));
-                agreed.push((key, *only));
+                known.set_entry(*key, Some(*only));
+                agreed.push((*key, *only));
             } else {
-                known.set_entry(&key, None);
-                conflicts.insert(key, events);
+                known.set_entry(*key, None);
+                let (pass, key) = (Pass::of(&disagreement.key), *key);
+                conflicts.push(Fight { pass, key, events });
             }
         }
-        let mut order: Vec<_> = conflicts.keys().map(|key| (Pass::of(key), key.clone())).collect();
-        order.sort_unstable();
+        conflicts.sort_by_key(|fight| fight.pass);
         Self {
             conflicts,
-            order,
             loaded: false,
             resolved: 0,
-            state: HashMap::new(),
+            state: Found::default(),
             pass: Vec::new(),
             agreed,
         }
     }
 
     /// The entries at which not all states are the same.
-    pub(super) fn run<E: Event>(
-        &mut self,
-        known: &mut Known<E>,
-        budget: &mut Budget,
-    ) -> Option<HashMap<StateKey, Index>> {
+    pub(super) fn run<E: Event>(&mut self, known: &mut Known<E>, budget: &mut Budget) -> Option<Found> {
         self.load(known)?;
-        while let Some((pass, key)) = self.order.get(self.resolved).cloned() {
+        while let Some(Fight { pass, key, events }) = self.conflicts.get(self.resolved) {
             budget.spend(1).then_some(())?;
+            let (pass, key, events) = (*pass, *key, ordered(known, events));
             self.begin(pass);
-            let events = self.ordered(known, &key);
             let chosen = if pass == Pass::Others {
                 self.highest_allowed(known, &events, budget)
             } else {
@@ -115,16 +112,16 @@ impl Version1 {
         if self.loaded {
             return Some(());
         }
-        for index in self.conflicts.values().flatten() {
+        for index in self.conflicts.iter().flat_map(|fight| &fight.events) {
             known.is_settled(*index);
         }
         (!known.is_waiting()).then_some(())?;
-        for index in self.conflicts.values().flatten() {
+        for index in self.conflicts.iter().flat_map(|fight| &fight.events) {
             let Some(node) = known.found(*index).cloned() else {
                 continue;
             };
             for key in auth_keys(known, &node).into_iter().flatten() {
-                if let Lookup::Found(entry) = known.entry(&key) {
+                if let Lookup::Found(entry) = known.entry(key) {
                     known.is_settled(entry);
                 }
             }
@@ -136,22 +133,13 @@ impl Version1 {
 
     /// Completes the earlier passes.
     fn begin(&mut self, pass: Pass) {
-        let earlier = self.resolved.checked_sub(1).and_then(|last| self.order.get(last));
-        if earlier.is_some_and(|(earlier, _)| *earlier != pass) {
+        let earlier = self
+            .resolved
+            .checked_sub(1)
+            .and_then(|last| self.conflicts.get(last));
+        if earlier.is_some_and(|earlier| earlier.pass != pass) {
             self.state.extend(self.pass.drain(..));
         }
-    }
-
-    /// The events of one conflict, by ascending depth, then descending SHA-1 of the event id.
-    fn ordered<E: Event>(&self, known: &Known<E>, key: &StateKey) -> Vec<Index> {
-        let events = self.conflicts.get(key).into_iter().flatten().copied();
-        let mut events: Vec<Index> = events.filter(|index| known.found(*index).is_some()).collect();
-        events.sort_by_cached_key(|index| {
-            let node = known.found(*index)?;
-            let hash = sha1(node.event.event_id());
-            Some((node.event.depth(), std::cmp::Reverse(hash)))
-        });
-        events
     }
 
     /// The first event, replaced by each next one as long as the state with it allows that.
@@ -194,33 +182,26 @@ impl Version1 {
             return false;
         };
         let keys = auth_keys(known, &node).unwrap_or_default();
-        let entries: Vec<Index> = keys.iter().filter_map(|key| self.entry(known, key)).collect();
-        let authorities: Vec<&Node<E>> = with
-            .iter()
-            .chain(&entries)
-            .filter_map(|index| known.found(*index))
-            .map(|node| &**node)
-            .collect();
-        let lookup = |event_type: &StateEventType, state_key: &str| {
-            let is_it = |key: &StateKey| key.0 == *event_type && key.1 == state_key;
-            let found = authorities
-                .iter()
-                .find(|node| node.key.as_ref().is_some_and(is_it));
-            found.map(|node| &node.event)
-        };
-        let rules = &known.version().rules().authorization;
-        check_state_dependent_auth_rules(rules, &node.event, lookup).is_ok()
+        let entries = keys.iter().filter_map(|key| self.entry(known, *key));
+        let authorities: Vec<Index> = with.into_iter().chain(entries).collect();
+        is_allowed_by(known, &node, &authorities)
     }
 
-    fn entry<E: Event>(&self, known: &mut Known<E>, key: &StateKey) -> Option<Index> {
-        if let Some(index) = self.state.get(key) {
-            return Some(*index);
-        }
-        match known.entry(key) {
-            Lookup::Found(index) => Some(index),
-            Lookup::NotLoaded | Lookup::Absent => None,
-        }
+    fn entry<E: Event>(&self, known: &Known<E>, key: Key) -> Option<Index> {
+        self.state.get(key).or_else(|| known.known_entry(key))
     }
+}
+
+/// The events of one conflict, by ascending depth, then descending SHA-1 of the event id.
+fn ordered<E: Event>(known: &Known<E>, events: &[Index]) -> Vec<Index> {
+    let events = events.iter().copied();
+    let mut events: Vec<Index> = events.filter(|index| known.found(*index).is_some()).collect();
+    events.sort_by_cached_key(|index| {
+        let node = known.found(*index)?;
+        let hash = sha1(node.event.event_id());
+        Some((node.event.depth(), std::cmp::Reverse(hash)))
+    });
+    events
 }
 
 fn sha1(event_id: &EventId) -> [u8; 20] {

@@ -1,13 +1,13 @@
 //! What distinguishes states.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use ruma_common::OwnedEventId;
 
 use super::{
     TreeError,
     node::{Branch, Entry, Node, NodeHash, NodeSource, Reader},
-    read::collect,
+    read::buckets_below,
 };
 
 /// A type and state key at which two states differ.
@@ -202,34 +202,48 @@ impl<S: NodeSource, F: Fn(&[Option<Position>]) -> bool> Comparison<'_, S, F> {
 
     /// Compares entry by entry: where one of the trees has a bucket, or nothing.
     fn compare_entries(&mut self, positions: &[Option<Position>]) {
-        let sides: Vec<Vec<Entry>> = positions.iter().map(|position| self.entries(*position)).collect();
-        let mut merged: HashMap<(&str, &str), Vec<Option<&OwnedEventId>>> = HashMap::new();
-        for (index, side) in sides.iter().enumerate() {
-            for entry in side {
-                let key = (entry.event_type.as_str(), entry.state_key.as_str());
-                let event_ids = merged.entry(key).or_insert_with(|| vec![None; sides.len()]);
-                if let Some(event_id) = event_ids.get_mut(index) {
-                    *event_id = Some(&entry.event_id);
-                }
+        let mut buckets = Vec::new();
+        for (side, position) in positions.iter().enumerate() {
+            if let Some(position) = position {
+                buckets_below(&mut self.reader, &position.hash, |bucket| {
+                    buckets.push((side, bucket))
+                });
             }
         }
-        merged.retain(|_, event_ids| !all_equal(event_ids));
-        self.found.extend(
-            merged
-                .into_iter()
-                .map(|((event_type, state_key), event_ids)| Divergence {
-                    event_type: event_type.to_owned(),
-                    state_key: state_key.to_owned(),
-                    event_ids: event_ids.into_iter().map(|id| id.cloned()).collect(),
-                }),
-        );
-    }
-
-    fn entries(&mut self, position: Option<Position>) -> Vec<Entry> {
-        let mut entries = Vec::new();
-        if let Some(position) = position {
-            collect(&mut self.reader, &position.hash, &mut entries);
+        let mut entries: Vec<(usize, &Entry)> = Vec::new();
+        for (side, bucket) in &buckets {
+            if let Node::Bucket(bucket) = &**bucket {
+                entries.extend(bucket.iter().map(|entry| (*side, entry)));
+            }
         }
-        entries
+        entries.sort_by(|(_, a), (_, b)| key_of(a).cmp(&key_of(b)));
+        let of_one_key = entries.chunk_by(|(_, a), (_, b)| key_of(a) == key_of(b));
+        let found = of_one_key.filter_map(|entries| divergence(entries, positions.len()));
+        self.found.extend(found);
     }
+}
+
+fn key_of(entry: &Entry) -> (&str, &str) {
+    (&entry.state_key, &entry.event_type)
+}
+
+/// What the sides have of one type and state key, unless all `sides` have the same.
+fn divergence(entries: &[(usize, &Entry)], sides: usize) -> Option<Divergence> {
+    let (_, first) = entries.first()?;
+    let has_same =
+        |(side, entry): (usize, &(usize, &Entry))| entry.0 == side && entry.1.event_id == first.event_id;
+    if entries.len() == sides && entries.iter().enumerate().all(has_same) {
+        return None;
+    }
+    let mut event_ids = vec![None; sides];
+    for (side, entry) in entries {
+        if let Some(event_id) = event_ids.get_mut(*side) {
+            *event_id = Some(entry.event_id.clone());
+        }
+    }
+    Some(Divergence {
+        event_type: first.event_type.clone(),
+        state_key: first.state_key.clone(),
+        event_ids,
+    })
 }

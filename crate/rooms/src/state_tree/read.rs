@@ -1,5 +1,7 @@
 //! Looking entries up, and listing them.
 
+use std::sync::Arc;
+
 use ruma_common::OwnedEventId;
 
 use super::{
@@ -128,13 +130,28 @@ fn find<S: NodeSource>(
 }
 
 /// Adds all entries below `hash` to `found`.
-pub(super) fn collect<S: NodeSource>(reader: &mut Reader<'_, S>, hash: &NodeHash, found: &mut Vec<Entry>) {
+fn collect<S: NodeSource>(reader: &mut Reader<'_, S>, hash: &NodeHash, found: &mut Vec<Entry>) {
+    buckets_below(reader, hash, |bucket| {
+        if let Node::Bucket(entries) = &*bucket {
+            found.extend(entries.iter().cloned());
+        }
+    });
+}
+
+/// Tells `tell` all buckets below `hash`, in their order.
+pub(super) fn buckets_below<S: NodeSource>(
+    reader: &mut Reader<'_, S>,
+    hash: &NodeHash,
+    mut tell: impl FnMut(Arc<Node>),
+) {
     let mut open = vec![*hash];
     while let Some(hash) = open.pop() {
-        match reader.node(&hash).as_deref() {
-            Some(Node::Bucket(entries)) => found.extend(entries.iter().cloned()),
-            Some(Node::Branch(branch)) => open.extend(branch.children.values().rev().map(|child| child.hash)),
-            None => {}
+        let Some(node) = reader.node(&hash) else {
+            continue;
+        };
+        match &*node {
+            Node::Bucket(_) => tell(node),
+            Node::Branch(branch) => open.extend(branch.children.values().rev().map(|child| child.hash)),
         }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn any_steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
     let step = (
         (any::<u8>(), any::<bool>()),
         (0_usize..USERS, 0_usize..USERS),
-        0_u8..12,
+        0_u8..13,
         prop_oneof![Just(0_i64), Just(49), Just(50), Just(100)],
         0_u64..6,
     );
@@ -327,7 +327,8 @@ fn content(step: &Step, number: u64) -> (&'static str, String, Value) {
             )
         }
         10 => ("m.room.name", empty, json!({"name": number})),
-        _ => ("m.test", own, json!({"n": number})),
+        11 => ("m.test", own, json!({"n": number})),
+        _ => ("m.test", target, json!({"n": number})),
     }
 }
 

@@ -221,7 +221,7 @@ impl LargeRoom {
     }
 
     /// Resolves a fork by its trees; says what was asked for.
-    pub(crate) fn resolve(&self, fork: &Fork) -> (Vec<Change>, Asked) {
+    pub(crate) fn resolve(&self, fork: &Fork) -> (Arc<[Change]>, Asked) {
         let divergences = state_tree::divergences(&self.nodes, &fork.roots).unwrap();
         let conflict = Conflict::of_trees(2, divergences);
         let mut resolution = Resolution::new(self.version, conflict).unwrap();

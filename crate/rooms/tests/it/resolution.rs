@@ -1,7 +1,7 @@
 //! State resolution of random forks: exactly what ruma makes of the whole state, whatever the order in which
 //! states are named and needs are met, with the index over auth chains and without.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use hearth_rooms::{
     Pdu, RoomVersion, StateKey, StateMap,
@@ -67,13 +67,13 @@ impl Supply<'_> {
         Some((self.world.events.get(id)?.clone(), position.cloned()))
     }
 
-    fn is_later(&self, key: &StateKey, id: &OwnedEventId, than: &BTreeSet<OwnedEventId>) -> bool {
+    fn is_later(&self, key: &StateKey, id: &OwnedEventId, than: &[OwnedEventId]) -> bool {
         let shared = self.states.iter().all(|state| state.get(key) == Some(id));
         let before = |than: &OwnedEventId| &self.world.before[than];
         shared && (!self.way.by_state_before || than.iter().any(|than| before(than).get(key) != Some(id)))
     }
 
-    fn later(&mut self, than: &BTreeSet<OwnedEventId>) -> Vec<OwnedEventId> {
+    fn later(&mut self, than: &[OwnedEventId]) -> Vec<OwnedEventId> {
         let found = self.states[0]
             .iter()
             .filter(|(key, id)| self.is_later(key, id, than));
@@ -103,7 +103,7 @@ pub(crate) fn resolved(world: &World, states: &[StateMap], way: Way) -> (StateMa
     loop {
         match resolution.step(way.steps).unwrap() {
             Progress::Working => assert!(way.steps < usize::MAX),
-            Progress::Done(changes) => return (changed(&states[0], changes), supply.cost),
+            Progress::Done(changes) => return (changed(&states[0], &changes), supply.cost),
             Progress::Need(need) => {
                 supply.cost.rounds += 1;
                 for key in in_order(&need.entries, way.backwards) {
@@ -126,13 +126,13 @@ pub(crate) fn resolved(world: &World, states: &[StateMap], way: Way) -> (StateMa
     }
 }
 
-fn changed(first: &StateMap, changes: Vec<Change>) -> StateMap {
+fn changed(first: &StateMap, changes: &[Change]) -> StateMap {
     let mut state = first.clone();
     for change in changes {
-        let before = match change.event_id {
+        let before = match &change.event_id {
             Some(id) => state
-                .insert(change.key, id.clone())
-                .filter(|before| *before == id),
+                .insert(change.key.clone(), id.clone())
+                .filter(|before| before == id),
             None => {
                 assert!(state.remove(&change.key).is_some(), "nothing is removed");
                 None
