@@ -13,7 +13,7 @@ use ruma_common::{OwnedServerName, ServerName, UserId};
 
 use crate::{
     Config, Error, Identity, Seams,
-    accounts::Accounts,
+    accounts::{Accounts, directory::Directory},
     encryption::Encryption,
     federation::{joins::Joins, sender::Outbox},
     log::Log,
@@ -63,6 +63,7 @@ pub struct Homeserver {
     pub(crate) media: MediaState,
     pub(crate) unread: UnreadCache,
     pub(crate) policies: Policies,
+    pub(crate) directory: Directory,
     pub(crate) sliding: Sliding,
     pub(crate) relations: SummaryCache,
     pub(crate) search: Filling,
@@ -111,6 +112,7 @@ impl Homeserver {
             media: MediaState::default(),
             unread: UnreadCache::default(),
             policies: Policies::default(),
+            directory: Directory::default(),
             sliding: Sliding::default(),
             relations: SummaryCache::default(),
             search: Filling::default(),

@@ -178,6 +178,9 @@ impl Homeserver {
             let Ok(room_id) = RoomId::parse(room_id) else {
                 continue;
             };
+            if !self.may_pass_edus(origin, &room_id).await? {
+                continue;
+            }
             let read = kinds.get("m.read").and_then(Value::as_object);
             let mut receipts = Vec::new();
             for (user_id, receipt) in read.into_iter().flatten().take(left) {

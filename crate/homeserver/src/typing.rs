@@ -209,7 +209,11 @@ impl Homeserver {
         let Ok(edu) = TypingEdu::deserialize(serde_json::Value::Object(content.clone())) else {
             return Ok(());
         };
-        if edu.user_id.server_name() != origin || !self.is_joined(&edu.room_id, &edu.user_id).await? {
+        let is_theirs = edu.user_id.server_name() == origin;
+        if !is_theirs || !self.may_pass_edus(origin, &edu.room_id).await? {
+            return Ok(());
+        }
+        if !self.is_joined(&edu.room_id, &edu.user_id).await? {
             return Ok(());
         }
         let until = edu.typing.then(|| self.now() + REMOTE_TIMEOUT);

@@ -161,3 +161,46 @@ async fn a_blocked_invite_says_so() {
         Value::Null
     );
 }
+
+#[tokio::test]
+async fn users_are_found_by_what_rooms_and_profiles_tell_of_them() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let path = "/_matrix/client/v3/user_directory/search";
+    let found = async |term: &str, limit: u64| {
+        let body = json!({"search_term": term, "limit": limit});
+        let answer = ann.post(path, body).await.ok();
+        let results = answer["results"].as_array().unwrap().clone();
+        let ids: Vec<_> = results
+            .iter()
+            .map(|user| user["user_id"].as_str().unwrap().to_owned())
+            .collect();
+        (ids, answer["limited"].as_bool().unwrap())
+    };
+    let name = format!("/_matrix/client/v3/profile/{}/displayname", bob.user_id);
+    bob.put(&name, json!({"displayname": "Robert Smith"})).await.ok();
+    assert_eq!(found("smith", 10).await.0, [bob.user_id.as_str()]);
+    let room_id = bob.create_room(json!({"preset": "public_chat"})).await;
+    assert_eq!(found("robert", 10).await.0, [bob.user_id.as_str()]);
+    bob.put(&name, json!({"displayname": "Bobby"})).await.ok();
+    assert!(
+        found("robert", 10).await.0.is_empty(),
+        "the room's members have changed"
+    );
+    assert_eq!(found("BOBBY", 10).await.0, [bob.user_id.as_str()]);
+    // The best fit comes first, and the limit is told.
+    let boba = server.register("boba").await;
+    assert_eq!(
+        found("bob", 10).await,
+        (vec![bob.user_id.clone(), boba.user_id.clone()], false)
+    );
+    assert_eq!(found("bob", 1).await, (vec![bob.user_id.clone()], true));
+    bob.post(&format!("/_matrix/client/v3/rooms/{room_id}/leave"), json!({}))
+        .await
+        .ok();
+    assert_eq!(
+        found("bobby", 10).await.0,
+        [bob.user_id.as_str()],
+        "of this server"
+    );
+}

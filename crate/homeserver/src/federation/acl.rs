@@ -1,6 +1,6 @@
 //! Server access lists. Spec: Server-Server API, section 'Server Access Control Lists (ACLs)'.
 
-use ruma_common::ServerName;
+use ruma_common::{RoomId, ServerName};
 use serde_json::Value;
 
 use crate::{
@@ -27,6 +27,18 @@ impl Homeserver {
             )),
             false => Ok(()),
         }
+    }
+
+    /// Whether EDUs of `server` about the room count: it is held here, and its access list does not deny the server.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(crate) async fn may_pass_edus(&self, server: &ServerName, room_id: &RoomId) -> Result<bool, Error> {
+        let Some(room) = self.room(room_id).await? else {
+            return Ok(false);
+        };
+        let state = self.view(&room.snapshot(), &[SERVER_ACL]).await?;
+        Ok(!is_denied(server, &state))
     }
 }
 

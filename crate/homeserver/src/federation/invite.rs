@@ -92,6 +92,9 @@ impl Homeserver {
         if invite.sender().server_name() != origin {
             return Err(Error::Forbidden("the sender is not one of your server".into()));
         }
+        if let Some(room) = self.resident_room(room_id).await? {
+            self.check_acl(origin, &room.snapshot()).await?;
+        }
         let user_id = invite.state_key().and_then(|user| UserId::parse(user).ok());
         let user_id = user_id.filter(|user| self.is_local(user));
         let user_id =

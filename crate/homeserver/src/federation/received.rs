@@ -87,6 +87,9 @@ impl Homeserver {
         room_id: &RoomId,
         events: &[Arc<StoredEvent>],
     ) -> Result<(), Error> {
+        if let Some(room) = self.room(room_id).await? {
+            self.check_acl(origin, &room.snapshot()).await?;
+        }
         let refusal = match self.shared_room(origin, room_id).await {
             Ok(_) => return Ok(()),
             Err(error @ (Error::Forbidden(_) | Error::NotFound(_))) => error,

@@ -196,6 +196,24 @@ impl Server {
         restarted
     }
 
+    /// How many bytes of keys and values the store holds.
+    #[allow(dead_code, reason = "shared with the measurement of memory")]
+    pub(crate) async fn stored_bytes(&self) -> usize {
+        let mut bytes = 0;
+        for table in Table::ALL {
+            let all = self
+                .store
+                .store
+                .scan(*table, KeyRange::all(), Direction::Forward, usize::MAX);
+            let all = all.await.unwrap();
+            bytes += all
+                .iter()
+                .map(|(key, value)| key.len() + value.len())
+                .sum::<usize>();
+        }
+        bytes
+    }
+
     /// How often the store has been read.
     pub(crate) fn reads(&self) -> u64 {
         self.store.reads.load(Ordering::Relaxed)

@@ -7,6 +7,7 @@
     reason = "a failing test may panic"
 )]
 
+mod acl;
 mod crash;
 mod directory;
 mod encryption;

@@ -70,7 +70,10 @@ fn a_space_is_shown_with_the_rooms_of_other_servers() {
         ["root", "near"]
     );
     // Whose room it is sees it; who is in none of the rooms has only an id that names no server.
-    assert_eq!(names(&world, bob, &inner, ""), ["inner", "deep", "root", "near", "secret"]);
+    assert_eq!(
+        names(&world, bob, &inner, ""),
+        ["inner", "deep", "root", "near", "secret"]
+    );
     let path = format!("/_matrix/client/v1/rooms/{root}/hierarchy");
     assert_eq!(
         world.request(2, "GET", &path, Some(&carol.token), None).status,
