@@ -3,7 +3,10 @@
 //! History is read from the local timeline; where that ends and the room is older, more is fetched from other
 //! servers. What a user may not see is left out of a page and does not shorten the history.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ruma_common::{EventId, RoomId, UserId};
 use serde::Serialize;
@@ -30,6 +33,8 @@ const MAX_READS: usize = 10;
 const MAX_FETCHES: usize = 3;
 /// The fewest events to ask other servers for.
 const FETCH: usize = 50;
+/// How many members are looked at before others get their turn.
+const SLICE: usize = 500;
 
 /// The direction of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -207,6 +212,35 @@ impl Homeserver {
         self.client_events(&members, viewer).await
     }
 
+    /// The joined members of a room and how they show themselves: the fields of
+    /// `GET /rooms/{roomId}/joined_members`.
+    ///
+    /// # Errors
+    /// As [`Homeserver::room_members`].
+    pub async fn joined_members(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+    ) -> Result<BTreeMap<String, JsonObject>, Error> {
+        let viewer = Viewer {
+            user_id,
+            device_id: None,
+        };
+        let mut joined = BTreeMap::new();
+        for slice in self.room_members(user_id, room_id).await?.chunks(SLICE) {
+            let shown = slice.iter().filter_map(|member| {
+                let (user, shown) = joined_member(member)?;
+                match self.erased_for(member, viewer) {
+                    Some(_) => Some((user, JsonObject::new())),
+                    None => Some((user, shown)),
+                }
+            });
+            joined.extend(shown);
+            self.give_way().await;
+        }
+        Ok(joined)
+    }
+
     /// Whoever may see something of a room was in it, or it is open to everybody.
     pub(crate) async fn check_reader(&self, user_id: &UserId, room_id: &RoomId) -> Result<(), Error> {
         let forbidden = || Error::Forbidden("you are not in the room".into());
@@ -381,6 +415,20 @@ impl<'a> Page<'a> {
     fn missing(&self) -> usize {
         self.limit.saturating_sub(self.events.len())
     }
+}
+
+/// The user of a membership event that is a join, and how they show themselves.
+fn joined_member(event: &StoredEvent) -> Option<(String, JsonObject)> {
+    if event.content_text("membership") != Some("join") {
+        return None;
+    }
+    let mut shown = JsonObject::new();
+    for (from, to) in [("displayname", "display_name"), ("avatar_url", "avatar_url")] {
+        if let Some(text) = event.content_text(from) {
+            shown.insert(to.into(), text.into());
+        }
+    }
+    Some((event.state_key()?.to_owned(), shown))
 }
 
 impl MembersRequest {

@@ -1,7 +1,13 @@
 //! Time: `Date.now`, `performance.now` and `setTimeout` of the global scope.
+//!
+//! A sleep of no time gives others their turn, and is a message to oneself: browsers hold every timer that is set
+//! by a timer back for 4 ms, which long work in slices would wait for hundreds of times.
 
 use std::{
+    cell::RefCell,
+    collections::VecDeque,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -9,7 +15,8 @@ use std::{
 use futures::channel::oneshot;
 use hearth_homeserver::Clock;
 use hearth_storage::BoxFuture;
-use wasm_bindgen::prelude::*;
+use wasm_bindgen::{JsCast, prelude::*};
+use web_sys::{MessageChannel, MessagePort};
 
 #[wasm_bindgen]
 extern "C" {
@@ -30,7 +37,53 @@ impl Clock for BrowserClock {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        if duration.is_zero()
+            && let Some(turn) = TURNS.with(|turns| turns.as_ref().and_then(Turns::take))
+        {
+            return Box::pin(async move { drop(turn.await) });
+        }
         Box::pin(Timer::start(duration))
+    }
+}
+
+thread_local! {
+    static TURNS: Option<Turns> = Turns::new().ok();
+}
+
+/// Who waits for what came before them to be done.
+struct Turns {
+    /// Messages to this port come back to us, in order, after all else that waits by then.
+    port: MessagePort,
+    waiting: Rc<RefCell<VecDeque<oneshot::Sender<()>>>>,
+    _callback: Closure<dyn FnMut()>,
+}
+
+impl Turns {
+    fn new() -> Result<Self, JsValue> {
+        let channel = MessageChannel::new()?;
+        let waiting = Rc::<RefCell<VecDeque<oneshot::Sender<()>>>>::default();
+        let queue = waiting.clone();
+        let callback = Closure::new(move || {
+            let next = queue.borrow_mut().pop_front();
+            // Nobody waits any more if the receiver is gone.
+            let _ = next.map(|next| next.send(()));
+        });
+        channel
+            .port1()
+            .set_onmessage(Some(callback.as_ref().unchecked_ref()));
+        Ok(Self {
+            port: channel.port2(),
+            waiting,
+            _callback: callback,
+        })
+    }
+
+    /// A place at the end of the queue.
+    fn take(&self) -> Option<oneshot::Receiver<()>> {
+        self.port.post_message(&JsValue::NULL).ok()?;
+        let (tell, turn) = oneshot::channel();
+        self.waiting.borrow_mut().push_back(tell);
+        Some(turn)
     }
 }
 

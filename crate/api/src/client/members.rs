@@ -1,7 +1,8 @@
 //! The members of a room. Spec: Client-Server API, section 'Getting events for a room'.
 
+use std::collections::BTreeMap;
+
 use hearth_homeserver::{messages::MembersRequest, rooms::client_event::Viewer};
-use serde_json::{Map, Value, json};
 
 use crate::{
     answer::{self, Outcome},
@@ -40,7 +41,7 @@ async fn members(call: UserCall) -> Outcome {
         .homeserver()
         .members(call.viewer(), &call.room_id()?, &request)
         .await?;
-    answer::json(&json!({"chunk": chunk}))
+    answer::json(&BTreeMap::from([("chunk", chunk)]))
 }
 
 fn membership(call: &UserCall, name: &str) -> Result<Option<String>, ApiError> {
@@ -57,26 +58,9 @@ async fn joined_members(call: UserCall) -> Outcome {
     if membership.is_none_or(|entry| entry.membership != "join") {
         return Err(ApiError::forbidden("You are not in the room"));
     }
-    let request = MembersRequest {
-        membership: Some("join".into()),
-        ..MembersRequest::default()
-    };
-    let members = call
+    let joined = call
         .homeserver()
-        .members(call.viewer(), &room_id, &request)
+        .joined_members(&call.requester.user_id, &room_id)
         .await?;
-    let joined: Map<String, Value> = members.iter().filter_map(joined_member).collect();
-    answer::json(&json!({"joined": joined}))
-}
-
-/// The user of a membership event, and how they show themselves.
-fn joined_member(event: &Map<String, Value>) -> Option<(String, Value)> {
-    let content = event.get("content")?;
-    let mut shown = Map::new();
-    for (from, to) in [("displayname", "display_name"), ("avatar_url", "avatar_url")] {
-        if let Some(Value::String(text)) = content.get(from) {
-            shown.insert(to.into(), text.as_str().into());
-        }
-    }
-    Some((event.get("state_key")?.as_str()?.to_owned(), shown.into()))
+    answer::json(&BTreeMap::from([("joined", joined)]))
 }

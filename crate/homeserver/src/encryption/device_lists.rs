@@ -7,17 +7,22 @@
 use std::collections::BTreeSet;
 
 use hearth_storage::{Table, WriteBatch};
-use ruma_common::{DeviceId, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, UserId};
+use ruma_common::{DeviceId, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::row;
-use crate::{Error, Homeserver, JsonObject, LogEntry, rooms::memberships::UserMembership};
+use crate::{
+    Error, Homeserver, JsonObject, LogEntry,
+    rooms::{memberships::UserMembership, view::Key},
+};
 
 /// Rows `s\0user`: the number of the last update of the devices of a local user.
 const STREAM_ID: u8 = b's';
 /// With more membership changes than this between two syncs, it is not looked into what each of them changed.
 const MAX_COMPARED: usize = 500;
+/// What says that a room's messages are encrypted.
+const ENCRYPTION: Key<'static> = ("m.room.encryption", "");
 
 /// A change of one device of a local user, as other servers are told.
 pub(super) struct DeviceUpdate {
@@ -186,39 +191,60 @@ impl Homeserver {
         changes: ListChanges,
     ) -> Result<DeviceLists, Error> {
         let mut lists = DeviceLists::default();
-        for other in changes.keys {
-            if other == user_id || self.shares_room(user_id, &other).await? {
-                lists.changed.insert(other);
-            }
-        }
+        lists
+            .changed
+            .extend(self.those_sharing(user_id, &changes.keys).await?);
+        lists.changed.extend(changes.keys.get(user_id).cloned());
         lists.changed.extend(changes.signed);
-        let mut candidates = BTreeSet::new();
+        let (mut candidates, mut own_rooms) = (BTreeSet::new(), BTreeSet::new());
         let compare = changes.members.len() <= MAX_COMPARED;
         for (room_id, member, event_id) in changes.members {
             if compare && !self.changes_membership(&event_id).await? {
                 continue;
             }
             if member == user_id {
-                candidates.extend(self.joined_users(&room_id).await?);
+                own_rooms.insert(room_id);
             } else {
                 candidates.insert(member);
             }
         }
-        for room_id in &changes.rooms {
+        let mut present = BTreeSet::new();
+        let mut rooms = own_rooms.clone();
+        for room_id in changes.rooms {
+            // Of other rooms nobody's devices matter, and clients ask for them when that changes.
+            if self.is_encrypted(&room_id).await? {
+                rooms.insert(room_id);
+            }
+        }
+        for room_id in &rooms {
             let own = self.user_membership(user_id, room_id);
-            if own.is_some_and(|own| is_recent(&own, from) || own.membership == "join") {
+            if own.as_ref().is_some_and(|own| own.membership == "join") {
+                // Nobody of these needs to be looked up.
+                present.extend(self.joined_users(room_id).await?);
+            } else if own_rooms.contains(room_id) || own.is_some_and(|own| is_recent(&own, from)) {
                 candidates.extend(self.joined_users(room_id).await?);
             }
         }
-        candidates.remove(user_id);
-        for candidate in candidates {
-            if self.shares_room(user_id, &candidate).await? {
-                lists.changed.insert(candidate);
-            } else {
-                lists.left.insert(candidate);
-            }
-        }
+        candidates.retain(|candidate| !present.contains(candidate));
+        present.extend(self.those_sharing(user_id, &candidates).await?);
+        lists.left.extend(
+            candidates
+                .into_iter()
+                .filter(|candidate| !present.contains(candidate)),
+        );
+        present.remove(user_id);
+        lists.left.remove(user_id);
+        lists.changed.extend(present);
         Ok(lists)
+    }
+
+    /// Whether the messages of a room are encrypted.
+    async fn is_encrypted(&self, room_id: &RoomId) -> Result<bool, Error> {
+        let Some(room) = self.room(room_id).await? else {
+            return Ok(false);
+        };
+        let state = self.view(&room.snapshot(), &[ENCRYPTION]).await?;
+        Ok(state.get(ENCRYPTION.0, ENCRYPTION.1).is_some())
     }
 
     /// Whether a member event is a join or the end of one, and not a new name.

@@ -13,6 +13,8 @@ use crate::{
 
 /// How many members are read at once.
 const PAGE: usize = 1024;
+/// For more users than this, all members of a room are read in place of theirs.
+const MAX_LOOKED_UP: usize = 500;
 
 impl Homeserver {
     /// Whether the local user `user_id` is in a room with `other`, who may be of any server.
@@ -23,6 +25,49 @@ impl Homeserver {
             return Ok(rooms.iter().any(|room_id| others.contains(room_id)));
         }
         Ok(!self.shared_among(other, rooms).await?.is_empty())
+    }
+
+    /// Those of `others` who are in a room with the local user `user_id`. Each room is read at most once, however
+    /// many they are.
+    pub(super) async fn those_sharing(
+        &self,
+        user_id: &UserId,
+        others: &BTreeSet<OwnedUserId>,
+    ) -> Result<BTreeSet<OwnedUserId>, Error> {
+        let mut rest: Vec<OwnedUserId> = others.iter().cloned().collect();
+        let mut found = BTreeSet::new();
+        for room_id in self.joined_rooms(user_id) {
+            if rest.is_empty() {
+                break;
+            }
+            let (present, absent) = self.parted_by_room(&room_id, rest).await?;
+            found.extend(present);
+            rest = absent;
+        }
+        Ok(found)
+    }
+
+    /// Parts `users` into those who are in the room and those who are not.
+    async fn parted_by_room(
+        &self,
+        room_id: &RoomId,
+        users: Vec<OwnedUserId>,
+    ) -> Result<(Vec<OwnedUserId>, Vec<OwnedUserId>), Error> {
+        if users.len() > MAX_LOOKED_UP {
+            let joined: BTreeSet<_> = self.joined_users(room_id).await?.into_iter().collect();
+            return Ok(users.into_iter().partition(|user| joined.contains(user)));
+        }
+        let keys: Vec<_> = users.iter().map(|user| member_key(room_id, user)).collect();
+        let rows = self.seams.store.get_many(Table::Memberships, &keys).await?;
+        let (mut present, mut absent) = (Vec::new(), Vec::new());
+        for (user, row) in users.into_iter().zip(rows) {
+            let member = row.map(|row| from_slice::<RoomMember>(&row)).transpose()?;
+            match member {
+                Some(member) if member.membership == "join" => present.push(user),
+                _ => absent.push(user),
+            }
+        }
+        Ok((present, absent))
     }
 
     /// Whether any local user is in a room with `other`.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     Error, Homeserver,
     federation::{
+        fetch_state::Purpose,
         received::take_array,
         uri::{escaped, path},
     },
@@ -266,7 +267,7 @@ impl Homeserver {
                 // Where the room's members are on their way, old events do not wait for them.
                 continue;
             }
-            match self.fetch_state(server, room, &event_id).await {
+            match self.fetch_state(server, room, &event_id, Purpose::Past).await {
                 Ok(built) => drop(states.insert(event_id, built.root)),
                 Err(error @ (Error::Store(_) | Error::Damaged(_))) => return Err(error),
                 Err(error) => tracing::info!(%server, %error, "the state of old events is not known"),

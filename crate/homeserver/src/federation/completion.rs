@@ -12,7 +12,7 @@ use ruma_common::{EventId, OwnedRoomId, OwnedServerName, RoomId, ServerName};
 
 use crate::{
     Error, Homeserver,
-    federation::intake::Built,
+    federation::{fetch_state::Purpose, intake::Built},
     rooms::{
         partial::{PartialJoin, partial_key},
         room::Room,
@@ -101,7 +101,9 @@ impl Homeserver {
         partial: &PartialJoin,
         round: usize,
     ) -> Result<(), Error> {
-        let built = self.fetch_state(server, room, &partial.join).await?;
+        let built = self
+            .fetch_state(server, room, &partial.join, Purpose::Whole)
+            .await?;
         self.check_whole(room, partial, &built, round).await?;
         // Nobody takes in an event while those that were are looked at again.
         let _inbound = room.inbound.lock().await;

@@ -2,8 +2,11 @@
 //! has come is kept, so that whoever begins anew asks only for the rest.
 //! Spec: Server-Server API, section 'Retrieving events'.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, mem, sync::Arc};
 
+use futures::{StreamExt, future::join, stream::FuturesOrdered};
+use hearth_rooms::Pdu;
+use hearth_storage::BoxFuture;
 use http::Method;
 use ruma_common::{EventId, OwnedEventId, ServerName};
 use serde_json::{Value, json};
@@ -22,8 +25,22 @@ use crate::{
 
 /// The most events of a state, and of its auth chain, that are looked at.
 pub(crate) const MAX_STATE: usize = 200_000;
+/// How many slices are asked for before the first of them is stored.
+const SLICES: usize = 2;
 /// How many events are asked for one by one, of a server that gives no slices, before the whole state is.
 const MAX_SINGLE: usize = 20;
+
+/// Slices that were asked for, in order.
+type Answers<'a> = FuturesOrdered<BoxFuture<'a, Result<Vec<Value>, RequestError>>>;
+
+/// What a state is fetched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To know the state before some event.
+    Past,
+    /// To make the room whole: it becomes the room's state.
+    Whole,
+}
 
 impl Homeserver {
     /// Fetches the state before `event_id` from `server`; its events become outliers.
@@ -36,6 +53,7 @@ impl Homeserver {
         server: &ServerName,
         room: &Arc<Room>,
         event_id: &EventId,
+        purpose: Purpose,
     ) -> Result<Built, Error> {
         let query = format!("event_id={}", escaped(event_id.as_str()));
         let uri = path("v1/state_ids", &[room.room_id.as_str()], &query);
@@ -44,10 +62,17 @@ impl Homeserver {
         let chain = event_ids(&answer, "auth_chain_ids", MAX_STATE);
         // What others rest on comes first: then nothing has to wait for it.
         let missing = self.not_held(&[&chain[..], &state[..]].concat()).await?;
-        self.fetch_events(server, room, event_id, &missing).await?;
         let state: BTreeSet<_> = state.into_iter().collect();
+        let version = room.snapshot().version();
+        let mut intake = match purpose {
+            Purpose::Past => Intake::new(room, version),
+            Purpose::Whole => Intake::of_whole_room(room, version, state.clone()),
+        };
+        self.fetch_events(server, room, event_id, &missing, &mut intake)
+            .await?;
+        let state: Vec<_> = state.into_iter().collect();
         let built = self
-            .build_state(&room.room_id, &state.into_iter().collect::<Vec<_>>())
+            .build_state(&room.room_id, &state, intake.into_entries())
             .await?;
         let create = self.view_at(&built.root, &[CREATE]).await?;
         match create.get(CREATE.0, CREATE.1) {
@@ -78,23 +103,47 @@ impl Homeserver {
         room: &Arc<Room>,
         event_id: &EventId,
         missing: &[OwnedEventId],
+        intake: &mut Intake,
     ) -> Result<(), Error> {
-        let mut intake = Intake::new(room, room.snapshot().version());
-        for slice in missing.chunks(MAX_EVENTS) {
+        let mut slices = missing.chunks(MAX_EVENTS);
+        let mut answers = Answers::new();
+        let mut verified = Vec::new();
+        loop {
+            for slice in slices.by_ref().take(SLICES - answers.len()) {
+                answers.push_back(Box::pin(self.ask_for_slice(server, room, slice)));
+            }
+            // One slice is verified while the one before it is being stored.
+            let next = self.next_verified(room, &mut answers);
+            let storing = self.take_verified(intake, mem::take(&mut verified));
+            let (next, stored) = join(next, storing).await;
+            stored?;
             if room.snapshot().members().local == 0 {
                 return Err(Error::NotFound("the room was left".into()));
             }
-            match self.ask_for_slice(server, room, slice).await {
-                Ok(values) => drop(self.take_outliers(&mut intake, values).await?),
+            match next {
+                Ok(Some(pdus)) => verified = pdus,
+                Ok(None) => return Ok(()),
                 Err(RequestError::Refused { errcode, .. }) if errcode == "M_UNRECOGNIZED" => {
                     return self
-                        .fetch_as_specified(server, &mut intake, room, event_id, missing)
+                        .fetch_as_specified(server, intake, room, event_id, missing)
                         .await;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+    }
+
+    /// The events of the next of `answers` that are as they must be; `None` if there are no more answers.
+    async fn next_verified(
+        &self,
+        room: &Arc<Room>,
+        answers: &mut Answers<'_>,
+    ) -> Result<Option<Vec<Pdu>>, RequestError> {
+        let Some(values) = answers.next().await.transpose()? else {
+            return Ok(None);
+        };
+        let version = room.snapshot().version();
+        Ok(Some(self.verified_all(version, &room.room_id, values).await))
     }
 
     async fn ask_for_slice(

@@ -12,7 +12,6 @@ use hearth_rooms::{
     dag::topological_order,
     state_tree::KeyPath,
 };
-use hearth_storage::WriteBatch;
 use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, UserId};
 use serde_json::Value;
 
@@ -30,6 +29,8 @@ use crate::{
 pub(crate) const SLICE: usize = 200;
 /// How many entries are put into a tree before others get their turn.
 const ENTRIES: usize = 1000;
+/// How many nodes of a tree are stored at once: whoever reads meanwhile waits for no more than these.
+const NODES: usize = 200;
 /// The most events that may wait for what they rest on.
 const MAX_WAITING: usize = 20_000;
 
@@ -39,6 +40,20 @@ pub(crate) struct Intake {
     version: RoomVersion,
     /// Verified events some of whose auth events have not come yet.
     waiting: BTreeMap<OwnedEventId, Pdu>,
+    /// What those that were stored, and are allowed, are in a state.
+    entries: Entries,
+    /// The events of the state that the room is about to get: members' rows are written together with them.
+    ahead: BTreeSet<OwnedEventId>,
+}
+
+/// Events as parts of a state.
+pub(crate) type Entries = HashMap<OwnedEventId, InState>;
+
+/// What an event is in a state.
+pub(crate) struct InState {
+    entry: StateEntry,
+    /// The server of the member who is joined by it.
+    server: Option<OwnedServerName>,
 }
 
 /// A state made of stored events.
@@ -58,7 +73,37 @@ impl Intake {
             room: room.clone(),
             version,
             waiting: BTreeMap::new(),
+            entries: Entries::new(),
+            ahead: BTreeSet::new(),
         }
+    }
+
+    /// The same for a room that becomes whole by the state `state`.
+    pub(crate) fn of_whole_room(
+        room: &Arc<Room>,
+        version: RoomVersion,
+        state: BTreeSet<OwnedEventId>,
+    ) -> Self {
+        Self {
+            ahead: state,
+            ..Self::new(room, version)
+        }
+    }
+
+    /// What was stored, as parts of a state.
+    pub(crate) fn into_entries(self) -> Entries {
+        self.entries
+    }
+}
+
+impl InState {
+    /// `None` if the event is part of no state of the room.
+    fn of(event: &StoredEvent, room_id: &RoomId) -> Option<Self> {
+        let is_entry = event.room_id() == room_id && event.state_key().is_some() && !event.decision.rejected;
+        is_entry.then(|| Self {
+            entry: StateEntry::of(event),
+            server: joined_server(event),
+        })
     }
 }
 
@@ -80,16 +125,25 @@ impl Homeserver {
                 .verified_all(intake.version, &intake.room.room_id, values)
                 .await;
             ids.extend(pdus.iter().map(|pdu| pdu.event_id().to_owned()));
-            let pdus = pdus.into_iter().map(|pdu| (pdu.event_id().to_owned(), pdu));
-            intake.waiting.extend(pdus);
-            self.store_ready(intake).await?;
-            if intake.waiting.len() > MAX_WAITING {
-                return Err(Error::Unreachable("a state rests on what did not come".into()));
-            }
+            self.take_verified(intake, pdus).await?;
             values = rest;
             self.give_way().await;
         }
         Ok(ids)
+    }
+
+    /// Takes in `pdus`, which [are verified](Homeserver::verified_all), as [`Homeserver::take_outliers`] does.
+    pub(crate) async fn take_verified(&self, intake: &mut Intake, pdus: Vec<Pdu>) -> Result<(), Error> {
+        if pdus.is_empty() {
+            return Ok(());
+        }
+        let pdus = pdus.into_iter().map(|pdu| (pdu.event_id().to_owned(), pdu));
+        intake.waiting.extend(pdus);
+        self.store_ready(intake).await?;
+        if intake.waiting.len() > MAX_WAITING {
+            return Err(Error::Unreachable("a state rests on what did not come".into()));
+        }
+        Ok(())
     }
 
     /// Stores the waiting events all of whose auth events are known, and whether these allow them.
@@ -121,16 +175,16 @@ impl Homeserver {
         ready
             .iter()
             .for_each(|pdu| drop(intake.waiting.remove(pdu.event_id())));
-        self.store_outliers(&intake.room, ready).await
+        self.store_outliers(intake, ready).await
     }
 
     /// Stores those of `pdus` that are not stored yet.
-    async fn store_outliers(&self, room: &Arc<Room>, pdus: Vec<Pdu>) -> Result<(), Error> {
+    async fn store_outliers(&self, intake: &mut Intake, pdus: Vec<Pdu>) -> Result<(), Error> {
         if pdus.is_empty() {
             return Ok(());
         }
         // Whoever changes the room may be storing the same event, judged.
-        let mut change = self.change(room).await;
+        let mut change = self.change(&intake.room).await;
         let ids: Vec<_> = pdus.iter().map(|pdu| pdu.event_id().to_owned()).collect();
         let stored = self.stored_events(&ids).await?;
         let stored: BTreeSet<_> = stored.iter().map(|event| &*event.event_id).collect();
@@ -139,24 +193,39 @@ impl Homeserver {
                 rejected: pdu.rejected(),
                 ..Decision::new(pdu.room_id())
             };
-            change.keep(StoredEvent::new(pdu, decision));
+            let event = StoredEvent::new(pdu, decision);
+            let in_state = InState::of(&event, &intake.room.room_id);
+            intake
+                .entries
+                .extend(in_state.map(|part| (event.event_id.clone(), part)));
+            change.keep_unstored(event);
         }
+        change.write_members_ahead(&intake.ahead).await?;
         change.store_kept().await
     }
 
-    /// Makes the state of the stored and allowed ones of `event_ids`, and stores its tree.
+    /// Makes the state of the stored and allowed ones of `event_ids`, and stores its tree. Those that are not among
+    /// `known` are read.
     pub(crate) async fn build_state(
         &self,
         room_id: &RoomId,
         event_ids: &[OwnedEventId],
+        mut known: Entries,
     ) -> Result<Built, Error> {
-        let (mut entries, mut servers, mut found) = (Vec::new(), BTreeSet::new(), 0);
+        let (mut entries, mut servers, mut missing) = (Vec::new(), BTreeSet::new(), 0);
         for slice in event_ids.chunks(SLICE) {
-            let events = self.stored_events(slice).await?;
-            found += events.len();
-            for event in events.iter().filter(|event| is_entry(event, room_id)) {
-                servers.extend(joined_server(event));
-                let entry = StateEntry::of(event);
+            let (mut parts, mut unread) = (Vec::new(), Vec::new());
+            for event_id in slice {
+                match known.remove(event_id) {
+                    Some(part) => parts.push(part),
+                    None => unread.push(event_id.clone()),
+                }
+            }
+            let events = self.stored_events(&unread).await?;
+            missing += unread.len() - events.len();
+            parts.extend(events.iter().filter_map(|event| InState::of(event, room_id)));
+            for InState { entry, server } in parts {
+                servers.extend(server);
                 entries.push((KeyPath::new(&entry.kind, &entry.state_key), entry));
             }
             self.give_way().await;
@@ -169,20 +238,18 @@ impl Homeserver {
             root = self.tree_insert(&root, slice, &mut nodes).await?;
             self.give_way().await;
         }
-        let mut batch = WriteBatch::new();
-        nodes.write(&mut batch);
-        self.seams.store.commit(batch).await?;
+        // Nobody looks for any of them before all are stored, so they need not be stored at once.
+        for batch in nodes.batches(NODES) {
+            self.seams.store.commit(batch).await?;
+            self.give_way().await;
+        }
         nodes.publish(&self.nodes);
         Ok(Built {
             root,
-            missing: event_ids.len() - found,
+            missing,
             servers,
         })
     }
-}
-
-fn is_entry(event: &StoredEvent, room_id: &RoomId) -> bool {
-    event.room_id() == room_id && event.state_key().is_some() && !event.decision.rejected
 }
 
 fn joined_server(event: &StoredEvent) -> Option<OwnedServerName> {

@@ -151,7 +151,9 @@ impl Homeserver {
             let members = members.iter().filter(|event| event.kind() == MEMBER);
             state.extend(members.map(|event| event.event_id.clone()));
         }
-        let built = self.build_state(&room.room_id, &state).await?;
+        let built = self
+            .build_state(&room.room_id, &state, intake.into_entries())
+            .await?;
         self.check_join(join, &built.root).await?;
         Ok(built.root)
     }

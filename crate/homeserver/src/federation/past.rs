@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver,
-    federation::{missing_events::MAX_EVENTS, received::take_array, request::RequestError, uri::path},
+    federation::{
+        fetch_state::Purpose, missing_events::MAX_EVENTS, received::take_array, request::RequestError,
+        uri::path,
+    },
     rooms::room::Room,
 };
 
@@ -49,7 +52,11 @@ impl Homeserver {
                 false if states == MAX_STATES => continue,
                 false => {
                     states += 1;
-                    Some(self.fetch_state(origin, room, earlier.event_id()).await?.root)
+                    Some(
+                        self.fetch_state(origin, room, earlier.event_id(), Purpose::Past)
+                            .await?
+                            .root,
+                    )
                 }
             };
             // What the rules refuse is stored as refused; that is all that its successors need.
@@ -57,7 +64,11 @@ impl Homeserver {
         }
         match self.past_is_known(pdu).await? {
             true => Ok(None),
-            false => Ok(Some(self.fetch_state(origin, room, pdu.event_id()).await?.root)),
+            false => Ok(Some(
+                self.fetch_state(origin, room, pdu.event_id(), Purpose::Past)
+                    .await?
+                    .root,
+            )),
         }
     }
 

@@ -104,6 +104,8 @@ struct Pending {
     place: Place,
     /// Whether this change gives it its place in the timeline.
     is_new: bool,
+    /// Whether it is known not to be stored yet.
+    is_unstored: bool,
 }
 
 /// An event to be sent once it is committed: its log position, and where to.
@@ -361,6 +363,14 @@ impl Change<'_> {
         self.add(event, Place::Stored);
     }
 
+    /// The same for an event of which the caller has seen, since the change began, that it is not stored yet.
+    pub(crate) fn keep_unstored(&mut self, event: StoredEvent) {
+        self.add(event, Place::Stored);
+        if let Some(pending) = self.events.last_mut() {
+            pending.is_unstored = true;
+        }
+    }
+
     /// Gives an event that this change stores its place in the timeline.
     pub(crate) fn place(&mut self, event_id: &EventId, order: i64) {
         let index = self.indices.get(event_id);
@@ -401,7 +411,12 @@ impl Change<'_> {
         self.indices.insert(event.event_id.clone(), self.events.len());
         let event = Arc::new(event);
         let is_new = place != Place::Stored;
-        self.events.push(Pending { event, place, is_new });
+        self.events.push(Pending {
+            event,
+            place,
+            is_new,
+            is_unstored: false,
+        });
     }
 
     /// The root of the state tree `root` with `entries` set. Its new nodes become part of the change.
@@ -442,6 +457,20 @@ impl Change<'_> {
         let unplaced =
             events.filter(|event| event.state_key().is_some() && event.decision.position.is_none());
         unplaced.map(|event| event.event_id.clone()).collect()
+    }
+
+    /// Whether an event of this change is known not to be stored yet.
+    pub(super) fn is_unstored(&self, event_id: &EventId) -> bool {
+        let pending = self
+            .indices
+            .get(event_id)
+            .and_then(|index| self.events.get(*index));
+        pending.is_some_and(|pending| pending.is_unstored)
+    }
+
+    /// The events of this change.
+    pub(super) fn own_events(&self) -> impl Iterator<Item = &Arc<StoredEvent>> {
+        self.events.iter().map(|pending| &pending.event)
     }
 
     /// Notes the place in the chain cover of an event of this change.
@@ -526,7 +555,9 @@ impl Change<'_> {
         let homeserver = self.homeserver;
         self.place_events().await?;
         let changes = self.state_changes().await?;
-        let members = self.member_changes(&changes).await?;
+        let rows = self.rows_ahead().await?;
+        let members = self.member_changes(&changes, &rows).await?;
+        self.drop_stale_rows(&changes, &rows).await?;
         self.count_changes(&members).await?;
         let is_live = |pending: &&Pending| pending.place != Place::Stored;
         let live = self.events.iter().filter(is_live).count();

@@ -50,7 +50,8 @@ impl Change<'_> {
             return Ok(());
         }
         let mut places = Places::default();
-        for earlier in self.homeserver.stored_events(&own).await? {
+        let perhaps_stored: Vec<_> = own.iter().filter(|id| !self.is_unstored(id)).cloned().collect();
+        for earlier in self.homeserver.stored_events(&perhaps_stored).await? {
             places.learn(earlier);
         }
         let (events, authorities) = self.events_and_authorities(&own);

@@ -27,6 +27,9 @@ impl Viewer<'_> {
     }
 }
 
+/// How many events are shown before others get their turn.
+const SLICE: usize = 200;
+
 /// Events by their ids.
 type Referred<'a> = HashMap<&'a EventId, &'a Arc<StoredEvent>>;
 
@@ -48,20 +51,26 @@ impl Homeserver {
         let referred: Vec<_> = referred.flatten().cloned().collect();
         let referred = self.stored_events(&referred).await?;
         let referred = referred.iter().map(|event| (&*event.event_id, event)).collect();
-        let shown = events.iter().map(|event| {
-            let unsigned = self.unsigned(event, viewer, &referred);
-            let erased = self.erased_for(event, viewer);
-            client_event(
-                erased.as_ref().unwrap_or(&event.pdu),
-                RoomIdField::Included,
-                unsigned,
-            )
-        });
-        Ok(shown.collect())
+        let mut shown = Vec::with_capacity(events.len());
+        for slice in events.chunks(SLICE) {
+            if !shown.is_empty() {
+                self.give_way().await;
+            }
+            shown.extend(slice.iter().map(|event| {
+                let unsigned = self.unsigned(event, viewer, &referred);
+                let erased = self.erased_for(event, viewer);
+                client_event(
+                    erased.as_ref().unwrap_or(&event.pdu),
+                    RoomIdField::Included,
+                    unsigned,
+                )
+            }));
+        }
+        Ok(shown)
     }
 
     /// What is left of an event for who joined its room after its sender had asked for it to be hidden.
-    fn erased_for(&self, event: &StoredEvent, viewer: Viewer<'_>) -> Option<Pdu> {
+    pub(crate) fn erased_for(&self, event: &StoredEvent, viewer: Viewer<'_>) -> Option<Pdu> {
         let erased_at = self.standing(event.sender()).erased_at?;
         let own = self.user_membership(viewer.user_id, event.room_id());
         let joined_before = own

@@ -17,8 +17,8 @@ use crate::{
 
 /// About how many bytes of events are kept in memory.
 const CACHED_BYTES: usize = 24 << 20;
-/// How many events are read at once.
-const PAGE: usize = 1024;
+/// How many events are read at once. Where reading waits, others have their turn in between.
+const PAGE: usize = 200;
 /// Who reads more events than this at once reads all of a state, and not soon again: they are not kept.
 const MANY: usize = 512;
 
@@ -266,18 +266,16 @@ impl Homeserver {
     /// Reads the events of `keys` from the store, and keeps them in memory if they are not very many.
     async fn read_events(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Arc<StoredEvent>>>, Error> {
         let before = self.events.events.moment();
-        let mut values = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(PAGE) {
-            values.extend(self.seams.store.get_many(Table::Events, keys).await?);
-        }
         let decode = |(key, value): (&Vec<u8>, Option<Vec<u8>>)| {
             value.map(|value| StoredEvent::decode(key, &value).map(Arc::new))
         };
-        let read = keys
-            .iter()
-            .zip(values)
-            .map(|row| decode(row).transpose())
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut read = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(PAGE) {
+            let values = self.seams.store.get_many(Table::Events, keys).await?;
+            for row in keys.iter().zip(values) {
+                read.push(decode(row).transpose()?);
+            }
+        }
         if keys.len() <= MANY {
             let found = read.iter().flatten();
             let found = found.map(|event| (event.event_id.clone(), event.clone(), event.weight()));

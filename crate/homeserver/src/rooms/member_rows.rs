@@ -1,5 +1,9 @@
 //! What is kept of a room's members beside its state: their rows, their counts, and what their own servers are
 //! to know. A [`Change`] finds the members it changes by comparing the state before and after.
+//!
+//! A room that is joined without its members gets most of their rows *ahead* of its state, each in the batch of the
+//! member's event: the change that makes the state whole would else write them all at once. That change
+//! brings every row into line with the state; until then a row may be there without the member.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,6 +41,12 @@ const INVITE_STATE: [Key<'static>; 8] = [
 
 /// How many members are read before others get their turn.
 const SLICE: usize = 200;
+/// How many rows are read at once.
+const PAGE: usize = 1024;
+
+/// Rows that may be there ahead of the state: of a room whose state becomes whole, all of its members'.
+#[derive(Default)]
+pub(super) struct RowsAhead(BTreeMap<OwnedUserId, RoomMember>);
 
 /// How a change bears on one member.
 pub(super) struct MemberChange {
@@ -51,11 +61,88 @@ pub(super) struct MemberChange {
     order: Option<i64>,
     /// What a local user is shown who is invited.
     invite_state: Option<Vec<JsonObject>>,
+    /// Whether the member's row is as it must be.
+    is_written: bool,
 }
 
 impl Change<'_> {
-    /// The members among `changes`.
-    pub(super) async fn member_changes(&self, changes: &[Difference]) -> Result<Vec<MemberChange>, Error> {
+    /// Writes the rows of members of other servers whose events this change keeps, of those in `state`: the state
+    /// that the room is about to get. Not of those of whom the present state, though partial, knows more.
+    pub(crate) async fn write_members_ahead(&mut self, state: &BTreeSet<OwnedEventId>) -> Result<(), Error> {
+        if !self.snapshot.is_partial() {
+            return Ok(());
+        }
+        let allowed = |event: &&Arc<StoredEvent>| event.kind() == MEMBER && !event.is_refused();
+        let events = self.own_events().filter(|event| state.contains(&event.event_id));
+        let rows: Vec<_> = events.filter(allowed).filter_map(|event| row_of(event)).collect();
+        let rows: Vec<_> = rows
+            .into_iter()
+            .filter(|(user_id, _)| !self.homeserver.is_local(user_id))
+            .collect();
+        let keys: Vec<_> = rows
+            .iter()
+            .map(|(user_id, _)| (MEMBER, user_id.as_str()))
+            .collect();
+        let root = &self.snapshot.record.state;
+        let present = self.homeserver.tree_get(root, &keys, self.nodes()).await?;
+        for ((user_id, row), _) in rows.iter().zip(present).filter(|(_, present)| present.is_none()) {
+            let key = member_key(&self.room.room_id, user_id);
+            self.batch.put(Table::Memberships, key, to_vec(row)?);
+        }
+        Ok(())
+    }
+
+    /// The rows that may be ahead of the state, if this change is to bring them into line with it.
+    pub(super) async fn rows_ahead(&self) -> Result<RowsAhead, Error> {
+        let mut rows = RowsAhead::default();
+        if !self.before.is_partial() || self.snapshot.is_partial() {
+            return Ok(rows);
+        }
+        loop {
+            let after = rows.0.last_key_value().map(|(user_id, _)| user_id.clone());
+            let page = self
+                .homeserver
+                .member_page(&self.room.room_id, after.as_deref(), PAGE)
+                .await?;
+            let is_last = page.len() < PAGE;
+            rows.0.extend(page);
+            if is_last {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// Removes the rows of those who are no members: they are neither among `changes` nor in the state.
+    pub(super) async fn drop_stale_rows(
+        &mut self,
+        changes: &[Difference],
+        rows: &RowsAhead,
+    ) -> Result<(), Error> {
+        let changed = changes.iter().filter(|change| change.event_type == MEMBER);
+        let changed: BTreeSet<_> = changed.map(|change| change.state_key.as_str()).collect();
+        let unchanged: Vec<_> = rows
+            .0
+            .keys()
+            .filter(|user| !changed.contains(user.as_str()))
+            .collect();
+        for users in unchanged.chunks(PAGE) {
+            let keys: Vec<_> = users.iter().map(|user| (MEMBER, user.as_str())).collect();
+            let root = &self.snapshot.record.state;
+            let present = self.homeserver.tree_get(root, &keys, self.nodes()).await?;
+            for (user, _) in users.iter().zip(present).filter(|(_, present)| present.is_none()) {
+                let key = member_key(&self.room.room_id, user);
+                self.batch.delete(Table::Memberships, key);
+            }
+        }
+        Ok(())
+    }
+
+    /// The members among `changes`. The events of those whose rows are there already are not read.
+    pub(super) async fn member_changes(
+        &self,
+        changes: &[Difference],
+        rows: &RowsAhead,
+    ) -> Result<Vec<MemberChange>, Error> {
         let changes: Vec<_> = changes
             .iter()
             .filter(|change| change.event_type == MEMBER)
@@ -65,7 +152,17 @@ impl Change<'_> {
             if !members.is_empty() {
                 self.homeserver.give_way().await;
             }
-            self.members_of_slice(slice, &mut members).await?;
+            let mut unread = Vec::new();
+            for change in slice {
+                match rows
+                    .written(change)
+                    .filter(|member| !self.homeserver.is_local(&member.user_id))
+                {
+                    Some(member) => members.push(member),
+                    None => unread.push(*change),
+                }
+            }
+            self.members_of_slice(&unread, &mut members).await?;
         }
         Ok(members)
     }
@@ -141,7 +238,9 @@ impl Change<'_> {
     ) -> Result<BTreeMap<OwnedUserId, UserMembership>, Error> {
         let mut local = BTreeMap::new();
         for member in members {
-            self.write_member(&member)?;
+            if !member.is_written {
+                self.write_member(&member)?;
+            }
             if self.homeserver.is_local(&member.user_id) {
                 let row = self.write_local_member(&member, position)?;
                 local.insert(member.user_id, row);
@@ -241,6 +340,7 @@ impl MemberChange {
             after: after.map(membership),
             order: after.and_then(|event| event.decision.order),
             invite_state: None,
+            is_written: false,
         })
     }
 
@@ -263,6 +363,34 @@ impl MemberChange {
         }
         true
     }
+}
+
+impl RowsAhead {
+    /// What `change` means to a member of whom nothing was known, if that is what the row says.
+    fn written(&self, change: &Difference) -> Option<MemberChange> {
+        let event_id = change.after.as_ref().filter(|_| change.before.is_none())?;
+        let user_id = UserId::parse(&change.state_key).ok()?;
+        let row = self.0.get(&user_id).filter(|row| row.event_id == *event_id)?;
+        Some(MemberChange {
+            user_id,
+            before: None,
+            event_id: event_id.clone(),
+            after: Some(row.membership.clone()),
+            order: None,
+            invite_state: None,
+            is_written: true,
+        })
+    }
+}
+
+/// The row of a member, by the member's event.
+fn row_of(event: &StoredEvent) -> Option<(OwnedUserId, RoomMember)> {
+    let user_id = UserId::parse(event.state_key()?).ok()?;
+    let row = RoomMember {
+        membership: membership_of(event).to_owned(),
+        event_id: event.event_id.clone(),
+    };
+    Some((user_id, row))
 }
 
 /// What a member event says; one that says nothing is as good as none.

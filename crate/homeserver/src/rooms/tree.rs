@@ -62,9 +62,26 @@ impl Nodes {
     /// Puts them into `batch`.
     pub(crate) fn write(&self, batch: &mut WriteBatch) {
         for (hash, node) in &self.nodes {
-            batch.put(Table::State, hash.as_bytes().as_slice(), node.encode());
+            write_node(batch, hash, node);
         }
     }
+
+    /// They in batches of at most `size`, for a tree that is not said to be there before all are stored.
+    pub(crate) fn batches(&self, size: usize) -> impl Iterator<Item = WriteBatch> {
+        let nodes: Vec<_> = self.nodes.iter().collect();
+        let slices = (0..nodes.len()).step_by(size.max(1));
+        slices.map(move |first| {
+            let mut batch = WriteBatch::new();
+            for (hash, node) in nodes.iter().skip(first).take(size.max(1)) {
+                write_node(&mut batch, hash, node);
+            }
+            batch
+        })
+    }
+}
+
+fn write_node(batch: &mut WriteBatch, hash: &NodeHash, node: &Node) {
+    batch.put(Table::State, hash.as_bytes().as_slice(), node.encode());
 }
 
 /// The nodes that were used last.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -14,6 +14,7 @@ use hearth_sim::{
     Client, World,
     synthetic::{SyntheticRoom, Utterance},
 };
+use hearth_storage::{Direction, KeyRange, Table, WriteBatch};
 use ruma_common::OwnedEventId;
 use serde_json::{Value, json};
 
@@ -335,6 +336,100 @@ fn leaving_ends_the_fetching() {
     assert_eq!(joined(&world, bob, room), Value::Null);
 }
 
+/// The rows that server number `server` keeps of a room's members: what their keys end in, and what they say.
+fn member_rows(world: &World, server: usize, room: &str) -> Vec<(String, Value)> {
+    let store = world.server(server).store().clone();
+    let prefix = format!("r\0{room}\0");
+    let range = KeyRange::prefix(prefix.as_bytes());
+    let rows = world.block_on(async move {
+        store
+            .scan(Table::Memberships, range, Direction::Forward, usize::MAX)
+            .await
+    });
+    let row = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let user = String::from_utf8(key).unwrap().split_off(prefix.len());
+        (user, serde_json::from_slice(&value).unwrap())
+    };
+    rows.unwrap().into_iter().map(row).collect()
+}
+
+/// Asserts that the rows of a room's members on the server of `client` say what its state says.
+fn rows_fit_state(world: &World, server: usize, client: &Client, room: &str) {
+    let answer = client.get(world, &format!("/rooms/{}/members", encode(room)));
+    let row = |event: &Value| {
+        let user = event["state_key"].as_str().unwrap().to_owned();
+        let membership = &event["content"]["membership"];
+        (
+            user,
+            json!({ "membership": membership, "event_id": event["event_id"] }),
+        )
+    };
+    let mut state: Vec<_> = answer.expect(200)["chunk"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(row)
+        .collect();
+    state.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(member_rows(world, server, room), state);
+}
+
+#[test]
+fn rows_of_members_come_ahead_of_the_state_and_fit_it_when_it_is_whole() {
+    let (world, clients, room) = large_room(69, 2, 500);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let id = room.room_id.as_str();
+    let helper = world.server(0).name().to_owned();
+    // The first slice of events comes, no other does as long as the gate is shut.
+    let (slices, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+    let (counted, shut) = (slices.clone(), gate.clone());
+    world.stand_in(&helper, move |uri, _| {
+        let held = uri.contains("org.hearth/events")
+            && counted.fetch_add(1, Ordering::Relaxed) > 0
+            && shut.load(Ordering::Relaxed);
+        held.then(|| (503, json!({"errcode": "M_UNKNOWN"})))
+    });
+    bob.join(&world, id, &[&helper]).expect(200);
+    soon(&world);
+    let ahead = member_rows(&world, 1, id).len();
+    assert!((150..=202).contains(&ahead), "{ahead}");
+    let (told, _) = lazy_sync(&world, bob, id, None);
+    assert!(
+        told["summary"]["m.joined_member_count"].as_u64() < Some(10),
+        "{told}"
+    );
+    // Another state, that did not come to its end, may have left a member behind who is none.
+    let mut stray = WriteBatch::new();
+    let row = json!({"membership": "join", "event_id": "$none"});
+    let key = format!("r\0{id}\0@nobody:{helper}");
+    stray.put(Table::Memberships, key.into_bytes(), row.to_string().into_bytes());
+    let store = world.server(1).store().clone();
+    world.block_on(async move { store.commit(stray).await }).unwrap();
+    // Of those with rows one is banned while bob is away, whom the state has as joined that came first.
+    bob.leave(&world, id).expect(200);
+    soon(&world);
+    let banned = room.user_id(9);
+    let last = newest(&world, alice, id);
+    let ban = room.event(Utterance {
+        member: 0,
+        kind: "m.room.member",
+        state_key: Some(banned.as_str()),
+        content: json!({"membership": "ban"}),
+        prev_events: vec![last],
+        auth_events: vec![room.members()[9].event_id().to_owned()],
+        depth: 2000,
+    });
+    let founder = Outsider::of(room.server_of(0).seed(), room.user_id(0).as_str());
+    let answer = founder.transaction(&world, "1", vec![json_of(&ban)]);
+    assert_eq!(answer.expect(200)["pdus"][ban.event_id().as_str()], json!({}));
+    gate.store(false, Ordering::Relaxed);
+    bob.join(&world, id, &[&helper]).expect(200);
+    world.settle();
+    assert_eq!(members(&world, bob, id).len(), 502);
+    same_state(&world, &clients, id);
+    rows_fit_state(&world, 1, bob, id);
+}
+
 #[test]
 fn a_room_that_was_left_half_way_is_joined_again() {
     let (world, clients, room) = large_room(65, 2, 100);
@@ -352,6 +447,7 @@ fn a_room_that_was_left_half_way_is_joined_again() {
     world.settle();
     assert_eq!(members(&world, bob, room), members(&world, alice, room));
     same_state(&world, &clients, room);
+    rows_fit_state(&world, 1, bob, room);
 }
 
 #[test]
@@ -396,6 +492,7 @@ fn a_ban_during_the_join_counts_when_the_state_is_whole() {
     assert!(!members(&world, bob, id).contains(banned.as_str()));
     assert_eq!(members(&world, bob, id).len(), 82);
     same_state(&world, &clients, id);
+    rows_fit_state(&world, 1, bob, id);
 }
 
 #[test]
@@ -435,6 +532,7 @@ fn a_restart_at_any_step_goes_on_where_it_was() {
     world.settle();
     assert_eq!(members(&world, bob, room).len(), 253);
     same_state(&world, &clients, room);
+    rows_fit_state(&world, 1, bob, room);
     let sent: Vec<_> = (1..=kills).map(|kill| kill.to_string()).collect();
     assert_eq!(bob.messages(&world, room), sent);
     // What is stored is not asked for again: 252 members and a few settings come in two slices, and each restart
