@@ -36,6 +36,9 @@ test("a message is sent, durably", async ({ relay, profile }) => {
   await quiet(ada);
   const times = await ada.page.evaluate(timeSends, { room, accessToken, count: 300 });
   record("put_send_ms", times.slice(50));
+  // The browser's own part: the same request for what the homeserver refuses without looking into its store.
+  const unstored = await ada.page.evaluate(timeSends, { room, accessToken, count: 150, refused: true });
+  record("put_unstored_ms", unstored.slice(50));
 });
 
 test("a message reaches the other browser through the relay", async ({ relay, profile }) => {
@@ -124,13 +127,18 @@ async function timeSync(accessToken: string): Promise<number> {
   return performance.now() - start;
 }
 
-/** Runs in the page: the times of sends, one after the other. */
-async function timeSends(input: { room: string; accessToken: string; count: number }): Promise<number[]> {
+/** Runs in the page: the times of sends, one after the other; of sends to an endpoint that is none if `refused`. */
+async function timeSends(input: {
+  room: string;
+  accessToken: string;
+  count: number;
+  refused?: boolean;
+}): Promise<number[]> {
   const times: number[] = [];
   for (let index = 0; index < input.count; index++) {
     const start = performance.now();
     const response = await fetch(
-      `/_matrix/client/v3/rooms/${encodeURIComponent(input.room)}/send/m.room.message/bench${index}`,
+      `/_matrix/client/v3/rooms/${encodeURIComponent(input.room)}/${input.refused ? "none" : "send"}/m.room.message/bench${index}`,
       {
         method: "PUT",
         headers: { Authorization: `Bearer ${input.accessToken}` },
@@ -138,7 +146,7 @@ async function timeSends(input: { room: string; accessToken: string; count: numb
       },
     );
     await response.text();
-    if (!response.ok) throw new Error(String(response.status));
+    if (response.status !== (input.refused ? 404 : 200)) throw new Error(String(response.status));
     times.push(performance.now() - start);
   }
   return times;
