@@ -135,6 +135,15 @@ impl From<Error> for ApiError {
         if let Error::LimitExceeded { retry_after_ms } = error {
             return Self::limit_exceeded(retry_after_ms);
         }
+        if let Error::DelayTooLong { max } = &error {
+            return Self::from_cause(&error)
+                .with("org.matrix.msc4140.errcode", "M_MAX_DELAY_EXCEEDED")
+                .with("org.matrix.msc4140.max_delay", *max);
+        }
+        if let Error::TooManyDelayed = &error {
+            return Self::from_cause(&error)
+                .with("org.matrix.msc4140.errcode", "M_MAX_DELAYED_EVENTS_EXCEEDED");
+        }
         if let Error::IncompatibleRoomVersion(version) = &error {
             return Self::from_cause(&error).with("room_version", version.as_str());
         }
@@ -183,6 +192,8 @@ fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
         Error::UnableToAuthoriseJoin(_) => (StatusCode::BAD_REQUEST, "M_UNABLE_TO_AUTHORISE_JOIN"),
         Error::UnableToGrantJoin(_) => (StatusCode::BAD_REQUEST, "M_UNABLE_TO_GRANT_JOIN"),
         Error::PartialState => (StatusCode::NOT_FOUND, "M_UNABLE_DUE_TO_PARTIAL_STATE"),
+        Error::DelayTooLong { .. } | Error::TooManyDelayed => (StatusCode::BAD_REQUEST, "M_UNKNOWN"),
+        Error::Finalised => (StatusCode::CONFLICT, "M_UNKNOWN"),
         Error::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE"),
         Error::LimitExceeded { .. } => (StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED"),
         Error::CannotOverwriteMedia => (StatusCode::CONFLICT, "M_CANNOT_OVERWRITE_MEDIA"),

@@ -64,6 +64,15 @@ impl Route {
         }
     }
 
+    pub(crate) const fn patch(path: &'static str, handler: Handler) -> Self {
+        Self {
+            method: Method::PATCH,
+            path,
+            handler,
+            limited: false,
+        }
+    }
+
     pub(crate) const fn delete(path: &'static str, handler: Handler) -> Self {
         Self {
             method: Method::DELETE,

@@ -77,6 +77,18 @@ pub enum Error {
     /// The room was joined without its members, who have not come yet. `M_UNABLE_DUE_TO_PARTIAL_STATE`, 404 (MSC3895).
     #[error("the members of this room are not known here yet")]
     PartialState,
+    /// An event may not be delayed by that much. `M_UNKNOWN` with `M_MAX_DELAY_EXCEEDED` of MSC4140, 400.
+    #[error("an event is delayed by at most {max} ms")]
+    DelayTooLong {
+        /// The longest delay, in milliseconds.
+        max: u64,
+    },
+    /// Too many events wait to be sent. `M_UNKNOWN` with `M_MAX_DELAYED_EVENTS_EXCEEDED` of MSC4140, 400.
+    #[error("too many events wait to be sent")]
+    TooManyDelayed,
+    /// A delayed event was sent or cancelled before. `M_UNKNOWN`, 409.
+    #[error("the event was sent or cancelled before")]
+    Finalised,
     /// The request or event is too large. `M_TOO_LARGE`, 413.
     #[error("{0}")]
     TooLarge(String),

@@ -24,8 +24,8 @@ use crate::{
     receipts::ReceiptCache,
     relations::summary::SummaryCache,
     rooms::{
-        event::EventCache, extremities::Merges, hierarchy::Remembered, memberships::UserRooms,
-        partial::PartialRooms, resolve::Resolved, room::RoomCache, tree::NodeCache,
+        delayed::Delayed, event::EventCache, extremities::Merges, hierarchy::Remembered,
+        memberships::UserRooms, partial::PartialRooms, resolve::Resolved, room::RoomCache, tree::NodeCache,
     },
     search::Filling,
     sync::Sliding,
@@ -53,6 +53,7 @@ pub struct Homeserver {
     pub(crate) partial: PartialRooms,
     pub(crate) encryption: Encryption,
     pub(crate) joins: Joins,
+    pub(crate) delayed: Delayed,
     /// What other servers have said of rooms.
     pub(crate) hierarchies: Remembered,
     /// Held while an alias is given or taken away.
@@ -86,6 +87,7 @@ impl Homeserver {
         let accounts = Accounts::load(&*seams.store).await?;
         let outbox = Outbox::load(&*seams.store).await?;
         let partial = PartialRooms::load(&*seams.store).await?;
+        let delayed = Delayed::load(&*seams.store).await?;
         let typing = Typing::new(seams.clock.now());
         let presence = Presence::load(&*seams.store, config.presence, seams.clock.now()).await?;
         let homeserver = Arc::new_cyclic(|this| Self {
@@ -104,6 +106,7 @@ impl Homeserver {
             partial,
             encryption: Encryption::default(),
             joins: Joins::default(),
+            delayed,
             hierarchies: Remembered::default(),
             directory_lock: async_lock::Mutex::default(),
             receipts: Arc::default(),
@@ -124,6 +127,7 @@ impl Homeserver {
         homeserver.fill_search().await?;
         homeserver.start_senders();
         homeserver.complete_all();
+        homeserver.send_all_when_due();
         homeserver.spawn(|homeserver| async move {
             if let Err(error) = homeserver.remove_all_unfinished().await {
                 tracing::warn!(%error, "what unfinished uploads left behind remains");

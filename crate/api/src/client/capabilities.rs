@@ -28,15 +28,20 @@ async fn capabilities(call: UserCall) -> Outcome {
         .iter()
         .map(|version| (version.as_str(), "stable"))
         .collect();
-    answer::json(&json!({"capabilities": {
+    let is_admin = call.homeserver().is_admin(&call.requester.user_id).await?;
+    let mut answer = json!({"capabilities": {
         "m.change_password": {"enabled": true},
         "m.room_versions": {"default": default, "available": available},
         "m.set_displayname": {"enabled": true},
         "m.set_avatar_url": {"enabled": true},
         "m.3pid_changes": {"enabled": false},
-        "m.get_login_token": {"enabled": false},
+        "m.get_login_token": {"enabled": true},
         "m.profile_fields": {"enabled": true},
-    }}))
+    }});
+    if is_admin {
+        answer["capabilities"]["m.account_moderation"] = json!({"suspend": true, "lock": true});
+    }
+    answer::json(&answer)
 }
 
 /// There is no TURN server.

@@ -5,6 +5,7 @@ mod account_data;
 mod admin;
 mod capabilities;
 mod dehydrated_device;
+mod delayed;
 mod devices;
 mod directory;
 mod discovery;
@@ -23,6 +24,7 @@ mod push_rules;
 mod receipts;
 mod register;
 mod relations;
+mod reports;
 mod room_keys;
 mod rooms;
 mod search;
@@ -62,12 +64,14 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
         sliding_sync::routes(),
         thread_subscriptions::routes(),
         rooms::routes(),
+        reports::routes(),
         directory::routes(),
         membership::routes(),
         members::routes(),
         state::routes(),
         summary::routes(),
         send::routes(),
+        delayed::routes(),
         messages::routes(),
         relations::routes(),
         search::routes(),

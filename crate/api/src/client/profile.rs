@@ -9,11 +9,23 @@ use crate::{
     router::{Route, public, user},
 };
 
+const WHOLE: &str = "/_matrix/client/v3/profile/{userId}";
+/// As it was called before it was part of the specification (MSC4133).
+const UNSTABLE: &str = "/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}";
+const UNSTABLE_FIELD: &str = "/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}";
 const FIELD: &str = "/_matrix/client/v3/profile/{userId}/{keyName}";
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::get("/_matrix/client/v3/profile/{userId}", public!(all)),
+        Route::get(WHOLE, public!(all)),
+        Route::patch(WHOLE, user!(merge)).limited(),
+        Route::put(WHOLE, user!(replace)).limited(),
+        Route::get(UNSTABLE, public!(all)),
+        Route::patch(UNSTABLE, user!(merge)).limited(),
+        Route::put(UNSTABLE, user!(replace)).limited(),
+        Route::get(UNSTABLE_FIELD, public!(get)),
+        Route::put(UNSTABLE_FIELD, user!(put)).limited(),
+        Route::delete(UNSTABLE_FIELD, user!(delete)).limited(),
         Route::get(FIELD, public!(get)),
         Route::put(FIELD, user!(put)).limited(),
         Route::delete(FIELD, user!(delete)).limited(),
@@ -56,5 +68,21 @@ async fn delete(call: UserCall) -> Outcome {
     call.homeserver()
         .set_profile_field(&user_id, call.param("keyName"), None)
         .await?;
+    answer::empty()
+}
+
+/// Sets several fields at once, and removes those that are `null`: not in the specification, but matrix-js-sdk asks.
+async fn merge(mut call: UserCall) -> Outcome {
+    let user_id = call.own_user_id()?;
+    let fields = call.object().await?;
+    call.homeserver().change_profile(&user_id, fields, false).await?;
+    answer::empty()
+}
+
+/// As [`merge`], and removes all other fields.
+async fn replace(mut call: UserCall) -> Outcome {
+    let user_id = call.own_user_id()?;
+    let fields = call.object().await?;
+    call.homeserver().change_profile(&user_id, fields, true).await?;
     answer::empty()
 }

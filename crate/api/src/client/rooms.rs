@@ -1,11 +1,13 @@
 //! Making rooms, and which the user is in. Spec: Client-Server API, sections 'Creation' and 'Room membership'.
 
 use hearth_homeserver::rooms::{create::CreateRoom, upgrade::UpgradeRoom};
+use ruma_common::UserId;
 use serde_json::json;
 
 use crate::{
     answer::{self, Outcome},
     call::UserCall,
+    error::ApiError,
     router::{Route, user},
 };
 
@@ -13,6 +15,12 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::post("/_matrix/client/v3/createRoom", user!(create)).limited(),
         Route::get("/_matrix/client/v3/joined_rooms", user!(joined)),
+        Route::get("/_matrix/client/v1/mutual_rooms", user!(mutual)),
+        // As it was called before it was part of the specification (MSC2666).
+        Route::get(
+            "/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms",
+            user!(mutual),
+        ),
         Route::get("/_matrix/client/v3/rooms/{roomId}/aliases", user!(aliases)),
         Route::post("/_matrix/client/v3/rooms/{roomId}/upgrade", user!(upgrade)).limited(),
     ]
@@ -29,6 +37,21 @@ async fn create(mut call: UserCall) -> Outcome {
 
 async fn joined(call: UserCall) -> Outcome {
     answer::json(&json!({"joined_rooms": call.homeserver().joined_rooms(&call.requester.user_id)}))
+}
+
+/// The rooms that the user shares with another: all of them, in one page.
+async fn mutual(call: UserCall) -> Outcome {
+    let other = call.query.required("user_id")?;
+    let other = UserId::parse(other).map_err(|_| ApiError::invalid_param("user_id is no user id"))?;
+    if call.query.get("from").or(call.query.get("batch_token")).is_some() {
+        return Err(ApiError::invalid_param("There is one page only"));
+    }
+    let own = &call.requester.user_id;
+    if other == *own {
+        return Err(ApiError::invalid_param("user_id is your own"));
+    }
+    let joined = call.homeserver().mutual_rooms(own, &other).await?;
+    answer::json(&json!({"joined": joined, "count": joined.len()}))
 }
 
 async fn aliases(call: UserCall) -> Outcome {

@@ -1,8 +1,10 @@
 //! Sending and redacting. Spec: Client-Server API, sections 'Sending events to a room' and 'Redactions'.
 
+use hearth_homeserver::rooms::delayed::Wish;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::delayed;
 use crate::{
     answer::{self, Outcome},
     call::UserCall,
@@ -26,6 +28,17 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn send(mut call: UserCall) -> Outcome {
     let content = call.object().await?;
+    if let Some(delay) = delayed::delay(&call)? {
+        let (kind, txn_id) = (call.param("eventType").to_owned(), call.param("txnId").to_owned());
+        let wish = Wish {
+            kind: &kind,
+            state_key: None,
+            txn_id: Some(&txn_id),
+            content,
+            delay,
+        };
+        return delayed::send_later(call, wish).await;
+    }
     let session = &call.requester;
     let (room_id, kind, txn_id) = (call.room_id()?, call.param("eventType"), call.param("txnId"));
     let sending = call.homeserver().send_message(

@@ -1,7 +1,9 @@
 //! State events, read and set. Spec: Client-Server API, sections 'Getting events for a room' and 'Sending events'.
 
+use hearth_homeserver::rooms::delayed::Wish;
 use serde_json::{Value, json};
 
+use super::delayed;
 use crate::{
     answer::{self, Outcome},
     call::UserCall,
@@ -53,6 +55,20 @@ async fn get(call: UserCall) -> Outcome {
 
 async fn put(mut call: UserCall) -> Outcome {
     let content = call.object().await?;
+    if let Some(delay) = delayed::delay(&call)? {
+        let (kind, state_key) = (
+            call.param("eventType").to_owned(),
+            call.param("stateKey").to_owned(),
+        );
+        let wish = Wish {
+            kind: &kind,
+            state_key: Some(&state_key),
+            txn_id: None,
+            content,
+            delay,
+        };
+        return delayed::send_later(call, wish).await;
+    }
     let (kind, state_key) = (call.param("eventType"), call.param("stateKey"));
     let user_id = &call.requester.user_id;
     let event_id = call

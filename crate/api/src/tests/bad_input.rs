@@ -12,6 +12,7 @@ use crate::{
 
 /// Routes that do not read a body as JSON, although their method may have one.
 const WITHOUT_BODY: &[&str] = &[
+    "/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}",
     "/_matrix/media/v3/upload",
     "/_matrix/media/v3/upload/{serverName}/{mediaId}",
     "/_matrix/media/v1/create",
@@ -22,6 +23,10 @@ const WITHOUT_BODY: &[&str] = &[
 
 /// Routes whose body may be left out.
 const OPTIONAL_BODY: &[&str] = &[
+    "/_matrix/client/v3/rooms/{roomId}/report",
+    "/_matrix/client/v3/rooms/{roomId}/report/{eventId}",
+    "/_matrix/client/v3/users/{userId}/report",
+    "/_matrix/client/unstable/org.matrix.msc4140/delayed_events/{delayId}/{action}",
     "/_matrix/client/v1/login/get_token",
     "/_matrix/client/v3/user/{userId}/openid/request_token",
     "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{deviceId}/events",
@@ -46,6 +51,9 @@ const OPTIONAL_BODY: &[&str] = &[
 
 /// Routes that answer with something else than 400, 403 or 404 for ids that nobody has.
 const FINE_WITH_UNKNOWN_IDS: &[&str] = &[
+    "/_matrix/client/v3/users/{userId}/report",
+    "/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}",
+    "/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}",
     "/_matrix/client/v3/user/{userId}/openid/request_token",
     "/_matrix/client/v1/admin/lock/{userId}",
     "/_matrix/client/v1/admin/suspend/{userId}",

@@ -11,7 +11,7 @@ fn assert_cross_origin(answer: &Answer) {
     assert_eq!(header("access-control-allow-origin"), "*");
     assert_eq!(
         header("access-control-allow-methods"),
-        "GET, POST, PUT, DELETE, OPTIONS"
+        "GET, POST, PUT, PATCH, DELETE, OPTIONS"
     );
     assert_eq!(
         header("access-control-allow-headers"),

@@ -14,6 +14,7 @@ pub mod password;
 pub mod profile;
 pub mod push_rules;
 pub mod register;
+pub mod reports;
 pub mod session;
 pub mod standing;
 pub mod user;

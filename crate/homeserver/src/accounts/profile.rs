@@ -82,6 +82,40 @@ impl Homeserver {
         Ok(())
     }
 
+    /// Sets several fields of the profile of a user of this server, and removes those that are `null`; if `replace` is set
+    /// all others, too. All or nothing.
+    ///
+    /// # Errors
+    /// Those of [`Homeserver::set_profile_field`].
+    pub async fn change_profile(
+        &self,
+        user_id: &UserId,
+        fields: JsonObject,
+        replace: bool,
+    ) -> Result<(), Error> {
+        for (field, value) in &fields {
+            check_field(field, Some(value).filter(|value| !value.is_null()))?;
+        }
+        let lock = self.accounts.lock(user_id).await;
+        let before = self.local_profile(user_id).await?;
+        let mut profile = if replace {
+            JsonObject::new()
+        } else {
+            before.clone()
+        };
+        profile.extend(fields);
+        profile.retain(|_, value| !value.is_null());
+        let shown =
+            |profile: &JsonObject| ["displayname", "avatar_url"].map(|field| profile.get(field).cloned());
+        let is_shown = shown(&before) != shown(&profile);
+        self.commit_profile(user_id, &profile).await?;
+        drop(lock);
+        match is_shown {
+            true => self.publish_profile(user_id).await,
+            false => Ok(()),
+        }
+    }
+
     /// Returns whether anything changed.
     async fn store_profile_field(
         &self,
@@ -98,7 +132,12 @@ impl Homeserver {
             Some(value) => profile.insert(field.to_owned(), value),
             None => profile.remove(field),
         };
-        let row = to_vec(&profile)?;
+        self.commit_profile(user_id, &profile).await?;
+        Ok(true)
+    }
+
+    async fn commit_profile(&self, user_id: &UserId, profile: &JsonObject) -> Result<(), Error> {
+        let row = to_vec(profile)?;
         if row.len() > MAX_PROFILE {
             return Err(Error::TooLarge(format!(
                 "a profile has at most {MAX_PROFILE} bytes"
@@ -106,8 +145,7 @@ impl Homeserver {
         }
         let mut batch = WriteBatch::new();
         batch.put(Table::Accounts, profile_key(user_id), row);
-        self.seams.store.commit(batch).await?;
-        Ok(true)
+        Ok(self.seams.store.commit(batch).await?)
     }
 }
 

@@ -67,15 +67,23 @@ impl Homeserver {
         standings.get(user_id).copied().unwrap_or_default()
     }
 
+    /// Who administers this homeserver; `None` if there is no account yet.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub async fn admin(&self) -> Result<Option<OwnedUserId>, Error> {
+        let users = users(&*self.seams.store).await?.into_iter();
+        let open = users.filter(|(_, user)| !user.deactivated && !user.guest);
+        let first = open.min_by_key(|(user_id, user)| (user.created, user_id.clone()));
+        Ok(first.map(|(user_id, _)| user_id))
+    }
+
     /// Whether `user_id` administers this homeserver.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn is_admin(&self, user_id: &UserId) -> Result<bool, Error> {
-        let users = users(&*self.seams.store).await?;
-        let open = users.iter().filter(|(_, user)| !user.deactivated && !user.guest);
-        let first = open.min_by_key(|(user_id, user)| (user.created, user_id.clone()));
-        Ok(first.is_some_and(|(first, _)| *first == user_id))
+        Ok(self.admin().await?.is_some_and(|admin| admin == user_id))
     }
 
     /// Whether an account is under `restriction`. `admin` asks.

@@ -75,6 +75,20 @@ impl Homeserver {
         Ok(room_id)
     }
 
+    /// The rooms that two users are both joined to; the first is one of this server.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub async fn mutual_rooms(&self, user_id: &UserId, other: &UserId) -> Result<Vec<OwnedRoomId>, Error> {
+        let mut mutual = Vec::new();
+        for room_id in self.joined_rooms(user_id) {
+            if self.is_joined(&room_id, other).await? {
+                mutual.push(room_id);
+            }
+        }
+        Ok(mutual)
+    }
+
     /// The room that is named, and for an alias the servers that know it.
     pub(crate) async fn locate(
         &self,

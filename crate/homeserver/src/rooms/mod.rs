@@ -10,6 +10,7 @@ pub(crate) mod append;
 pub(crate) mod chains;
 pub mod client_event;
 pub mod create;
+pub mod delayed;
 pub mod directory;
 pub mod event;
 pub(crate) mod extremities;
