@@ -13,6 +13,7 @@ mod counting;
 mod create;
 mod extremities;
 mod federation;
+mod floods;
 mod forks;
 mod large_room;
 mod membership;

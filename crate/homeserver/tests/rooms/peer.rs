@@ -79,9 +79,22 @@ impl Peer {
         room: &OwnedRoomId,
         prev: &Pdu,
         auth: Vec<OwnedEventId>,
+        kind: (&str, Option<&str>),
+        content: Value,
+    ) -> Pdu {
+        self.event_after(room, std::slice::from_ref(prev), auth, kind, content)
+    }
+
+    /// An event after all of `prev`, which `auth` allow.
+    pub fn event_after(
+        &self,
+        room: &OwnedRoomId,
+        prev: &[Pdu],
+        auth: Vec<OwnedEventId>,
         (kind, state_key): (&str, Option<&str>),
         content: Value,
     ) -> Pdu {
+        let depth = prev.iter().map(Pdu::depth).max().unwrap_or_default();
         let builder = EventBuilder {
             room_id: Some(room.clone()),
             sender: self.user(),
@@ -89,10 +102,10 @@ impl Peer {
             state_key: state_key.map(str::to_owned),
             content: object(content),
             redacts: None,
-            prev_events: vec![prev.event_id().to_owned()],
+            prev_events: prev.iter().map(|pdu| pdu.event_id().to_owned()).collect(),
             auth_events: auth,
             reference_hashes: BTreeMap::new(),
-            depth: (prev.depth() + 1).min((1 << 53) - 1),
+            depth: (depth + 1).min((1 << 53) - 1),
             origin_server_ts: 1,
         };
         self.sign(builder)
