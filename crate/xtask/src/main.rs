@@ -66,13 +66,16 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Feed the room engine with arbitrary input
+    /// Feed what reads other servers' bytes with arbitrary input
     Fuzz {
         /// One target only
         target: Option<String>,
         /// How long each target runs
         #[arg(long, default_value_t = 60)]
         seconds: u32,
+        /// Make seeds of the inputs that reached something new
+        #[arg(long)]
+        keep: bool,
     },
     /// Measure the room engine, the app in a browser, and the API beside Synapse
     Bench {
@@ -96,7 +99,11 @@ fn main() -> anyhow::Result<()> {
         Command::Routes => routes::print(),
         Command::Coverage => coverage::print(),
         Command::Sim { arguments } => sim::episodes(&arguments),
-        Command::Fuzz { target, seconds } => fuzz::start(target.as_deref(), seconds),
+        Command::Fuzz {
+            target,
+            seconds,
+            keep,
+        } => fuzz::start(target.as_deref(), seconds, keep),
         Command::Bench { parts, json } => bench::measure(&parts, json),
     }
 }

@@ -271,6 +271,18 @@ mod tests {
     }
 
     #[test]
+    fn seeds_of_the_fuzz_target_hold() {
+        let seeds = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/framing")).unwrap();
+        let seeds: Vec<_> = seeds
+            .map(|seed| std::fs::read(seed.unwrap().path()).unwrap())
+            .collect();
+        assert!(!seeds.is_empty());
+        seeds
+            .iter()
+            .for_each(|seed| crate::federation::framing::check(seed));
+    }
+
+    #[test]
     fn a_small_message_is_written_at_once() {
         let request = Request::get("/a").body(Bytes::from_static(b"{}")).unwrap();
         assert!(written(&request).len() < 40, "no padding, nothing said twice");

@@ -3,6 +3,14 @@
 mod client;
 mod deadline;
 mod frame;
+#[cfg(all(test, not(target_family = "wasm")))]
+#[path = "../../fuzz/src/framing.rs"]
+#[allow(
+    unreachable_pub,
+    clippy::expect_used,
+    reason = "the check is public in the crate that fuzzes, and fails by panicking"
+)]
+mod framing;
 mod server;
 
 pub(crate) use client::Client;

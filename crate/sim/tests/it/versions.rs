@@ -274,6 +274,75 @@ fn the_second_event_of_one_id_is_refused() {
     }
 }
 
+/// In versions 1 and 2 a server can make events that come before each other, or rest on each other, for whoever
+/// asks. None of them is taken in, and few questions are asked.
+#[test]
+fn events_that_come_before_each_other_are_refused() {
+    for version in [RoomVersion::V1, RoomVersion::V2] {
+        let (world, clients, room, mallory, join) = with_mallory(version);
+        let name = mallory.identity.server_name().to_owned();
+        let mut auth = join["auth_events"].as_array().unwrap().clone();
+        auth.push(json!([join["event_id"], {}]));
+        let id = |number: usize| json!(format!("$circle{number}:{name}"));
+        let circle: Vec<Value> = (0..CIRCLE)
+            .map(|number| {
+                let prev = json!({ "event_id": id((number + 1) % CIRCLE) });
+                let mut event = old_message(&room, &mallory, &prev, &Value::from(auth.clone()), "round");
+                event["event_id"] = id(number);
+                json_of(&mallory.sign_as_is(version, event))
+            })
+            .collect();
+        let resting: Vec<Value> = (0..2)
+            .map(|number| {
+                let auth: Vec<_> = auth
+                    .iter()
+                    .cloned()
+                    .chain([json!([format!("$rest{}:{name}", 1 - number), {}])])
+                    .collect();
+                let mut event = old_message(&room, &mallory, &join, &Value::from(auth), "resting");
+                event["event_id"] = json!(format!("$rest{number}:{name}"));
+                json_of(&mallory.sign_as_is(version, event))
+            })
+            .collect();
+        let (given, chain) = (circle.clone(), resting.clone());
+        world.stand_in(&name, move |uri, _| {
+            if uri.contains("/get_missing_events/") {
+                return Some((200, json!({ "events": given })));
+            }
+            if uri.contains("/event_auth/") {
+                return Some((200, json!({ "auth_chain": chain })));
+            }
+            Some((404, json!({ "errcode": "M_NOT_FOUND", "error": "no" })))
+        });
+        let before = world.traffic().len();
+        let sent = [circle[..3].to_vec(), resting].concat();
+        let answer = mallory.transaction(&world, "round", sent.clone());
+        for pdu in &sent {
+            let verdict = &answer.expect(200)["pdus"][pdu["event_id"].as_str().unwrap()];
+            assert!(verdict["error"].is_string(), "version {version}: {answer:?}");
+        }
+        let asked = world.traffic().len() - before;
+        assert!(asked <= 40, "version {version}: {asked} questions");
+        assert!(clients[0].messages(&world, &room).is_empty());
+        let honest = mallory.sign(
+            version,
+            old_message(&room, &mallory, &join, &Value::from(auth), "after"),
+        );
+        mallory
+            .transaction(&world, "after", vec![json_of(&honest)])
+            .expect(200);
+        clients[0].send(&world, &room, "unharmed").expect(200);
+        assert!(
+            clients[0]
+                .messages(&world, &room)
+                .contains(&"unharmed".to_owned())
+        );
+    }
+}
+
+/// How many events come before each other in a circle.
+const CIRCLE: usize = 40;
+
 /// Numbers that newer versions forbid travel, in requests too, and are hashed the same at both ends.
 #[test]
 fn floats_are_shared_in_old_rooms_and_refused_in_new_ones() {
