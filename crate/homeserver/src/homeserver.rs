@@ -15,7 +15,7 @@ use crate::{
     Config, Error, Identity, Seams,
     accounts::{Accounts, directory::Directory},
     encryption::Encryption,
-    federation::{joins::Joins, sender::Outbox},
+    federation::{heads::Comparisons, held::HeldEvents, joins::Joins, sender::Outbox},
     log::Log,
     media::MediaState,
     policy::Policies,
@@ -50,6 +50,8 @@ pub struct Homeserver {
     pub(crate) user_rooms: UserRooms,
     pub(crate) outbox: Outbox,
     pub(crate) merges: Merges,
+    pub(crate) comparisons: Comparisons,
+    pub(crate) held: HeldEvents,
     pub(crate) partial: PartialRooms,
     pub(crate) encryption: Encryption,
     pub(crate) joins: Joins,
@@ -88,6 +90,7 @@ impl Homeserver {
         let outbox = Outbox::load(&*seams.store).await?;
         let partial = PartialRooms::load(&*seams.store).await?;
         let delayed = Delayed::load(&*seams.store).await?;
+        let held = HeldEvents::load(&*seams.store).await?;
         let typing = Typing::new(seams.clock.now());
         let presence = Presence::load(&*seams.store, config.presence, seams.clock.now()).await?;
         let homeserver = Arc::new_cyclic(|this| Self {
@@ -103,6 +106,8 @@ impl Homeserver {
             user_rooms,
             outbox,
             merges: Merges::default(),
+            comparisons: Comparisons::default(),
+            held,
             partial,
             encryption: Encryption::default(),
             joins: Joins::default(),
@@ -128,6 +133,7 @@ impl Homeserver {
         homeserver.start_senders();
         homeserver.complete_all();
         homeserver.send_all_when_due();
+        homeserver.retry_all_held();
         homeserver.spawn(|homeserver| async move {
             if let Err(error) = homeserver.remove_all_unfinished().await {
                 tracing::warn!(%error, "what unfinished uploads left behind remains");

@@ -234,7 +234,7 @@ impl World {
         }
     }
 
-    /// Starts a server that is down, from its store, and tells the others that it is there.
+    /// Starts a server that is down, from its store, and tells it and those whom it can reach of each other.
     ///
     /// # Panics
     /// If its store cannot be opened.
@@ -251,8 +251,10 @@ impl World {
         if let Some(server) = self.servers.get_mut(server) {
             server.run(process);
         }
-        for other in (0..self.servers.len()).filter(|other| *other != server) {
+        let others = (0..self.servers.len()).filter(|other| *other != server);
+        for other in others.filter(|other| !self.is_cut(server, *other)) {
             self.tell_online(other, server);
+            self.tell_online(server, other);
         }
     }
 
@@ -341,7 +343,7 @@ impl World {
             }
         };
         self.platform.executor.spawn(process.owner, Box::pin(task));
-        Pending { answer }
+        Pending { answer, lost: false }
     }
 
     /// Asks a server whatever one likes.
@@ -359,7 +361,7 @@ impl World {
 
     fn tell_online(&self, server: usize, other: usize) {
         let (server, other) = (self.server(server), self.server(other));
-        let Some(homeserver) = server.homeserver() else {
+        let Some(homeserver) = server.homeserver().filter(|_| other.homeserver().is_some()) else {
             return;
         };
         if let Ok(name) = other.name().try_into() {
@@ -371,12 +373,21 @@ impl World {
 /// An answer that may come.
 pub struct Pending {
     answer: oneshot::Receiver<Answer>,
+    lost: bool,
 }
 
 impl Pending {
     /// The answer, if it has come and was not taken yet.
     pub fn answer(&mut self) -> Option<Answer> {
-        self.answer.try_recv().ok().flatten()
+        let answer = self.answer.try_recv();
+        self.lost = answer.is_err();
+        answer.ok().flatten()
+    }
+
+    /// Whether it was seen that there is no answer to come: the server has crashed, or the answer was taken.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn routes() -> Vec<Route> {
             "/_matrix/federation/unstable/org.hearth/events/{roomId}",
             server!(events),
         ),
+        Route::post("/_matrix/federation/unstable/org.hearth/heads", server!(heads)),
     ]
 }
 
@@ -122,6 +123,11 @@ async fn events(mut call: ServerCall) -> Outcome {
             .federation_events(&call.requester, &call.room_id()?, &ids)
             .await?,
     )
+}
+
+async fn heads(mut call: ServerCall) -> Outcome {
+    let body = call.object().await?.into();
+    answer::json(&call.homeserver().tell_heads(&call.requester, &body).await?)
 }
 
 /// The query parameter `event_id`.

@@ -7,7 +7,7 @@ use std::{
 
 use hearth_rooms::{Pdu, auth_check::needed_events, dag::topological_order};
 use http::Method;
-use ruma_common::{OwnedEventId, OwnedServerName, RoomId, ServerName};
+use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName};
 use serde_json::{Value, json};
 
 use crate::{
@@ -55,7 +55,7 @@ impl Homeserver {
         Ok(json!({
             "origin": self.server_name(),
             "origin_server_ts": self.now(),
-            "pdus": self.as_seen_by(origin, &events).await?,
+            "pdus": self.as_seen_by(origin, true, &events).await?,
         }))
     }
 
@@ -267,13 +267,28 @@ impl Homeserver {
                 // Where the room's members are on their way, old events do not wait for them.
                 continue;
             }
-            match self.fetch_state(server, room, &event_id, Purpose::Past).await {
-                Ok(built) => drop(states.insert(event_id, built.root)),
+            if let Some(root) = self.state_from_any(server, room, &event_id).await? {
+                states.insert(event_id, root);
+            }
+        }
+        Ok(states)
+    }
+
+    /// The state before an event, from the server that gave the event or, if that does not know it, another one.
+    async fn state_from_any(
+        &self,
+        server: &ServerName,
+        room: &Arc<Room>,
+        event_id: &EventId,
+    ) -> Result<Option<String>, Error> {
+        for server in self.helpers(room, server).await? {
+            match self.fetch_state(&server, room, event_id, Purpose::Past).await {
+                Ok(built) => return Ok(Some(built.root)),
                 Err(error @ (Error::Store(_) | Error::Damaged(_))) => return Err(error),
                 Err(error) => tracing::info!(%server, %error, "the state of old events is not known"),
             }
         }
-        Ok(states)
+        Ok(None)
     }
 
     /// Whether all of `event_ids` are stored with the state before them.

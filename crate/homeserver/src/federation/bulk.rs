@@ -38,28 +38,32 @@ impl Homeserver {
         RawValue::from_string(text).map_err(|error| Error::Damaged(error.to_string()))
     }
 
-    /// Answers `POST /events`, an extension of ours: state events of the room by their ids, at most 200. It lets
-    /// a server that joins fetch a large state piece by piece. They are no secret to a server in the room: it
-    /// may ask for the same events with `/state` and `/event_auth`.
+    /// Answers `POST /events`, an extension of ours: events of the room by their ids, at most 200. It lets a server
+    /// that joins fetch a large state piece by piece, and one that missed something fetch that. State events are no
+    /// secret to a server in the room: it may ask for the same events with `/state` and `/event_auth`. Others are
+    /// left out if it may not see them.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the room is not known here, [`Error::Forbidden`] if the server is not in it,
-    /// [`Error::InvalidParam`] if it asks for too many.
+    /// [`Error::NotFound`] if the room is not known here, [`Error::Forbidden`] if the server is not in it and was not
+    /// when one of them arrived, [`Error::InvalidParam`] if it asks for too many.
     pub async fn federation_events(
         &self,
         origin: &ServerName,
         room_id: &RoomId,
         event_ids: &[OwnedEventId],
     ) -> Result<EventsAnswer, Error> {
-        self.shared_room(origin, room_id).await?;
         if event_ids.len() > MAX_EVENTS {
             return Err(Error::InvalidParam(format!("more than {MAX_EVENTS} events")));
         }
         let events = self.stored_events(event_ids).await?;
-        let allowed = events
-            .iter()
-            .filter(|event| event.room_id() == room_id && event.state_key().is_some());
-        let allowed: Vec<_> = allowed.map(|event| event.event_id.clone()).collect();
+        let is_in_room = self.check_past_access(origin, room_id, &events).await?;
+        let mut allowed = Vec::with_capacity(events.len());
+        for event in events {
+            let is_state = event.state_key().is_some();
+            if event.room_id() == room_id && (is_state || self.may_have(origin, is_in_room, &event).await?) {
+                allowed.push(event.event_id.clone());
+            }
+        }
         let pdus = self.pdu_array(&allowed).await?;
         Ok(EventsAnswer { pdus })
     }

@@ -25,11 +25,9 @@ impl Homeserver {
         room_id: &RoomId,
         event_id: &EventId,
     ) -> Result<EventAuthAnswer, Error> {
-        self.shared_room(origin, room_id).await?;
-        let event = self
-            .stored_event(event_id)
-            .await?
-            .filter(|event| event.room_id() == room_id);
+        let event = self.stored_event(event_id).await?;
+        self.check_past_access(origin, room_id, event.as_slice()).await?;
+        let event = event.filter(|event| event.room_id() == room_id);
         let event = event.ok_or_else(|| Error::NotFound("no such event".into()))?;
         let chain = self.auth_chain(std::slice::from_ref(&event.event_id)).await?;
         let auth_chain = self.pdu_array(&chain).await?;

@@ -38,14 +38,14 @@ impl Homeserver {
     ///
     /// # Errors
     /// [`Error::BadJson`] if it is malformed, [`Error::InvalidParam`] over 50 PDUs or 100 EDUs; [`Error::Store`] or
-    /// [`Error::Unreachable`] if it is to be sent again.
+    /// [`Error::Unreachable`] if it is to be sent again: a room of it is just being joined.
     pub async fn receive_transaction(
         &self,
         origin: &ServerName,
         txn_id: &str,
         body: Value,
     ) -> Result<Value, Error> {
-        self.peer_online(origin);
+        self.wake_sender(origin);
         let (pdus, edus) = parts(body)?;
         if let Some(answer) = self.answered_before(origin, txn_id).await? {
             return Ok(answer);
@@ -87,12 +87,13 @@ impl Homeserver {
         Ok(self.seams.store.commit(batch).await?)
     }
 
-    /// Takes in one event. `None` if it is of no room that this server is in.
+    /// Takes in one event, or holds it if what came before it cannot be had now. `None` if it is of no room that
+    /// this server is in.
     ///
     /// # Errors
-    /// [`Error::Store`], or [`Error::Unreachable`] if what came before the event could not be asked for: then the
-    /// transaction has to be sent again.
-    async fn receive_pdu(
+    /// [`Error::Store`], or [`Error::Unreachable`] if the room is just being joined: then the transaction has to be
+    /// sent again.
+    pub(crate) async fn receive_pdu(
         &self,
         origin: &ServerName,
         value: Value,
@@ -113,11 +114,15 @@ impl Homeserver {
         let Some(event_id) = id_of(version, &value) else {
             return Ok(None);
         };
-        let outcome = match verified(version, value) {
+        let outcome = match verified(version, value.clone()) {
             Ok(_) if is_denied(origin, &self.view(&room.snapshot(), &[SERVER_ACL]).await?) => {
                 Err(Refusal("the room's access list denies your server".into()))
             }
-            Ok(pdu) => self.take_in(origin, &room, pdu, gaps).await?,
+            Ok(pdu) => match self.take_in(origin, &room, pdu, gaps).await {
+                Err(Error::Store(error)) => return Err(Error::Store(error)),
+                Err(error) => self.set_aside(origin, &room_id, &event_id, value, error).await?,
+                Ok(outcome) => outcome,
+            },
             Err(reason) => Err(Refusal(reason)),
         };
         let result = match outcome {
@@ -130,7 +135,28 @@ impl Homeserver {
         Ok(Some((event_id, result)))
     }
 
-    /// Takes in a verified event, after what came before it.
+    /// Holds an event that was not taken in because of `error`. If there is no place for it, heads are compared
+    /// with whoever sent it.
+    async fn set_aside(
+        &self,
+        origin: &ServerName,
+        room_id: &RoomId,
+        event_id: &EventId,
+        value: Value,
+        error: Error,
+    ) -> Result<Result<(), Refusal>, Error> {
+        tracing::info!(%origin, %event_id, %error, "an event has to wait for what came before it");
+        if self.hold(origin, room_id, event_id, value).await? {
+            return Ok(Ok(()));
+        }
+        self.compare_heads_soon(origin);
+        Ok(Err(Refusal(error.to_string())))
+    }
+
+    /// Takes in a verified event, after what came before it, which `origin` is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Store`], and all that says why the past could not be had.
     pub(crate) async fn take_in(
         &self,
         origin: &ServerName,
@@ -149,21 +175,16 @@ impl Homeserver {
             match gaps.checked_sub(1) {
                 Some(rest) => *gaps = rest,
                 None => {
-                    return Ok(Err(Refusal(
-                        "the transaction leaves too many gaps to fill".into(),
-                    )));
+                    return Err(Error::Unreachable(
+                        "there are too many gaps to fill at once".into(),
+                    ));
                 }
             }
         }
-        let taken = match self.fill_past(origin, room, &pdu).await {
-            Ok(state_before) => self.admit_one(room, pdu, state_before).await,
-            Err(error) => Err(error),
-        };
-        match taken {
-            // Only what another attempt may heal fails the transaction: the store, and whoever has the past.
-            Err(error) if !matches!(error, Error::Store(_) | Error::Unreachable(_)) => {
-                Ok(Err(Refusal(error.to_string())))
-            }
+        let state_before = self.fill_past(origin, room, &pdu).await?;
+        match self.admit_one(room, pdu, state_before).await {
+            // No other attempt would fare better.
+            Err(error) if !matches!(error, Error::Store(_)) => Ok(Err(Refusal(error.to_string()))),
             taken => taken,
         }
     }

@@ -33,7 +33,7 @@ impl Homeserver {
             .min(MAX_EVENTS);
         let min_depth = number("min_depth").unwrap_or_default();
         let latest = self.stored_events(&latest).await?;
-        self.check_past_access(origin, room_id, &latest).await?;
+        let is_in_room = self.check_past_access(origin, room_id, &latest).await?;
         let latest = latest.into_iter().filter(|event| event.room_id() == room_id);
         let mut open: VecDeque<_> = latest
             .flat_map(|event| event.pdu.prev_events().to_vec())
@@ -58,6 +58,6 @@ impl Homeserver {
             found.extend(Some(event).filter(|event| !event.decision.rejected));
         }
         found.sort_by_key(|event| event.depth());
-        Ok(json!({ "events": self.as_seen_by(origin, &found).await? }))
+        Ok(json!({ "events": self.as_seen_by(origin, is_in_room, &found).await? }))
     }
 }

@@ -12,6 +12,8 @@ pub mod event;
 pub mod event_auth;
 mod fetch_state;
 mod gap;
+pub mod heads;
+pub(crate) mod held;
 pub mod inbound;
 mod intake;
 pub mod invite;

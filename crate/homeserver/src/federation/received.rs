@@ -76,8 +76,8 @@ impl Homeserver {
     }
 
     /// Whether `origin` may ask about the past of `events` of a room: it is in the room, or was when one of them
-    /// happened. A server that has to hear that it was removed may have missed what led to that; and so may those
-    /// who hear that this server has left.
+    /// happened, or was removed by one. A server that has to hear that it was removed may have missed what led to
+    /// that; and so may those who hear that this server has left.
     ///
     /// # Errors
     /// [`Error::NotFound`] or [`Error::Forbidden`] if it may not.
@@ -86,32 +86,45 @@ impl Homeserver {
         origin: &ServerName,
         room_id: &RoomId,
         events: &[Arc<StoredEvent>],
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if let Some(room) = self.room(room_id).await? {
             self.check_acl(origin, &room.snapshot()).await?;
         }
         let refusal = match self.shared_room(origin, room_id).await {
-            Ok(_) => return Ok(()),
+            Ok(_) => return Ok(true),
             Err(error @ (Error::Forbidden(_) | Error::NotFound(_))) => error,
             Err(error) => return Err(error),
         };
         for event in events.iter().filter(|event| event.room_id() == room_id) {
-            if self.was_joined(origin, event).await? {
-                return Ok(());
+            if self.was_joined(origin, event).await? || self.was_in_room_until(origin, event).await? {
+                return Ok(false);
             }
         }
         Err(refusal)
+    }
+
+    /// Whether `origin` may have `event`. Who is not in the room any more gets no messages of after that, whatever
+    /// the history visibility says: nobody there can see them.
+    pub(crate) async fn may_have(
+        &self,
+        origin: &ServerName,
+        is_in_room: bool,
+        event: &StoredEvent,
+    ) -> Result<bool, Error> {
+        let was_there = is_in_room || event.state_key().is_some() || self.was_joined(origin, event).await?;
+        Ok(was_there && self.server_may_see(origin, event).await?)
     }
 
     /// The events as another server may see them: whole, or redacted where it may not.
     pub(crate) async fn as_seen_by(
         &self,
         origin: &ServerName,
+        is_in_room: bool,
         events: &[Arc<StoredEvent>],
     ) -> Result<Vec<Value>, Error> {
         let mut pdus = Vec::with_capacity(events.len());
         for event in events {
-            if self.server_may_see(origin, event).await? {
+            if self.may_have(origin, is_in_room, event).await? {
                 pdus.push(to_value(&event.pdu)?);
             } else {
                 let redacted = event

@@ -232,14 +232,21 @@ impl Homeserver {
         }
     }
 
-    /// `server` can be reached (again): forgets its back-off and sends it what is queued.
+    /// `server` can be reached (again): forgets its back-off, sends it what is queued, and compares heads with it.
     pub fn peer_online(&self, server: &ServerName) {
+        self.wake_sender(server);
+        self.compare_heads_soon(server);
+    }
+
+    /// `server` lives: forgets its back-off and sends it what is queued.
+    pub(crate) fn wake_sender(&self, server: &ServerName) {
         if let Some(queue) = self.outbox.queues().get(server) {
             queue.online.notify(usize::MAX);
         }
         if self.partial.concern(server) {
             self.partial.online.notify(usize::MAX);
         }
+        self.held.peer_online(server);
     }
 
     /// The other servers that share a room with a local user.

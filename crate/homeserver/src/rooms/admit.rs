@@ -49,6 +49,7 @@ impl Change<'_> {
         if self.homeserver().id_is_taken(&pdu).await? {
             return Ok(Outcome::Rejected(ID_IS_TAKEN.into()));
         }
+        let after_gap = state_before.is_some();
         let (root, partial) = match state_before {
             Some(root) => (root, false),
             None => (self.state_at_prev(&pdu).await?, self.is_partial_at(&pdu).await?),
@@ -68,6 +69,9 @@ impl Change<'_> {
             return Ok(outcome);
         }
         self.add_extremity(&event).await?;
+        if after_gap {
+            self.note_followed(&event).await?;
+        }
         self.tell_newcomer(&event).await?;
         self.append_remote(event, servers).await?;
         self.advance_state().await?;

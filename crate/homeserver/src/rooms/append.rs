@@ -25,6 +25,7 @@ use crate::{
     },
     rooms::{
         event::{Decision, StoredEvent},
+        former::former_key,
         room::{Room, Snapshot},
         timeline::timeline_key,
         tree::{Nodes, StateEntry},
@@ -133,6 +134,8 @@ pub(crate) struct Change<'a> {
     outdated: Vec<Arc<StoredEvent>>,
     /// Events that were made here, so that nothing can relate to them yet.
     childless: NewSummaries,
+    /// Redactions that this change notes for their targets, by the keys of the notes.
+    pub(super) redactions: HashMap<Vec<u8>, StoredEvent>,
     /// Whether this change makes a partial state whole.
     pub(super) becomes_whole: bool,
     /// Servers of users whom this change lets in.
@@ -159,6 +162,7 @@ impl Homeserver {
             redacted: HashMap::new(),
             outdated: Vec::new(),
             childless: Vec::new(),
+            redactions: HashMap::new(),
             becomes_whole: false,
             joining: BTreeSet::new(),
             belated: Vec::new(),
@@ -559,6 +563,10 @@ impl Change<'_> {
         let members = self.member_changes(&changes, &rows).await?;
         self.drop_stale_rows(&changes, &rows).await?;
         self.count_changes(&members).await?;
+        let newcomers = self.newcomers();
+        let removed = self.removed_servers();
+        self.tell_removed(&removed);
+        let servers = self.snapshot.servers.get().map_or(0, |servers| servers.len());
         let is_live = |pending: &&Pending| pending.place != Place::Stored;
         let live = self.events.iter().filter(is_live).count();
         let new = self.events.iter().filter(|pending| pending.is_new);
@@ -586,6 +594,10 @@ impl Change<'_> {
         }
         let last = reservation.first() + (entries.len() as u64).saturating_sub(1);
         let memberships = self.write_members(members, last)?;
+        for server in &removed {
+            let key = former_key(&self.room.room_id, server);
+            self.batch.put(Table::Memberships, key, last.to_be_bytes());
+        }
         if self.becomes_whole {
             self.snapshot.record.whole_since = Some(last);
         }
@@ -630,6 +642,7 @@ impl Change<'_> {
                 for (position, servers, event) in mail {
                     shared.post(&servers, position, &event);
                 }
+                shared.compare_heads_with_some(&newcomers, servers);
                 drop(guard);
             })
             .await
@@ -677,6 +690,52 @@ impl Change<'_> {
             words.note(&pending.event);
         }
         words.write(&mut self.batch)
+    }
+
+    /// The servers that this change brings together with this one: those that come into the room or, if this
+    /// server does, all in it.
+    fn newcomers(&self) -> BTreeSet<OwnedServerName> {
+        let (Some(before), Some(after)) = (self.before.servers.get(), self.snapshot.servers.get()) else {
+            return BTreeSet::new();
+        };
+        if Arc::ptr_eq(before, after) {
+            return BTreeSet::new();
+        }
+        let was_here = self.before.members().local > 0;
+        let is_new = |server: &&OwnedServerName| !was_here || !before.contains_key(*server);
+        match self.snapshot.members().local {
+            0 => BTreeSet::new(),
+            _ => after.keys().filter(is_new).cloned().collect(),
+        }
+    }
+
+    /// The servers that this change removes from the room.
+    fn removed_servers(&self) -> BTreeSet<OwnedServerName> {
+        match (self.before.servers.get(), self.snapshot.servers.get()) {
+            (Some(before), Some(after)) if !self.becomes_whole && !Arc::ptr_eq(before, after) => {
+                let gone = before.keys().filter(|server| !after.contains_key(*server));
+                gone.cloned().collect()
+            }
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// Sends the state event by which servers were removed to them, whoever sent it: if two branches of the room
+    /// were joined by it, nobody else may know that they believe to be in the room. Of a large room, only some do.
+    fn tell_removed(&mut self, removed: &BTreeSet<OwnedServerName>) {
+        let others = self.snapshot.servers.get().map_or(0, |servers| servers.len());
+        for Pending { event, place, .. } in &mut self.events {
+            if let Place::Live(servers) = place
+                && event.state_key().is_some()
+            {
+                let told = removed.iter().filter(|server| {
+                    let knows =
+                        *server == self.homeserver.server_name() || *server == event.sender().server_name();
+                    !knows && self.homeserver.is_one_of_few(others)
+                });
+                servers.extend(told.cloned());
+            }
+        }
     }
 
     /// Where the state differs from what it was before. Costs as much as it differs.

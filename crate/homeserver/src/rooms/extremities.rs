@@ -11,7 +11,8 @@ use std::{
 };
 
 use hearth_rooms::{Pdu, pdu::MAX_PREV_EVENTS};
-use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId};
+use hearth_storage::Table;
+use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId};
 
 use crate::{
     Error, Homeserver, JsonObject,
@@ -41,13 +42,38 @@ pub(crate) struct Merges {
 }
 
 impl Change<'_> {
-    /// Makes `event` an extremity, in place of those that it follows.
+    /// Makes `event` an extremity, in place of those that it follows; unless another one is known to follow it.
     pub(crate) async fn add_extremity(&mut self, event: &StoredEvent) -> Result<(), Error> {
         let followed = self.followed_by(&event.pdu).await?;
+        let is_followed = self.is_followed(event).await?;
         let extremities = &mut self.snapshot.record.extremities;
         extremities.retain(|id| !followed.contains(id));
-        extremities.push(event.event_id.clone());
+        if !is_followed {
+            extremities.push(event.event_id.clone());
+        }
         Ok(())
+    }
+
+    /// Notes that those events are followed which `event` follows and which are not known: it came after a gap.
+    /// Should they come later, they are no extremities.
+    pub(crate) async fn note_followed(&mut self, event: &StoredEvent) -> Result<(), Error> {
+        let known = self.known_events(event.pdu.prev_events()).await?;
+        let known: BTreeSet<_> = known
+            .iter()
+            .filter(|event| event.decision.state_before.is_some())
+            .map(|event| &event.event_id)
+            .collect();
+        for missing in event.pdu.prev_events().iter().filter(|id| !known.contains(id)) {
+            let key = followed_key(event.room_id(), missing);
+            self.batch.put(Table::Events, key, event.event_id.as_bytes());
+        }
+        Ok(())
+    }
+
+    async fn is_followed(&self, event: &StoredEvent) -> Result<bool, Error> {
+        let key = followed_key(event.room_id(), &event.event_id);
+        let row = self.homeserver().seams.store.get(Table::Events, &key).await?;
+        Ok(row.is_some())
     }
 
     /// The events that `pdu` follows: directly, or with only refused ones in between.
@@ -78,6 +104,11 @@ impl Change<'_> {
         self.snapshot.record.extremities = ends.iter().map(|(id, _)| id.clone()).collect();
         Ok(ends)
     }
+}
+
+/// The key under which an event is noted that is not known, but followed by one that is.
+fn followed_key(room_id: &RoomId, event_id: &EventId) -> Vec<u8> {
+    ["f", room_id.as_str(), event_id.as_str()].join("\0").into_bytes()
 }
 
 /// Forgets the oldest of those extremities that another one has the same state as. If all differ, the newest: so
@@ -131,7 +162,8 @@ impl Homeserver {
         Ok(members.find(|user_id| power.power_level(user_id) >= required))
     }
 
-    fn random_number(&self) -> u64 {
+    /// Some number.
+    pub(crate) fn random_number(&self) -> u64 {
         let mut bytes = [0; 8];
         self.seams.rng.fill(&mut bytes);
         u64::from_le_bytes(bytes)

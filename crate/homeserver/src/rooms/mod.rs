@@ -14,6 +14,7 @@ pub mod delayed;
 pub mod directory;
 pub mod event;
 pub(crate) mod extremities;
+mod former;
 pub mod hierarchy;
 pub mod member_counts;
 mod member_rows;

@@ -57,16 +57,23 @@ impl Change<'_> {
         let key = early_key(event.room_id(), target_id, &reach);
         let target = self.known_events(&[target_id.to_owned()]).await?.pop();
         let Some(target) = target.filter(|target| !target.decision.rejected) else {
-            self.batch.put(Table::Events, key, event.event_id.as_bytes());
+            self.note_redaction(key, event);
             return Ok(false);
         };
         if target.room_id() != event.room_id() || !reach.covers(&target) {
             return Ok(false);
         }
-        self.batch.put(Table::Events, key, event.event_id.as_bytes());
+        self.note_redaction(key, event);
         self.outdate(&target);
         self.rewrite(redacted(&target, event)?);
         Ok(true)
+    }
+
+    /// Notes a redaction under `key`, for its target that may be stored by this very change.
+    fn note_redaction(&mut self, key: Vec<u8>, redaction: &StoredEvent) {
+        self.batch
+            .put(Table::Events, key.clone(), redaction.event_id.as_bytes());
+        self.redactions.insert(key, redaction.clone());
     }
 
     /// What a redaction may redact, by the state where it stands.
@@ -112,6 +119,13 @@ impl Change<'_> {
         reach: &Reach,
     ) -> Result<Option<StoredEvent>, Error> {
         let key = early_key(target.room_id(), &target.event_id, reach);
+        if let Some(redaction) = self.redactions.get(&key) {
+            // As this change stores it by now, if it has come to that.
+            let stored = self.own_event(&redaction.event_id);
+            return Ok(Some(
+                stored.map_or_else(|| redaction.clone(), |event| StoredEvent::clone(event)),
+            ));
+        }
         let Some(value) = self.homeserver().seams.store.get(Table::Events, &key).await? else {
             return Ok(None);
         };

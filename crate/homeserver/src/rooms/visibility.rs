@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use ruma_common::{OwnedEventId, RoomId, ServerName, UserId};
+use ruma_common::{OwnedEventId, ServerName, UserId};
 
 use crate::{
     Error, Homeserver,
@@ -46,7 +46,7 @@ impl Homeserver {
                     moment
                 }
             },
-            None => self.present_moment(event.room_id(), user_id).await?,
+            None => self.unknown_moment(event, user_id).await?,
         };
         let now = self.user_membership(user_id, event.room_id());
         Ok(moment
@@ -62,11 +62,22 @@ impl Homeserver {
         Ok(moment)
     }
 
-    async fn present_moment(&self, room_id: &RoomId, user_id: &UserId) -> Result<Moment, Error> {
-        match self.room(room_id).await? {
-            Some(room) => self.moment(&room.snapshot().record.state, user_id).await,
-            None => Ok(Moment::default()),
-        }
+    /// The moment of an event before which the state is not known: as now, but that who is joined now was not
+    /// before they joined.
+    async fn unknown_moment(&self, event: &StoredEvent, user_id: &UserId) -> Result<Moment, Error> {
+        let Some(room) = self.room(event.room_id()).await? else {
+            return Ok(Moment::default());
+        };
+        let now = self.moment(&room.snapshot().record.state, user_id).await?;
+        let joined = self
+            .user_membership(user_id, event.room_id())
+            .and_then(|row| row.joined_at);
+        let since = joined.zip(event.decision.order);
+        let was_there = since.is_some_and(|(joined, order)| order >= joined.cast_signed());
+        Ok(Moment {
+            membership: now.membership.filter(|_| was_there),
+            ..now
+        })
     }
 
     /// Whether any user of `server` may see `event`. Spec: Server-Server API, section 'Backfilling'.

@@ -1,0 +1,165 @@
+//! Heads are compared: what was never sent, or could not be taken in, arrives all the same.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use hearth_sim::World;
+use hearth_storage::{Direction, KeyRange, Table, WriteBatch};
+use serde_json::json;
+
+use crate::{membership, soon, world, world_with_room};
+
+const HEADS: &str = "/unstable/org.hearth/heads";
+
+/// Forgets what waits to be sent by a server that is down.
+fn lose_mail(world: &World, server: usize) -> usize {
+    let store = world.server(server).store().clone();
+    world.block_on(async move {
+        let mail = KeyRange::prefix(b"o\0".as_slice());
+        let rows = store
+            .scan(Table::Federation, mail, Direction::Forward, 100)
+            .await
+            .unwrap();
+        let mut batch = WriteBatch::new();
+        for (key, _) in &rows {
+            batch.delete(Table::Federation, key.clone());
+        }
+        store.commit(batch).await.unwrap();
+        rows.len()
+    })
+}
+
+#[test]
+fn what_was_never_sent_is_fetched_after_reconnecting() {
+    let (mut world, clients, room) = world_with_room(70, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    world.cut(0, 1);
+    for text in ["first", "second", "third"] {
+        alice.send(&world, &room, text).expect(200);
+    }
+    world.crash(0);
+    assert_eq!(lose_mail(&world, 0), 3);
+    world.start(0);
+    world.settle();
+    assert!(bob.messages(&world, &room).is_empty());
+    world.heal(0, 1);
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(bob.messages(&world, &room), ["first", "second", "third"]);
+}
+
+#[test]
+fn comparing_is_one_request_for_all_rooms_where_nothing_differs() {
+    let (world, clients, _) = world_with_room(71, 2);
+    for _ in 0..5 {
+        let room = clients[0].create_room(&world, &json!({"preset": "public_chat"}));
+        clients[1]
+            .join(&world, &room, &[world.server(0).name()])
+            .expect(200);
+    }
+    world.settle();
+    let before = world.request_count();
+    world.cut(0, 1);
+    for _ in 0..20 {
+        world.heal(0, 1);
+        world.run_for(Duration::from_secs(1));
+    }
+    world.settle();
+    let asked = world.traffic().split_off(before);
+    assert!(
+        asked.iter().all(|asked| asked.request.contains(HEADS)),
+        "{asked:?}"
+    );
+    // Each side asks soon after the first connection, and once more for all that came later.
+    assert!(!asked.is_empty() && asked.len() <= 4, "{} requests", asked.len());
+}
+
+#[test]
+fn an_event_whose_past_cannot_be_had_blocks_nobody_and_is_not_lost() {
+    let (world, clients, room) = world_with_room(72, 3);
+    let [alice, bob, carol] = &clients[..] else {
+        panic!()
+    };
+    let other = carol.create_room(&world, &json!({"preset": "public_chat"}));
+    bob.join(&world, &other, &[world.server(2).name()]).expect(200);
+    world.settle();
+    let is_ill = Arc::new(AtomicBool::new(true));
+    let ill = is_ill.clone();
+    world.stand_in(world.server(2).name(), move |path, _| {
+        let of_past = ["get_missing_events", "state_ids", "event_auth", "backfill"];
+        let refused = ill.load(Ordering::Relaxed) && of_past.iter().any(|part| path.contains(part));
+        refused.then(|| (500, json!({"errcode": "M_UNKNOWN", "error": "ill"})))
+    });
+    // Alice's message reaches carol alone; carol's, which follows it, reaches bob.
+    world.cut(0, 1);
+    alice.send(&world, &room, "first").expect(200);
+    soon(&world);
+    let before = world.request_count();
+    carol.send(&world, &room, "second").expect(200);
+    carol.send(&world, &other, "elsewhere").expect(200);
+    soon(&world);
+    assert!(bob.messages(&world, &room).is_empty());
+    assert_eq!(bob.messages(&world, &other), ["elsewhere"]);
+    let sent = world.traffic().split_off(before);
+    let own = world.server(2).name();
+    let mut sent = sent
+        .iter()
+        .filter(|asked| asked.from == own && asked.request.contains("/send/"));
+    assert!(sent.all(|asked| asked.status == Some(200)));
+    is_ill.store(false, Ordering::Relaxed);
+    world.run_for(Duration::from_secs(120));
+    assert_eq!(bob.messages(&world, &room), ["first", "second"]);
+}
+
+#[test]
+fn what_is_held_survives_a_restart() {
+    let (mut world, clients, room) = world_with_room(73, 3);
+    let is_ill = Arc::new(AtomicBool::new(true));
+    let ill = is_ill.clone();
+    world.stand_in(world.server(2).name(), move |path, _| {
+        let is_send = path.contains("/send/");
+        let refused = ill.load(Ordering::Relaxed) && !is_send;
+        refused.then(|| (500, json!({"errcode": "M_UNKNOWN", "error": "ill"})))
+    });
+    world.cut(0, 1);
+    clients[0].send(&world, &room, "first").expect(200);
+    soon(&world);
+    clients[2].send(&world, &room, "second").expect(200);
+    soon(&world);
+    world.restart(1);
+    is_ill.store(false, Ordering::Relaxed);
+    world.run_for(Duration::from_secs(120));
+    assert_eq!(clients[1].messages(&world, &room), ["first", "second"]);
+}
+
+#[test]
+fn a_server_hears_that_it_was_banned_while_it_joined_elsewhere() {
+    let (world, clients) = world(74, 3);
+    let [alice, bob, carol] = &clients[..] else {
+        panic!()
+    };
+    let room = alice.create_room(&world, &json!({"preset": "public_chat"}));
+    bob.join(&world, &room, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    world.cut(0, 1);
+    world.cut(0, 2);
+    let path = format!("/rooms/{room}/ban").replace('!', "%21");
+    alice
+        .post(&world, &path, &json!({"user_id": carol.user_id}))
+        .expect(200);
+    carol.join(&world, &room, &[world.server(1).name()]).expect(200);
+    carol.send(&world, &room, "here I am").expect(200);
+    soon(&world);
+    assert_eq!(membership(&world, bob, &room, carol).as_deref(), Some("join"));
+    world.heal(0, 1);
+    world.heal(0, 2);
+    world.settle();
+    for client in [alice, bob] {
+        assert_eq!(membership(&world, client, &room, carol).as_deref(), Some("ban"));
+    }
+    carol.send(&world, &room, "still here").expect(403);
+}
