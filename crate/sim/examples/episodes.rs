@@ -52,6 +52,9 @@ struct Arguments {
     /// Print what happens in every episode
     #[arg(long)]
     verbose: bool,
+    /// Print what the servers log, by a filter like `hearth_homeserver=info`, to the standard error
+    #[arg(long)]
+    log: Option<String>,
 }
 
 impl Arguments {
@@ -83,6 +86,10 @@ struct Outcome {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tell_seed_on_panic();
+    if let Some(filter) = &arguments.log {
+        let log = tracing_subscriber::fmt().with_env_filter(filter).without_time();
+        log.with_ansi(false).with_writer(std::io::stderr).init();
+    }
     let began = Instant::now();
     let shared = Shared::default();
     let threads = arguments

@@ -159,6 +159,8 @@ impl Executor {
             .swap_remove(usize::try_from(choice).unwrap_or_default().min(last));
         drop(tasks);
         task.queued.store(false, Ordering::Relaxed);
+        let _span =
+            tracing::info_span!("run", of = task.owner.0, at = ?self.shared.clock.elapsed()).entered();
         if task.run() {
             self.shared.tasks().alive.remove(&task.id);
         }

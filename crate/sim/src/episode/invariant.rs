@@ -1,6 +1,9 @@
 //! What must be so whenever nothing is under way, however an episode went.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use hearth_homeserver::rooms::event::StoredEvent;
 use hearth_storage::{Direction, KeyRange, Table};
@@ -9,6 +12,7 @@ use ruma_common::OwnedEventId;
 use super::{
     entitlement::Entitlement,
     knowledge::Knowledge,
+    reader::Reader,
     trace::{decision, describe, short_id},
 };
 use crate::{Client, World};
@@ -39,25 +43,38 @@ impl Violation {
     }
 }
 
-/// Nothing waits to be sent: everybody can be reached.
+/// Nothing waits to be sent, or for what came before it: everybody can be reached.
 pub(crate) fn queues_are_empty(world: &World) -> Result<(), Violation> {
     let mut left = Vec::new();
     for server in 0..world.server_count() {
-        let store = world.server(server).store().clone();
-        let range = KeyRange::between(b"o\0".to_vec(), b"o\x01".to_vec());
-        let rows = world.block_on(async move {
-            store
-                .scan(Table::Federation, range, Direction::Forward, MAX_ROWS)
-                .await
-        });
-        for (key, _) in rows.unwrap_or_default() {
-            left.push(format!(
-                "s{server} still has mail: {}",
-                String::from_utf8_lossy(&key)
-            ));
+        for (prefix, what) in [("o\0", "has mail"), ("h\0", "holds an event")] {
+            for key in rows(world, server, prefix) {
+                left.push(format!(
+                    "s{server} still {what}: {}",
+                    String::from_utf8_lossy(&key)
+                ));
+            }
         }
     }
     Violation::found("the queues are empty", left)
+}
+
+/// The keys of the rows of a server's federation table that begin with `prefix`.
+fn rows(world: &World, server: usize, prefix: &str) -> Vec<Vec<u8>> {
+    let store = world.server(server).store().clone();
+    let range = KeyRange::prefix(prefix.as_bytes());
+    let rows = world.block_on(async move {
+        store
+            .scan(Table::Federation, range, Direction::Forward, MAX_ROWS)
+            .await
+    });
+    rows.unwrap_or_default().into_iter().map(|(key, _)| key).collect()
+}
+
+/// No client is told of an event twice.
+pub(crate) fn nothing_is_told_twice(readers: &[Reader]) -> Result<(), Violation> {
+    let doubles = readers.iter().flat_map(|reader| reader.doubles.clone());
+    Violation::found("/sync tells of each event once", doubles.collect())
 }
 
 /// Nothing that a client was told to be sent is missing on its server.
@@ -73,7 +90,9 @@ pub(crate) fn acknowledged_is_stored(
     Violation::found("what was acknowledged is stored", missing.collect())
 }
 
-/// All servers that judged an event decided the same about it, and agree on the state before it.
+/// All servers that judged an event decided the same about it, and agree on the state before it. What a server
+/// judged by a state without all members counts once it was looked at again, which it is not if everybody there
+/// left before.
 pub(crate) fn decisions_agree(knowledge: &Knowledge) -> Result<(), Violation> {
     let mut differences = Vec::new();
     for event_id in knowledge.events.keys() {
@@ -81,7 +100,7 @@ pub(crate) fn decisions_agree(knowledge: &Knowledge) -> Result<(), Violation> {
             .holdings
             .iter()
             .filter_map(|holding| holding.events.get(event_id));
-        let judged = holders.filter(|event| event.decision.state_before.is_some());
+        let judged = holders.filter(|event| event.decision.state_before.is_some() && !event.decision.partial);
         let decided = |event: &StoredEvent| (event.decision.rejected, event.decision.state_before.clone());
         let decisions: BTreeSet<_> = judged.map(|event| decided(event)).collect();
         if decisions.len() > 1 {
@@ -106,6 +125,12 @@ pub(crate) fn heads_are_known(users: &[Client], knowledge: &Knowledge) -> Result
         if !servers.is_empty() {
             missing.extend(decided_by_all(knowledge, &event_id));
         }
+    }
+    if !missing.is_empty() {
+        missing.extend(knowledge.believers().map(|(server, belief)| {
+            let heads = belief.extremities.iter().map(|id| short_id(id.as_str()));
+            format!("heads of s{server}: {}", heads.collect::<Vec<_>>().join(" "))
+        }));
     }
     Violation::found("every head has reached every server in the room", missing)
 }
@@ -279,8 +304,8 @@ fn delivery(world: &World, client: &Client, knowledge: &Knowledge) -> Vec<String
     wrong
 }
 
-/// What a joined user has to be shown: all in the past of the room as their server knows it that was neither
-/// refused by all nor, for the time being, by their server.
+/// What a joined user has to be shown: all in the past of the room as their server knows it, as far as anybody in
+/// the room still has it, that was neither refused by all nor, for the time being, by their server.
 fn due<'a>(
     client: &Client,
     knowledge: &'a Knowledge,
@@ -288,7 +313,7 @@ fn due<'a>(
 ) -> impl Iterator<Item = &'a StoredEvent> {
     let belief = knowledge.believers().find(|(server, _)| *server == client.server);
     let past = belief
-        .map(|(_, belief)| knowledge.past(&belief.extremities))
+        .map(|(_, belief)| knowledge.past_to_be_had(&belief.extremities))
         .unwrap_or_default();
     let server = client.server;
     let accepted = past
@@ -354,20 +379,32 @@ pub(crate) fn requests_are_few(requests: usize, most: usize) -> Result<(), Viola
     Violation::found("no storms of requests", storm.into_iter().collect())
 }
 
-/// Every server in the room has taken the content of the same events.
+/// Every server in the room that accepted a redaction has taken the content that others took by its right. Who
+/// soft-failed it has not: which servers do so depends on what reached them first, and may differ for ever. Who was
+/// not in the room then may hold no more of it than its redacted form, which does not say what it redacts.
 pub(crate) fn redactions_agree(users: &[Client], knowledge: &Knowledge) -> Result<(), Violation> {
     let mut differences = Vec::new();
     for event_id in knowledge.events.keys() {
-        let held = knowledge
+        let held: Vec<_> = knowledge
             .believers()
-            .filter_map(|(server, _)| Some((server, knowledge.held(server, event_id)?)));
-        let shown = held.filter(|(server, event)| {
-            let message = event.kind() == "m.room.message" && event.decision.order.is_some();
-            message && entitled(users, knowledge, *server, event_id)
-        });
-        let redacted: BTreeSet<_> = shown.map(|(_, event)| event.content().is_empty()).collect();
-        if redacted.len() > 1 {
+            .filter_map(|(server, _)| Some((server, knowledge.held(server, event_id)?)))
+            .collect();
+        let redactions: BTreeSet<_> = held
+            .iter()
+            .filter_map(|(_, event)| event.decision.redacted_by.clone())
+            .collect();
+        let misses_one = |(server, event): &(usize, &Arc<StoredEvent>)| {
+            let accepted = |redaction: &OwnedEventId| {
+                let redaction = knowledge.held(*server, redaction);
+                redaction.is_some_and(|held| held.decision.order.is_some() && held.pdu.redacts().is_some())
+            };
+            let is_whole = event.kind() == "m.room.message" && !event.content().is_empty();
+            let shown = is_whole && event.decision.order.is_some();
+            shown && entitled(users, knowledge, *server, event_id) && redactions.iter().any(accepted)
+        };
+        if held.iter().any(misses_one) {
             differences.extend(decided_by_all(knowledge, event_id));
+            differences.extend(redactions.iter().flat_map(|id| decided_by_all(knowledge, id)));
         }
     }
     Violation::found("all apply the same redactions", differences)

@@ -71,7 +71,9 @@ impl Knowledge {
         }
         for event in holding.events.values() {
             let known = self.events.get(&event.event_id);
-            if known.is_none_or(|known| known.decision.state_before.is_none()) {
+            let judged =
+                |event: &StoredEvent| event.decision.state_before.is_some() && !event.decision.partial;
+            if known.is_none_or(|known| !judged(known) && judged(event)) {
                 self.events.insert(event.event_id.clone(), event.clone());
             }
         }
@@ -121,6 +123,28 @@ impl Knowledge {
         &'a self,
         from: impl IntoIterator<Item = &'a OwnedEventId>,
     ) -> BTreeSet<OwnedEventId> {
+        self.walk_back(from, |_| true)
+    }
+
+    /// `from` and what happened before, as far back as servers in the room hold every event: what lies behind one
+    /// that only servers hold which have left, nobody can be asked for.
+    pub(crate) fn past_to_be_had<'a>(
+        &'a self,
+        from: impl IntoIterator<Item = &'a OwnedEventId>,
+    ) -> BTreeSet<OwnedEventId> {
+        self.walk_back(from, |event_id| {
+            let mut held = self
+                .believers()
+                .filter_map(|(server, _)| self.held(server, event_id));
+            held.any(|event| event.decision.order.is_some() || event.decision.state_before.is_some())
+        })
+    }
+
+    fn walk_back<'a>(
+        &'a self,
+        from: impl IntoIterator<Item = &'a OwnedEventId>,
+        goes_on: impl Fn(&EventId) -> bool,
+    ) -> BTreeSet<OwnedEventId> {
         let mut past: BTreeSet<_> = from.into_iter().cloned().collect();
         let mut open: Vec<_> = past.iter().cloned().collect();
         while let Some(event_id) = open.pop() {
@@ -131,7 +155,7 @@ impl Knowledge {
                 .pdu
                 .prev_events()
                 .iter()
-                .filter(|id| past.insert((*id).clone()));
+                .filter(|id| goes_on(id) && past.insert((*id).clone()));
             open.extend(new.cloned().collect::<Vec<_>>());
         }
         past

@@ -11,6 +11,7 @@ mod invariant;
 mod knowledge;
 mod operation;
 mod plan;
+mod reader;
 mod run;
 mod shrink;
 mod totals;

@@ -2,12 +2,20 @@
 
 use std::fmt;
 
+use hearth_homeserver::RoomVersion;
 use serde_json::{Value, json};
 
 use crate::{Client, World, client::encode, random::Random};
 
-/// The join rules that are set.
-const JOIN_RULES: [&str; 2] = ["public", "invite"];
+/// The join rules that are set. Versions that do not know one take it for `invite`.
+const JOIN_RULES: [&str; 6] = [
+    "public",
+    "public",
+    "invite",
+    "restricted",
+    "knock",
+    "knock_restricted",
+];
 /// The history visibilities that are set.
 const VISIBILITIES: [&str; 4] = ["shared", "shared", "joined", "invited"];
 /// The state that anybody may set.
@@ -35,7 +43,9 @@ pub enum Operation {
     Invite(usize),
     /// Joins by way of these servers.
     Join(Vec<usize>),
-    /// Leaves, or rejects an invite.
+    /// Knocks by way of these servers.
+    Knock(Vec<usize>),
+    /// Leaves, rejects an invite or takes back a knock.
     Leave,
     /// Redacts the message that was sent so many messages ago.
     Redact(usize),
@@ -43,12 +53,17 @@ pub enum Operation {
     SetJoinRule(usize),
     /// Sets who may see history.
     SetVisibility(usize),
+    /// Replaces the room by a new one, of a version of this number.
+    Upgrade(usize),
+    /// Asks what is new.
+    Sync,
 }
 
 /// A request of the client-server API.
 pub(crate) struct Request {
     pub(crate) method: &'static str,
     pub(crate) path: String,
+    /// Null for none.
     pub(crate) body: Value,
 }
 
@@ -57,6 +72,10 @@ pub(crate) struct Scene<'a> {
     pub(crate) world: &'a World,
     pub(crate) users: &'a [Client],
     pub(crate) room_id: &'a str,
+    /// A room whose members may come in where the join rule is `restricted`.
+    pub(crate) lobby: &'a str,
+    /// Where the user's last `/sync` ended.
+    pub(crate) since: Option<&'a str>,
     /// The ids of the messages sent so far.
     pub(crate) sent: &'a [String],
     /// A number that no other step has.
@@ -67,19 +86,22 @@ impl Operation {
     /// Something that one of `users` users on one of `servers` servers may do.
     pub(crate) fn random(random: &Random, users: usize, servers: usize) -> Self {
         let user = || random.index(users);
-        match random.index(100) {
+        match random.index(110) {
             0..32 => Self::Send,
             32..46 => Self::SetState(random.index(KINDS.len())),
             46..53 => Self::SetPower(user(), random.index(LEVELS.len())),
             53..58 => Self::Kick(user()),
-            58..63 => Self::Ban(user()),
-            63..68 => Self::Unban(user()),
-            68..74 => Self::Invite(user()),
-            74..85 => Self::Join((0..3).map(|_| random.index(servers)).collect()),
-            85..89 => Self::Leave,
-            89..94 => Self::Redact(random.index(6)),
-            94..97 => Self::SetJoinRule(random.index(JOIN_RULES.len())),
-            _ => Self::SetVisibility(random.index(VISIBILITIES.len())),
+            58..62 => Self::Ban(user()),
+            62..66 => Self::Unban(user()),
+            66..72 => Self::Invite(user()),
+            72..83 => Self::Join(some_servers(random, servers)),
+            83..86 => Self::Knock(some_servers(random, servers)),
+            86..90 => Self::Leave,
+            90..95 => Self::Redact(random.index(6)),
+            95..99 => Self::SetJoinRule(random.index(JOIN_RULES.len())),
+            99..102 => Self::SetVisibility(random.index(VISIBILITIES.len())),
+            102 => Self::Upgrade(random.index(RoomVersion::ALL.len())),
+            _ => Self::Sync,
         }
     }
 
@@ -104,14 +126,8 @@ impl Operation {
             Self::Ban(user) => post(format!("{room}/ban"), target(user)?),
             Self::Unban(user) => post(format!("{room}/unban"), target(user)?),
             Self::Invite(user) => post(format!("{room}/invite"), target(user)?),
-            Self::Join(servers) => {
-                let via = servers.iter().map(|server| scene.world.server(*server).name());
-                let via: Vec<_> = via.map(|name| format!("via={name}")).collect();
-                post(
-                    format!("/join/{}?{}", encode(scene.room_id), via.join("&")),
-                    json!({}),
-                )
-            }
+            Self::Join(servers) => post(by_way_of("join", servers, scene), json!({})),
+            Self::Knock(servers) => post(by_way_of("knock", servers, scene), json!({})),
             Self::Leave => post(format!("{room}/leave"), json!({})),
             Self::Redact(ago) => {
                 let target = scene.sent.iter().rev().nth(*ago)?;
@@ -122,14 +138,40 @@ impl Operation {
             }
             Self::SetJoinRule(rule) => put(
                 format!("{room}/state/m.room.join_rules/"),
-                json!({"join_rule": JOIN_RULES.get(*rule)?}),
+                json!({
+                    "join_rule": JOIN_RULES.get(*rule)?,
+                    "allow": [{"type": "m.room_membership", "room_id": scene.lobby}],
+                }),
             ),
             Self::SetVisibility(visibility) => put(
                 format!("{room}/state/m.room.history_visibility/"),
                 json!({"history_visibility": VISIBILITIES.get(*visibility)?}),
             ),
+            Self::Upgrade(version) => post(
+                format!("{room}/upgrade"),
+                json!({"new_version": RoomVersion::ALL.get(*version)?.as_str()}),
+            ),
+            Self::Sync => {
+                let since = scene.since.map(|since| format!("&since={}", encode(since)));
+                Request {
+                    method: "GET",
+                    path: format!("/sync?timeout=0{}", since.unwrap_or_default()),
+                    body: Value::Null,
+                }
+            }
         })
     }
+}
+
+fn some_servers(random: &Random, servers: usize) -> Vec<usize> {
+    (0..3).map(|_| random.index(servers)).collect()
+}
+
+/// The path that joins or knocks by way of `servers`.
+fn by_way_of(endpoint: &str, servers: &[usize], scene: &Scene<'_>) -> String {
+    let via = servers.iter().map(|server| scene.world.server(*server).name());
+    let via: Vec<_> = via.map(|name| format!("via={name}")).collect();
+    format!("/{endpoint}/{}?{}", encode(scene.room_id), via.join("&"))
 }
 
 /// The power levels as `user` sees them, with those of `target` changed.
@@ -167,6 +209,7 @@ impl fmt::Display for Operation {
             Self::Unban(user) => write!(formatter, "unbans user{user}"),
             Self::Invite(user) => write!(formatter, "invites user{user}"),
             Self::Join(servers) => write!(formatter, "joins through {servers:?}"),
+            Self::Knock(servers) => write!(formatter, "knocks through {servers:?}"),
             Self::Leave => write!(formatter, "leaves"),
             Self::Redact(ago) => write!(formatter, "redacts the message {ago} before the last"),
             Self::SetJoinRule(rule) => {
@@ -180,6 +223,13 @@ impl fmt::Display for Operation {
                 let visibility = VISIBILITIES.get(*index).unwrap_or(&"");
                 write!(formatter, "makes history visible as {visibility}")
             }
+            Self::Upgrade(version) => {
+                let version = RoomVersion::ALL
+                    .get(*version)
+                    .map_or("", |version| version.as_str());
+                write!(formatter, "replaces the room by one of version {version}")
+            }
+            Self::Sync => write!(formatter, "asks what is new"),
         }
     }
 }

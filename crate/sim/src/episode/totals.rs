@@ -33,6 +33,10 @@ pub struct Totals {
     pub joined_by_speaking: usize,
     /// Users who had to ask again for a join whose answer was lost.
     pub joined_again: usize,
+    /// Rooms that replaced another one.
+    pub upgrades: usize,
+    /// Answers to `/sync`.
+    pub syncs: usize,
     /// Requests between servers.
     pub requests: usize,
     /// Virtual time.
@@ -54,15 +58,22 @@ impl Totals {
         self.rejected += other.rejected;
         self.joined_by_speaking += other.joined_by_speaking;
         self.joined_again += other.joined_again;
+        self.upgrades += other.upgrades;
+        self.syncs += other.syncs;
         self.requests += other.requests;
         self.elapsed += other.elapsed;
     }
 
-    /// Notes what can be read from an episode's graph as it is now.
-    pub(super) fn see_graph(&mut self, knowledge: &Knowledge) {
+    /// Notes what can be read from the graphs of an episode's rooms as they are now.
+    pub(super) fn see_graphs(&mut self, rooms: &[Knowledge]) {
+        (self.conflicts, self.events, self.forks) = (0, 0, 0);
+        (self.soft_failed, self.rejected) = (0, 0);
+        rooms.iter().for_each(|knowledge| self.see_graph(knowledge));
+    }
+
+    fn see_graph(&mut self, knowledge: &Knowledge) {
         let mut followed = BTreeSet::new();
         let mut forks = BTreeSet::new();
-        self.conflicts = 0;
         for event in knowledge.events.values() {
             let again = event
                 .pdu
@@ -72,10 +83,10 @@ impl Totals {
             forks.extend(again.cloned());
             self.conflicts += conflicts(knowledge, event.pdu.prev_events());
         }
-        self.events = knowledge.events.len();
-        self.forks = forks.len();
-        self.soft_failed = decided(knowledge, |event| event.decision.soft_failed);
-        self.rejected = decided(knowledge, |event| event.decision.rejected);
+        self.events += knowledge.events.len();
+        self.forks += forks.len();
+        self.soft_failed += decided(knowledge, |event| event.decision.soft_failed);
+        self.rejected += decided(knowledge, |event| event.decision.rejected);
     }
 }
 
@@ -121,6 +132,8 @@ impl fmt::Display for Totals {
         writeln!(formatter, "  conflicts resolved{:>9}", self.conflicts)?;
         writeln!(formatter, "  soft-failed       {:>9}", self.soft_failed)?;
         writeln!(formatter, "  rejected          {:>9}", self.rejected)?;
+        writeln!(formatter, "rooms replaced      {:>9}", self.upgrades)?;
+        writeln!(formatter, "answers to /sync    {:>9}", self.syncs)?;
         writeln!(formatter, "requests            {:>9}", self.requests)?;
         write!(formatter, "virtual hours       {hours:>9.1}")
     }
