@@ -25,6 +25,7 @@ pub mod search;
 mod stored;
 pub mod sync;
 pub mod thread_subscriptions;
+pub mod timestamps;
 pub mod typing;
 
 pub use config::Config;

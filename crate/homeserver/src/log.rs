@@ -239,6 +239,23 @@ impl Log {
             .map(|(key, value)| Ok((position_of(&key)?, decode(&value)?)))
             .collect()
     }
+
+    /// At most `limit` entries before the position `before`, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store fails, [`Error::Damaged`] if an entry cannot be read.
+    pub async fn before(&self, before: u64, limit: usize) -> Result<Vec<(u64, LogEntry)>, Error> {
+        let before = before.min(self.current().saturating_add(1));
+        let range = KeyRange::between(0_u64.to_be_bytes(), before.to_be_bytes());
+        let scan = self
+            .shared
+            .store
+            .scan(Table::Stream, range, Direction::Backward, limit);
+        let rows = scan.await?;
+        rows.into_iter()
+            .map(|(key, value)| Ok((position_of(&key)?, decode(&value)?)))
+            .collect()
+    }
 }
 
 /// Positions that were taken and not yet committed. Dropping it gives them up.

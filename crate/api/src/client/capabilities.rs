@@ -18,7 +18,6 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/_matrix/client/v3/capabilities", user!(capabilities)),
         Route::get("/_matrix/client/v3/voip/turnServer", user!(turn_server)),
         Route::get("/_matrix/client/v3/thirdparty/protocols", user!(protocols)),
-        Route::get("/_matrix/client/v3/pushers", user!(pushers)),
     ]
 }
 
@@ -52,9 +51,4 @@ async fn turn_server(_: UserCall) -> Outcome {
 /// There are no bridges.
 async fn protocols(_: UserCall) -> Outcome {
     answer::empty()
-}
-
-/// Nothing is pushed to gateways: the browser that would be woken is the server.
-async fn pushers(_: UserCall) -> Outcome {
-    answer::json(&json!({"pushers": []}))
 }

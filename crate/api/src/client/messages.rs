@@ -10,6 +10,7 @@ use crate::{
     answer::{self, Outcome},
     call::UserCall,
     error::ApiError,
+    query::Query,
     router::{Route, user},
 };
 
@@ -20,6 +21,10 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get(
             "/_matrix/client/v3/rooms/{roomId}/context/{eventId}",
             user!(context),
+        ),
+        Route::get(
+            "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event",
+            user!(timestamp_to_event),
         ),
     ]
 }
@@ -61,6 +66,25 @@ async fn context(call: UserCall) -> Outcome {
             .event_context(call.viewer(), &room_id, &event_id, limit, &filter)
             .await?,
     )
+}
+
+async fn timestamp_to_event(call: UserCall) -> Outcome {
+    let (room_id, user_id) = (call.room_id()?, &call.requester.user_id);
+    let (ts, direction) = moment(&call.query)?;
+    answer::json(
+        &call
+            .homeserver()
+            .event_at(user_id, &room_id, ts, direction)
+            .await?,
+    )
+}
+
+/// The moment that a query names, and the direction in which to look from there.
+pub(crate) fn moment(query: &Query) -> Result<(u64, PageDirection), ApiError> {
+    let missing = |name: &str| ApiError::missing_param(format!("Missing query parameter {name}"));
+    let ts = query.number("ts")?.ok_or_else(|| missing("ts"))?;
+    let direction = query.parsed("dir", direction)?;
+    Ok((ts, direction.ok_or_else(|| missing("dir"))?))
 }
 
 pub(super) fn direction(name: &str) -> Option<PageDirection> {

@@ -16,11 +16,12 @@ mod login;
 pub(crate) mod media;
 mod members;
 mod membership;
-mod messages;
+pub(crate) mod messages;
 mod openid;
 mod presence;
 mod profile;
 mod push_rules;
+mod pushers;
 mod receipts;
 mod register;
 mod relations;
@@ -74,6 +75,7 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
         delayed::routes(),
         messages::routes(),
         relations::routes(),
+        pushers::routes(),
         search::routes(),
         receipts::routes(),
         typing::routes(),

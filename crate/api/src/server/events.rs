@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     answer::{self, Outcome},
     call::ServerCall,
+    client::messages::moment,
     error::ApiError,
     router::{Route, server},
 };
@@ -20,6 +21,10 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get(
             "/_matrix/federation/v1/event_auth/{roomId}/{eventId}",
             server!(event_auth),
+        ),
+        Route::get(
+            "/_matrix/federation/v1/timestamp_to_event/{roomId}",
+            server!(timestamp_to_event),
         ),
         Route::get("/_matrix/federation/v1/state/{roomId}", server!(state)),
         Route::get("/_matrix/federation/v1/state_ids/{roomId}", server!(state_ids)),
@@ -51,6 +56,17 @@ async fn event_auth(call: ServerCall) -> Outcome {
         &call
             .homeserver()
             .federation_event_auth(&call.requester, &room_id, &event_id)
+            .await?,
+    )
+}
+
+async fn timestamp_to_event(call: ServerCall) -> Outcome {
+    let room_id = call.room_id()?;
+    let (ts, direction) = moment(&call.query)?;
+    answer::json(
+        &call
+            .homeserver()
+            .federation_event_at(&call.requester, &room_id, ts, direction)
             .await?,
     )
 }

@@ -12,6 +12,7 @@ mod encryption;
 mod federation;
 mod media;
 mod platform;
+mod reading;
 mod relations;
 mod reports;
 mod room_keys;

@@ -554,6 +554,7 @@ async fn visit_events(checker: &mut Checker, server: &TestServer) {
     checker.visit(&eva, get.clone(), data, &ids, Value::Null).await;
     visit_relations(checker, &eva, &ids).await;
     visit_search(checker, &eva, &ids).await;
+    visit_notifications(checker, server, &eva, &ids).await;
     let redact = format!("{ROOM}/redact/{{eventId}}/{{txnId}}");
     checker
         .visit(&eva, put, &redact, &ids, json!({"reason": "typo"}))
@@ -578,6 +579,34 @@ async fn visit_search(checker: &mut Checker, client: &Client<'_>, ids: &Ids) {
     let path = "/_matrix/client/v3/search";
     let found = checker.visit(client, Method::POST, path, ids, search).await;
     assert_ne!(found["search_categories"]["room_events"]["results"], json!([]));
+}
+
+async fn visit_notifications(checker: &mut Checker, server: &TestServer, client: &Client<'_>, ids: &Ids) {
+    const PUSHERS: &str = "/_matrix/client/v3/pushers";
+    let (get, post) = (Method::GET, Method::POST);
+    let other = server.register("eve").await;
+    let room_id = ids.fill("{roomId}");
+    let path = format!("/_matrix/client/v3/rooms/{room_id}/invite");
+    client.post(&path, json!({"user_id": other.user_id})).await.ok();
+    let path = "/_matrix/client/v3/join/{roomIdOrAlias}";
+    let own = Ids([ids.0.clone(), vec![("roomIdOrAlias", room_id.clone())]].concat());
+    checker.visit(&other, post.clone(), path, &own, json!({})).await;
+    other.say(&room_id, "1", "psst").await;
+    let path = "/_matrix/client/v3/notifications";
+    let listed = checker.visit(client, get.clone(), path, ids, Value::Null).await;
+    assert_ne!(listed["notifications"], json!([]));
+    let pusher = json!({
+        "app_display_name": "App", "app_id": "org.example", "device_display_name": "Phone", "kind": "http",
+        "lang": "en", "pushkey": "k", "data": {"url": "https://push.example/_matrix/push/v1/notify"},
+    });
+    checker
+        .visit(client, post, &format!("{PUSHERS}/set"), ids, pusher)
+        .await;
+    checker
+        .visit(client, get.clone(), PUSHERS, ids, Value::Null)
+        .await;
+    let path = "/_matrix/client/v1/rooms/{roomId}/timestamp_to_event?ts=1&dir=f";
+    checker.visit(client, get, path, ids, Value::Null).await;
 }
 
 async fn visit_relations(checker: &mut Checker, client: &Client<'_>, ids: &Ids) {

@@ -162,6 +162,7 @@ impl Homeserver {
             self.forget_connections(&mut batch, user_id, device_id).await?;
         }
         self.delete_tokens(&mut batch, gone);
+        self.delete_pushers(&mut batch, user_id, device_ids).await?;
         self.commit_without_keys(batch, user_id, device_ids).await?;
         self.forget_tokens(gone);
         Ok(())

@@ -13,6 +13,7 @@ pub mod one_purpose;
 pub mod password;
 pub mod profile;
 pub mod push_rules;
+mod pushers;
 pub mod register;
 pub mod reports;
 pub mod session;

@@ -5,7 +5,7 @@
 
 use ruma_common::{
     RoomId, UserId,
-    push::{AnyPushRuleRef, Ruleset},
+    push::{Action, AnyPushRuleRef, Ruleset},
 };
 use serde_json::Value;
 
@@ -38,16 +38,34 @@ pub struct Attention {
 
 /// What the first rule of `rules` that matches `event` says. A user's own events ask nothing of them.
 pub fn attention(rules: &Ruleset, user: &UserId, event: &JsonObject, context: &RoomContext<'_>) -> Attention {
-    if event.get("sender").and_then(Value::as_str) == Some(user.as_str()) {
-        return Attention::default();
-    }
-    let rule = rules
-        .iter()
-        .find(|rule| rule.enabled() && matches(*rule, event, context));
+    let rule = matching_rule(rules, user, event, context);
     rule.map_or_else(Attention::default, |rule| Attention {
         notify: rule.triggers_notification(),
         highlight: rule.triggers_notification() && rule.triggers_highlight(),
     })
+}
+
+/// What is to be done about `event`, if that is anything.
+pub(super) fn actions(
+    rules: &Ruleset,
+    user: &UserId,
+    event: &JsonObject,
+    context: &RoomContext<'_>,
+) -> Option<Vec<Action>> {
+    let rule = matching_rule(rules, user, event, context)?;
+    rule.triggers_notification().then(|| rule.actions().to_vec())
+}
+
+/// The first rule that matches an event of somebody else.
+fn matching_rule<'a>(
+    rules: &'a Ruleset,
+    user: &UserId,
+    event: &JsonObject,
+    context: &RoomContext<'_>,
+) -> Option<AnyPushRuleRef<'a>> {
+    let is_own = event.get("sender").and_then(Value::as_str) == Some(user.as_str());
+    let mut rules = rules.iter().filter(|_| !is_own);
+    rules.find(|rule| rule.enabled() && matches(*rule, event, context))
 }
 
 fn matches(rule: AnyPushRuleRef<'_>, event: &JsonObject, context: &RoomContext<'_>) -> bool {

@@ -4,6 +4,7 @@
 
 mod condition;
 mod evaluation;
+pub mod notifications;
 mod pattern;
 pub mod unread;
 

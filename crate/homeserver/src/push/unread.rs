@@ -130,6 +130,16 @@ impl Homeserver {
         Ok(counts)
     }
 
+    /// Whether a receipt of the user says that they have read `event`.
+    pub(super) async fn has_read(&self, user_id: &UserId, event: &StoredEvent) -> Result<bool, Error> {
+        let root = self.thread_of(event).await?;
+        let thread = root.as_deref().map_or(MAIN, |root| root.as_str());
+        let receipts = self.room_receipts(event.room_id()).await?;
+        let whole = receipt_order(user_id, &receipts, None);
+        let upto = whole.max(receipt_order(user_id, &receipts, Some(thread)));
+        Ok(event.decision.order.is_some_and(|order| upto >= Some(order)))
+    }
+
     /// The thread of each event.
     async fn threads_of(&self, events: &[TimelineEvent]) -> Result<Vec<String>, Error> {
         let mut threads = Vec::with_capacity(events.len());
@@ -239,7 +249,7 @@ fn receipt_order(user_id: &UserId, receipts: &RoomReceipts, thread: Option<&str>
 }
 
 /// What conditions may ask of a room, owned.
-struct Context<'a> {
+pub(super) struct Context<'a> {
     room_id: &'a RoomId,
     joined_members: u64,
     display_name: Option<String>,
@@ -248,7 +258,11 @@ struct Context<'a> {
 }
 
 impl Homeserver {
-    async fn push_context<'a>(&self, user_id: &UserId, snapshot: &'a Snapshot) -> Result<Context<'a>, Error> {
+    pub(super) async fn push_context<'a>(
+        &self,
+        user_id: &UserId,
+        snapshot: &'a Snapshot,
+    ) -> Result<Context<'a>, Error> {
         let keys = [CREATE, POWER_LEVELS, member(user_id)];
         let state = self.view(snapshot, &keys).await?;
         let power_levels = state.get(POWER_LEVELS.0, POWER_LEVELS.1);
@@ -263,7 +277,7 @@ impl Homeserver {
 }
 
 impl Context<'_> {
-    fn conditions(&self) -> RoomContext<'_> {
+    pub(super) fn conditions(&self) -> RoomContext<'_> {
         RoomContext {
             room_id: self.room_id,
             joined_members: self.joined_members,
@@ -299,6 +313,7 @@ fn creators(snapshot: &Snapshot, state: &View) -> Vec<String> {
         .collect()
 }
 
-fn json(event: &StoredEvent) -> JsonObject {
+/// An event as push rules see it.
+pub(super) fn json(event: &StoredEvent) -> JsonObject {
     client_event(&event.pdu, RoomIdField::Included, JsonObject::new())
 }
