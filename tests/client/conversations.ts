@@ -118,10 +118,10 @@ export class Conversations {
     return chunk.map(({ event_id }) => event_id);
   }
 
-  /** What relates to a message by `relation`, as the server lists it, decrypted: newest first. */
+  /** The events that relate to a message by `relation`, as the server lists them: newest first. */
   async relations(roomId: string, eventId: string, relation: string): Promise<string[]> {
     const { events } = await this.client.relations(roomId, eventId, relation, null);
-    return events.flatMap(shown).map(({ body }) => body);
+    return events.map((event) => event.getId() ?? "");
   }
 
   /** The texts that a search of all rooms finds, best first, and how many the server says there are. */
