@@ -18,6 +18,8 @@ use crate::{Error, Homeserver, stored::scan_all};
 
 /// The length of a chunk in bytes.
 const CHUNK: usize = 256 * 1024;
+/// How many bytes are committed at once: each commit is waited for.
+const COMMITTED: usize = 4 * CHUNK;
 /// How many chunks are removed at once.
 const REMOVED: usize = 64;
 /// What the keys of unfinished blobs begin with.
@@ -78,7 +80,7 @@ pub(crate) struct Finished {
     pub size: u64,
     /// The SHA-256 of its bytes.
     pub digest: [u8; 32],
-    /// Its last chunk, to be committed with the record that names the blob.
+    /// Its last chunks, to be committed with the record that names the blob.
     pub batch: WriteBatch,
     /// Dropped once the batch is committed.
     _active: Option<Active>,
@@ -115,10 +117,10 @@ impl BlobWriter {
         self.hash.update(bytes);
         let mut rest = bytes;
         while !rest.is_empty() {
-            if self.buffer.len() == CHUNK {
+            if self.buffer.len() == COMMITTED {
                 self.flush().await?;
             }
-            let (now, later) = rest.split_at(rest.len().min(CHUNK - self.buffer.len()));
+            let (now, later) = rest.split_at(rest.len().min(COMMITTED - self.buffer.len()));
             self.buffer.extend_from_slice(now);
             rest = later;
         }
@@ -135,14 +137,16 @@ impl BlobWriter {
         if self.chunks == 0 {
             batch.put(Table::Media, unfinished_key(&self.blob), Vec::new());
         }
-        self.put_chunk(&mut batch);
+        self.put_chunks(&mut batch);
         Ok(self.homeserver.seams.store.commit(batch).await?)
     }
 
-    fn put_chunk(&mut self, batch: &mut WriteBatch) {
-        let key = chunk_key(&self.blob, self.chunks);
-        batch.put(Table::Media, key, std::mem::take(&mut self.buffer));
-        self.chunks += 1;
+    fn put_chunks(&mut self, batch: &mut WriteBatch) {
+        for chunk in self.buffer.chunks(CHUNK) {
+            batch.put(Table::Media, chunk_key(&self.blob, self.chunks), chunk.to_vec());
+            self.chunks += 1;
+        }
+        self.buffer.clear();
     }
 
     /// Ends the blob. It stays unfinished until the batch that is returned is committed; if that never
@@ -152,9 +156,7 @@ impl BlobWriter {
         if self.chunks > 0 {
             batch.delete(Table::Media, unfinished_key(&self.blob));
         }
-        if !self.buffer.is_empty() {
-            self.put_chunk(&mut batch);
-        }
+        self.put_chunks(&mut batch);
         self.chunks = 0;
         Finished {
             blob: hex::encode(self.blob),
