@@ -131,7 +131,8 @@ impl Homeserver {
         };
         let mut high = high.saturating_add(1);
         while low < high {
-            let middle = low.midpoint(high);
+            // Below `high` always: `midpoint` rounds to zero, so between places of back-filled events, upwards.
+            let middle = low.midpoint(high).min(high.saturating_sub(1));
             match self
                 .timeline_after(room_id, middle.saturating_sub(1), 1)
                 .await?

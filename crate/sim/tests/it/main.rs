@@ -21,6 +21,7 @@ mod partial;
 mod partition;
 mod presence;
 mod random;
+mod reading;
 mod restricted;
 mod rooms;
 mod spaces;
