@@ -1,11 +1,8 @@
 //! Joining through another server. Spec: Server-Server API, section 'Joining rooms'.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-use hearth_rooms::{
-    Pdu, Rejection, RoomVersion, auth_check::check_state, auth_selection::auth_types_of,
-    builder::sign_template,
-};
+use hearth_rooms::{Pdu, Rejection, RoomVersion, auth_check::check_state, auth_selection::auth_types_of};
 use http::Method;
 use ruma_common::{OwnedServerName, RoomId, ServerName, UserId};
 use serde_json::Value;
@@ -15,7 +12,6 @@ use crate::{
     federation::{
         fetch_state::MAX_STATE,
         intake::Intake,
-        member_event::Template,
         received::{take_array, to_value, verified},
         uri::path,
     },
@@ -26,9 +22,6 @@ use crate::{
         view::{CREATE, MEMBER},
     },
 };
-
-/// The most servers that are asked to help with one join.
-pub(crate) const MAX_HELPERS: usize = 10;
 
 impl Homeserver {
     /// Joins a local user to a room that this server is not in, through the first of `servers` that helps.
@@ -45,27 +38,13 @@ impl Homeserver {
             // Somebody else of this server has joined in the meantime.
             return self.join_resident(user_id, &room, content).await;
         }
-        let mut last = Error::NotFound("no server is known that is in this room".into());
-        let mut asked = BTreeSet::from([self.server_name().to_owned()]);
         let _under_way = self.joins.begin(room_id);
-        for server in servers
-            .into_iter()
-            .filter(|server| asked.insert(server.clone()))
-            .take(MAX_HELPERS)
-        {
-            match self
-                .join_through(&server, user_id, room_id, content.clone())
+        let content = &content;
+        self.through_first(room_id, servers, |server| async move {
+            self.join_through(&server, user_id, room_id, content.clone())
                 .await
-            {
-                Ok(()) => return Ok(()),
-                Err(error @ (Error::Store(_) | Error::UnsupportedRoomVersion(_))) => return Err(error),
-                Err(error) => {
-                    tracing::info!(%server, %room_id, %error, "a server did not help to join");
-                    last = worse(last, error);
-                }
-            }
-        }
-        Err(last)
+        })
+        .await
     }
 
     async fn join_through(
@@ -75,21 +54,8 @@ impl Homeserver {
         room_id: &RoomId,
         content: JsonObject,
     ) -> Result<(), Error> {
-        let uri = path(
-            "v1/make_join",
-            &[room_id.as_str(), user_id.as_str()],
-            &RoomVersion::as_query(),
-        );
-        let answer = self.request(server, Method::GET, &uri, None).await?;
-        let Template { version, mut event } = Template::read(answer, room_id, user_id, content)?;
-        event.insert("origin_server_ts".into(), self.event_timestamp().into());
-        let join = sign_template(
-            version,
-            event,
-            self.server_name().as_str(),
-            self.identity.key_pair(),
-        )
-        .map_err(|error| Error::Unreachable(error.to_string()))?;
+        let make = ("v1/make_join", &*RoomVersion::as_query());
+        let join = self.sign_now(self.template(server, make, room_id, user_id, content).await?)?;
         let ids = [room_id.as_str(), join.event_id().as_str()];
         let uri = path("v2/send_join", &ids, "omit_members=true");
         let answer = self
@@ -213,12 +179,4 @@ fn countersigned(join: Pdu, theirs: Option<Value>) -> Pdu {
     theirs
         .filter(|theirs| theirs.is_same_event(&join))
         .unwrap_or(join)
-}
-
-/// The error that says more: a refusal says more than that somebody could not be reached.
-pub(super) fn worse(first: Error, second: Error) -> Error {
-    match (&first, &second) {
-        (Error::Forbidden(_), _) => first,
-        _ => second,
-    }
 }

@@ -1,8 +1,6 @@
 //! Knocking through another server, both sides. Spec: Server-Server API, section 'Knocking upon a room'.
 
-use std::collections::BTreeSet;
-
-use hearth_rooms::{RoomVersion, builder::sign_template, client_event::stripped_state};
+use hearth_rooms::{RoomVersion, client_event::stripped_state};
 use hearth_storage::{Table, WriteBatch};
 use http::Method;
 use ruma_common::{EventId, OwnedServerName, RoomId, ServerName, UserId};
@@ -12,8 +10,6 @@ use crate::{
     Error, Homeserver, JsonObject,
     federation::{
         invite::{MAX_STRIPPED, stripped_form},
-        join::{MAX_HELPERS, worse},
-        member_event::Template,
         received::{take_array, to_value},
         uri::path,
     },
@@ -80,26 +76,12 @@ impl Homeserver {
     ) -> Result<(), Error> {
         let lock = self.partial.joining(room_id);
         let _joining = lock.lock().await;
-        let mut last = Error::NotFound("no server is known that is in this room".into());
-        let mut asked = BTreeSet::from([self.server_name().to_owned()]);
-        for server in servers
-            .into_iter()
-            .filter(|server| asked.insert(server.clone()))
-            .take(MAX_HELPERS)
-        {
-            match self
-                .knock_through(&server, user_id, room_id, content.clone())
+        let content = &content;
+        self.through_first(room_id, servers, |server| async move {
+            self.knock_through(&server, user_id, room_id, content.clone())
                 .await
-            {
-                Ok(()) => return Ok(()),
-                Err(error @ (Error::Store(_) | Error::UnsupportedRoomVersion(_))) => return Err(error),
-                Err(error) => {
-                    tracing::info!(%server, %room_id, %error, "a server did not help to knock");
-                    last = worse(last, error);
-                }
-            }
-        }
-        Err(last)
+        })
+        .await
     }
 
     async fn knock_through(
@@ -109,18 +91,8 @@ impl Homeserver {
         room_id: &RoomId,
         content: JsonObject,
     ) -> Result<(), Error> {
-        let ids = [room_id.as_str(), user_id.as_str()];
-        let uri = path("v1/make_knock", &ids, &RoomVersion::as_query());
-        let answer = self.request(server, Method::GET, &uri, None).await?;
-        let Template { version, mut event } = Template::read(answer, room_id, user_id, content)?;
-        event.insert("origin_server_ts".into(), self.event_timestamp().into());
-        let knock = sign_template(
-            version,
-            event,
-            self.server_name().as_str(),
-            self.identity.key_pair(),
-        )
-        .map_err(|error| Error::Unreachable(error.to_string()))?;
+        let make = ("v1/make_knock", &*RoomVersion::as_query());
+        let knock = self.sign_now(self.template(server, make, room_id, user_id, content).await?)?;
         let ids = [room_id.as_str(), knock.event_id().as_str()];
         let mut answer = self
             .request(

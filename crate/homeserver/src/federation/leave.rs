@@ -1,6 +1,5 @@
 //! Leaving through another server, both sides. Spec: Server-Server API, section 'Leaving Rooms'.
 
-use hearth_rooms::builder::sign_template;
 use hearth_storage::{Table, WriteBatch};
 use http::Method;
 use ruma_common::{EventId, RoomId, ServerName, UserId};
@@ -94,16 +93,9 @@ impl Homeserver {
         room_id: &RoomId,
         content: JsonObject,
     ) -> Result<StoredEvent, Error> {
-        let uri = path("v1/make_leave", &[room_id.as_str(), user_id.as_str()], "");
-        let answer = self.request(server, Method::GET, &uri, None).await?;
-        let Template { version, event } = Template::read(answer, room_id, user_id, content)?;
-        let leave = sign_template(
-            version,
-            event,
-            self.server_name().as_str(),
-            self.identity.key_pair(),
-        )
-        .map_err(|error| Error::Unreachable(error.to_string()))?;
+        let make = ("v1/make_leave", "");
+        let Template { version, event } = self.template(server, make, room_id, user_id, content).await?;
+        let leave = self.sign_as(version, event)?;
         let uri = path(
             "v2/send_leave",
             &[room_id.as_str(), leave.event_id().as_str()],

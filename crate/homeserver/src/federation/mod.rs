@@ -12,6 +12,7 @@ pub mod event;
 pub mod event_auth;
 mod fetch_state;
 mod gap;
+pub(crate) mod handshake;
 pub mod heads;
 pub(crate) mod held;
 pub mod inbound;

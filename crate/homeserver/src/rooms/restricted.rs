@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use hearth_rooms::builder::sign_template;
 use http::Method;
 use ruma_common::{OwnedUserId, RoomId, ServerName, UserId};
 use serde_json::Value;
@@ -13,8 +12,7 @@ use serde_json::Value;
 use crate::{
     Error, Homeserver, JsonObject,
     federation::{
-        join::MAX_HELPERS,
-        member_event::Template,
+        handshake::MAX_HELPERS,
         received::{to_value, verified},
         uri::path,
     },
@@ -103,13 +101,11 @@ impl Homeserver {
         content: JsonObject,
     ) -> Result<(), Error> {
         let version = room.snapshot().version();
-        let ids = [room.room_id.as_str(), user_id.as_str()];
-        let uri = path("v1/make_join", &ids, &format!("ver={}", version.as_str()));
-        let answer = self.request(server, Method::GET, &uri, None).await?;
-        let Template { event, .. } = Template::read(answer, &room.room_id, user_id, content)?;
-        let (name, key) = (self.server_name().as_str(), self.identity.key_pair());
-        let unreadable = |error: &dyn std::fmt::Display| Error::Unreachable(error.to_string());
-        let join = sign_template(version, event, name, key).map_err(|error| unreadable(&error))?;
+        let make = ("v1/make_join", &*format!("ver={}", version.as_str()));
+        let template = self
+            .template(server, make, &room.room_id, user_id, content)
+            .await?;
+        let join = self.sign_as(version, template.event)?;
         let ids = [room.room_id.as_str(), join.event_id().as_str()];
         let uri = path("v2/send_join", &ids, "omit_members=true");
         let mut answer = self
