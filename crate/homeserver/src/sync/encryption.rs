@@ -1,10 +1,12 @@
 //! What an answer of `/sync` tells a device for its end-to-end encryption. Spec: Client-Server API, sections
 //! 'Extensions to /sync' of 'Send-to-Device messaging' and of 'End-to-End Encryption'.
 
+use ruma_common::DeviceId;
+
 use super::{
     Context,
     changes::Changes,
-    response::{EncryptionPart, Events},
+    response::{EncryptionPart, Events, KeysPart},
 };
 use crate::{
     Error, Homeserver,
@@ -24,17 +26,28 @@ impl Homeserver {
         let Some(device_id) = context.viewer.device_id else {
             return Ok((EncryptionPart::default(), context.to.position));
         };
-        let user_id = context.viewer.user_id;
-        let (messages, upto) = self.messages_of(context, changes).await?;
-        let counts = self.key_counts(user_id, device_id).await?;
-        let part = EncryptionPart {
-            to_device: messages,
+        let (to_device, upto) = self.messages_of(context, changes).await?;
+        let keys = self.keys_part(context, changes, device_id).await?;
+        Ok((EncryptionPart { to_device, keys }, upto))
+    }
+
+    /// What is new of keys for the device.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(super) async fn keys_part(
+        &self,
+        context: &Context<'_>,
+        changes: &Changes,
+        device_id: &DeviceId,
+    ) -> Result<KeysPart, Error> {
+        let counts = self.key_counts(context.viewer.user_id, device_id).await?;
+        Ok(KeysPart {
             device_lists: self.lists_of(context, changes).await?,
             device_one_time_keys_count: counts.one_time.clone(),
             device_unused_fallback_key_types: counts.unused_fallback.clone(),
             keys_claimed: changes.keys_claimed,
-        };
-        Ok((part, upto))
+        })
     }
 
     async fn messages_of(&self, context: &Context<'_>, changes: &Changes) -> Result<(Events, u64), Error> {
@@ -51,11 +64,7 @@ impl Homeserver {
     }
 
     /// Whose devices changed.
-    pub(super) async fn lists_of(
-        &self,
-        context: &Context<'_>,
-        changes: &Changes,
-    ) -> Result<DeviceLists, Error> {
+    async fn lists_of(&self, context: &Context<'_>, changes: &Changes) -> Result<DeviceLists, Error> {
         let user_id = context.viewer.user_id;
         match context.from {
             // A client that knows nothing asks for whomever it wants to write to.

@@ -37,6 +37,14 @@ pub struct EncryptionPart {
     /// Messages for the device.
     #[serde(skip_serializing_if = "Events::is_empty")]
     pub to_device: Events,
+    /// What is new of keys.
+    #[serde(flatten)]
+    pub keys: KeysPart,
+}
+
+/// What an answer tells a device of its own keys and of other devices.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct KeysPart {
     /// Whose devices changed.
     #[serde(skip_serializing_if = "DeviceLists::is_empty")]
     pub device_lists: DeviceLists,
@@ -205,7 +213,14 @@ impl SyncResponse {
 
 impl EncryptionPart {
     fn is_news(&self) -> bool {
-        !self.to_device.is_empty() || !self.device_lists.is_empty() || self.keys_claimed
+        !self.to_device.is_empty() || self.keys.is_news()
+    }
+}
+
+impl KeysPart {
+    /// Whether it tells anything that a client would have to be woken for.
+    pub(super) fn is_news(&self) -> bool {
+        !self.device_lists.is_empty() || self.keys_claimed
     }
 }
 

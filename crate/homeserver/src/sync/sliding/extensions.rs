@@ -6,7 +6,10 @@ use ruma_common::{OwnedRoomId, RoomId};
 use serde_json::{Value, json};
 
 use super::{
-    super::{Context, SyncToken, account_data_events, changes::Changes, event, joined::receipts_event},
+    super::{
+        Context, SyncToken, account_data_events, changes::Changes, event, joined::receipts_event,
+        response::KeysPart,
+    },
     Turn,
     connection::Sent,
     request, response,
@@ -111,17 +114,11 @@ impl Homeserver {
         context: &Context<'_>,
         changes: &Changes,
         asked: &request::Extension,
-    ) -> Result<Option<response::E2ee>, Error> {
+    ) -> Result<Option<KeysPart>, Error> {
         let Some(device_id) = context.viewer.device_id.filter(|_| asked.enabled) else {
             return Ok(None);
         };
-        let counts = self.key_counts(context.viewer.user_id, device_id).await?;
-        Ok(Some(response::E2ee {
-            device_lists: self.lists_of(context, changes).await?,
-            device_one_time_keys_count: counts.one_time.clone(),
-            device_unused_fallback_key_types: counts.unused_fallback.clone(),
-            keys_claimed: changes.keys_claimed,
-        }))
+        self.keys_part(context, changes, device_id).await.map(Some)
     }
 
     async fn account_data_part(

@@ -1,11 +1,12 @@
 //! The answer of sliding sync, field by field as MSC4186 has it. Empty parts are left out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ruma_common::OwnedRoomId;
 use serde::Serialize;
 
-use crate::{JsonObject, encryption::DeviceLists, thread_subscriptions::SubscriptionChanges};
+use super::super::response::KeysPart;
+use crate::{JsonObject, thread_subscriptions::SubscriptionChanges};
 
 /// The body of the answer.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -106,7 +107,7 @@ pub struct Extensions {
     pub to_device: Option<ToDevice>,
     /// Device lists and key counts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub e2ee: Option<E2ee>,
+    pub e2ee: Option<KeysPart>,
     /// Account data.
     #[serde(skip_serializing_if = "AccountData::is_empty")]
     pub account_data: AccountData,
@@ -131,21 +132,6 @@ pub struct ToDevice {
     pub next_batch: String,
     /// The messages, oldest first.
     pub events: Vec<JsonObject>,
-}
-
-/// Device lists and key counts.
-#[derive(Clone, Debug, Serialize)]
-pub struct E2ee {
-    /// Whose devices changed.
-    #[serde(skip_serializing_if = "DeviceLists::is_empty")]
-    pub device_lists: DeviceLists,
-    /// How many one-time keys the device has left, by algorithm.
-    pub device_one_time_keys_count: BTreeMap<String, u64>,
-    /// The algorithms whose fallback key was not given away.
-    pub device_unused_fallback_key_types: BTreeSet<String>,
-    /// Whether keys were given away since the last answer.
-    #[serde(skip)]
-    pub keys_claimed: bool,
 }
 
 /// Account data.
@@ -176,10 +162,7 @@ impl SlidingResponse {
 impl Extensions {
     fn is_empty(&self) -> bool {
         let no_messages = self.to_device.as_ref().is_none_or(|part| part.events.is_empty());
-        let no_keys = self
-            .e2ee
-            .as_ref()
-            .is_none_or(|part| part.device_lists.is_empty() && !part.keys_claimed);
+        let no_keys = self.e2ee.as_ref().is_none_or(|part| !part.is_news());
         no_messages
             && no_keys
             && self.account_data.is_empty()
