@@ -7,14 +7,6 @@ use super::server::{Client, TestServer};
 const ROOMS: &str = "/_matrix/client/v3/rooms";
 const PUSHERS: &str = "/_matrix/client/v3/pushers";
 
-async fn shared_room(ann: &Client<'_>, bob: &Client<'_>) -> String {
-    let room_id = ann.create_room(json!({"preset": "public_chat"})).await;
-    bob.post(&format!("/_matrix/client/v3/join/{room_id}"), json!({}))
-        .await
-        .ok();
-    room_id
-}
-
 #[tokio::test]
 async fn the_event_closest_to_a_moment_is_found() {
     let server = TestServer::new().await;
@@ -61,7 +53,7 @@ async fn the_event_closest_to_a_moment_is_found() {
 async fn notifications_are_listed_newest_first() {
     let server = TestServer::new().await;
     let (ann, bob) = (server.register("ann").await, server.register("bob").await);
-    let room = shared_room(&ann, &bob).await;
+    let room = ann.room_with(&bob).await;
     ann.say(&room, "own", "not for me").await;
     let mut sent = Vec::new();
     for number in 0..30 {
@@ -195,7 +187,7 @@ async fn pushers_are_kept_until_they_are_removed() {
 async fn receipts_and_counts_know_the_threads_of_what_relates_to_their_messages() {
     let server = TestServer::new().await;
     let (ann, bob) = (server.register("ann").await, server.register("bob").await);
-    let room = shared_room(&ann, &bob).await;
+    let room = ann.room_with(&bob).await;
     let relates = |rel_type: &str, parent: &str| json!({"msgtype": "m.text", "body": "ann", "m.relates_to": {"rel_type": rel_type, "event_id": parent}});
     let send = async |txn: &str, content: Value| {
         let answer = bob

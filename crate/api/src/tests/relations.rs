@@ -1,6 +1,6 @@
 //! Edits, threads, references and annotations: querying them, and what is told with their parents.
 
-use hearth_storage::{Store, Table, WriteBatch};
+use hearth_storage::Table;
 use serde_json::{Value, json};
 
 use super::server::{Client, TestServer};
@@ -52,20 +52,11 @@ fn ids(page: &Value) -> Vec<&str> {
     events.map(|event| event["event_id"].as_str().unwrap()).collect()
 }
 
-/// A room of both.
-async fn shared_room(ann: &Client<'_>, bob: &Client<'_>) -> String {
-    let room_id = ann.create_room(json!({"preset": "public_chat"})).await;
-    bob.post(&format!("/_matrix/client/v3/join/{room_id}"), json!({}))
-        .await
-        .ok();
-    room_id
-}
-
 #[tokio::test]
 async fn the_newest_valid_edit_is_told_with_its_event() {
     let server = TestServer::new().await;
     let (ann, bob) = (server.register("ann").await, server.register("bob").await);
-    let room = shared_room(&ann, &bob).await;
+    let room = ann.room_with(&bob).await;
     let original = ann.say(&room, "0", "helo").await;
     assert_eq!(bundle(&bob, &room, &original).await, Value::Null);
     let first = message(&ann, &room, "1", edit(&original, "hallo")).await;
@@ -109,7 +100,7 @@ async fn threads_are_told_with_their_roots() {
     let server = TestServer::new().await;
     let (ann, bob) = (server.register("ann").await, server.register("bob").await);
     let cat = server.register("cat").await;
-    let room = shared_room(&ann, &bob).await;
+    let room = ann.room_with(&bob).await;
     cat.post(&format!("/_matrix/client/v3/join/{room}"), json!({}))
         .await
         .ok();
@@ -149,7 +140,7 @@ async fn threads_are_told_with_their_roots() {
 async fn what_relates_is_told_wherever_its_parent_is() {
     let server = TestServer::new().await;
     let (ann, bob) = (server.register("ann").await, server.register("bob").await);
-    let room = shared_room(&ann, &bob).await;
+    let room = ann.room_with(&bob).await;
     let root = ann.say(&room, "0", "root").await;
     let child = message(&bob, &room, "1", related("m.thread", &root, "child")).await;
     let reference = message(&bob, &room, "2", related("m.reference", &root, "see above")).await;
@@ -189,7 +180,7 @@ async fn what_relates_is_told_wherever_its_parent_is() {
 async fn children_are_queried_by_relation_and_type() {
     let server = TestServer::new().await;
     let (ann, bob) = (server.register("ann").await, server.register("bob").await);
-    let room = shared_room(&ann, &bob).await;
+    let room = ann.room_with(&bob).await;
     let root = ann.say(&room, "0", "root").await;
     let mut children = Vec::new();
     for number in 0..7 {
@@ -252,7 +243,7 @@ async fn children_are_queried_by_relation_and_type() {
 async fn threads_come_in_the_order_of_their_latest_events() {
     let server = TestServer::new().await;
     let (ann, bob) = (server.register("ann").await, server.register("bob").await);
-    let room = shared_room(&ann, &bob).await;
+    let room = ann.room_with(&bob).await;
     let mut roots = Vec::new();
     for number in 0..5 {
         roots.push(ann.say(&room, &format!("root{number}"), "root").await);
@@ -291,7 +282,7 @@ async fn threads_come_in_the_order_of_their_latest_events() {
 async fn what_ignored_users_send_is_left_out() {
     let server = TestServer::new().await;
     let (ann, bob) = (server.register("ann").await, server.register("bob").await);
-    let room = shared_room(&ann, &bob).await;
+    let room = ann.room_with(&bob).await;
     let root = ann.say(&room, "0", "root").await;
     message(&ann, &room, "1", related("m.thread", &root, "mine")).await;
     let hidden = message(&bob, &room, "1", related("m.thread", &root, "theirs")).await;
@@ -375,14 +366,8 @@ async fn a_database_without_the_index_gains_it() {
     message(&ann, &room, "edit", edit(&root, "better")).await;
     let before = bundle(&ann, &room, &root).await;
     assert_eq!(before["m.thread"]["count"], 300);
-    let mut batch = WriteBatch::new();
-    for (table, (key, _)) in server.dump().await {
-        if table == Table::Relations || (table, &*key) == (Table::Meta, b"relations") {
-            batch.delete(table, key);
-        }
-    }
     let parts = ann.parts();
-    server.store.commit(batch).await.unwrap();
+    server.drop_index(Table::Relations, b"relations").await;
     let server = server.restarted().await;
     let ann = server.resume(&parts);
     message(&ann, &room, "new", related("m.thread", &root, "new")).await;

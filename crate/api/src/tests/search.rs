@@ -1,6 +1,6 @@
 //! Full-text search.
 
-use hearth_storage::{Store, Table, WriteBatch};
+use hearth_storage::Table;
 use serde_json::{Value, json};
 
 use super::server::{Answer, Client, TestServer};
@@ -37,14 +37,6 @@ async fn recent(client: &Client<'_>, term: &str) -> Vec<String> {
     texts(&found).into_iter().map(str::to_owned).collect()
 }
 
-async fn shared_room(ann: &Client<'_>, bob: &Client<'_>) -> String {
-    let room_id = ann.create_room(json!({"preset": "public_chat"})).await;
-    bob.post(&format!("/_matrix/client/v3/join/{room_id}"), json!({}))
-        .await
-        .ok();
-    room_id
-}
-
 /// How many rows of the index are about `word`.
 async fn rows_of(server: &TestServer, word: &str) -> usize {
     let word = format!("\0{word}\0").into_bytes();
@@ -70,7 +62,7 @@ async fn indexed(server: &TestServer, word: &str) {
 async fn events_with_all_words_are_found_in_one_s_own_rooms() {
     let server = TestServer::new().await;
     let (ann, bob) = (server.register("ann").await, server.register("bob").await);
-    let room = shared_room(&ann, &bob).await;
+    let room = ann.room_with(&bob).await;
     let private = bob
         .create_room(json!({"preset": "private_chat", "name": "Blue secrets"}))
         .await;
@@ -164,7 +156,7 @@ async fn results_are_filtered_grouped_and_put_into_context() {
     let (ann, bob) = (server.register("ann").await, server.register("bob").await);
     let path = format!("/_matrix/client/v3/profile/{}/displayname", bob.user_id);
     bob.put(&path, json!({"displayname": "Bob"})).await.ok();
-    let room = shared_room(&ann, &bob).await;
+    let room = ann.room_with(&bob).await;
     let other = ann
         .create_room(json!({"name": "Tea room", "topic": "All about tea"}))
         .await;
@@ -309,14 +301,8 @@ async fn a_database_without_the_index_gains_it() {
         ann.say(&room, &number.to_string(), &format!("needle{number} hay"))
             .await;
     }
-    let mut batch = WriteBatch::new();
-    for (table, (key, _)) in server.dump().await {
-        if table == Table::Search || (table, &*key) == (Table::Meta, b"search") {
-            batch.delete(table, key);
-        }
-    }
     let parts = ann.parts();
-    server.store.commit(batch).await.unwrap();
+    server.drop_index(Table::Search, b"search").await;
     let server = server.restarted().await;
     let ann = server.resume(&parts);
     indexed(&server, "needle300").await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hearth_homeserver::{Config, Homeserver, Identity, Seams};
-use hearth_storage::{Direction, Entry, KeyRange, MemoryStore, Store, Table};
+use hearth_storage::{Direction, Entry, KeyRange, MemoryStore, Store, Table, WriteBatch};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -161,6 +161,17 @@ impl TestServer {
         }
         dump
     }
+
+    /// Deletes `table` and the row of `Table::Meta` that tells how far it is filled, as databases are that never had them.
+    pub(super) async fn drop_index(&self, table: Table, progress: &[u8]) {
+        let mut batch = WriteBatch::new();
+        for (of, (key, _)) in self.dump().await {
+            if of == table || (of, &*key) == (Table::Meta, progress) {
+                batch.delete(of, key);
+            }
+        }
+        self.store.commit(batch).await.unwrap();
+    }
 }
 
 impl Client<'_> {
@@ -198,6 +209,14 @@ impl Client<'_> {
     pub(super) async fn create_room(&self, body: Value) -> String {
         let answer = self.post("/_matrix/client/v3/createRoom", body).await.ok();
         answer["room_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes a public room that `other` joins, and returns its id.
+    pub(super) async fn room_with(&self, other: &Client<'_>) -> String {
+        let room_id = self.create_room(json!({"preset": "public_chat"})).await;
+        let path = format!("/_matrix/client/v3/join/{room_id}");
+        other.post(&path, json!({})).await.ok();
+        room_id
     }
 
     /// Sends a text message and returns its event id.
