@@ -19,7 +19,7 @@ use crate::{
     },
     rooms::{
         admit::Outcome,
-        append::Change,
+        change::Change,
         event::{Decision, StoredEvent},
         room::Room,
         tree::empty_root,

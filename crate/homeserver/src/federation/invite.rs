@@ -17,7 +17,7 @@ use crate::{
     },
     rooms::{
         admit::Outcome,
-        append::{Draft, build_error},
+        draft::{Draft, build_error},
         event::{Decision, StoredEvent},
         memberships::{UserMembership, invite_key, user_key},
         room::Room,

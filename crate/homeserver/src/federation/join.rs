@@ -16,7 +16,8 @@ use crate::{
         uri::path,
     },
     rooms::{
-        append::{Audience, Change},
+        append::Audience,
+        change::Change,
         partial::PartialJoin,
         room::{Room, RoomRecord},
         view::{CREATE, MEMBER},

@@ -12,7 +12,7 @@ use crate::{
     federation::{received::signed, same_id::ID_IS_TAKEN},
     rooms::{
         admit::Outcome,
-        append::{Draft, build_error},
+        draft::{Draft, build_error},
         restricted::Voucher,
         room::{Room, Snapshot},
     },

@@ -6,7 +6,7 @@ use hearth_storage::{Direction, KeyRange, Table};
 use ruma_common::RoomId;
 
 use super::{ANNOTATION, Relation, THREAD, index::sender_prefix};
-use crate::{Error, Homeserver, rooms::append::Draft};
+use crate::{Error, Homeserver, rooms::draft::Draft};
 
 /// How many of a user's annotations of one event are looked at.
 const MAX_ANNOTATIONS: usize = 500;

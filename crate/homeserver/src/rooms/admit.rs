@@ -15,7 +15,7 @@ use crate::{
     Error,
     federation::same_id::ID_IS_TAKEN,
     rooms::{
-        append::Change,
+        change::Change,
         event::{Decision, StoredEvent},
         tree::StateEntry,
     },

@@ -17,7 +17,7 @@ use ruma_common::{EventId, OwnedEventId};
 
 use crate::{
     Error,
-    rooms::{append::Change, event::StoredEvent},
+    rooms::{change::Change, event::StoredEvent},
 };
 
 /// After how many events others run.

@@ -13,8 +13,9 @@ use crate::{
     Error, Homeserver, JsonObject,
     rooms::{
         aliases::{alias_key, alias_row},
-        append::{Audience, Draft, build_error},
+        append::Audience,
         directory::published_key,
+        draft::{Draft, build_error},
         room::Room,
     },
 };

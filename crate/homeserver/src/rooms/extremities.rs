@@ -17,7 +17,8 @@ use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId};
 use crate::{
     Error, Homeserver, JsonObject,
     rooms::{
-        append::{Change, Draft},
+        change::Change,
+        draft::Draft,
         event::StoredEvent,
         room::Room,
         view::{CREATE, POWER_LEVELS},

@@ -17,7 +17,7 @@ use ruma_common::{OwnedEventId, OwnedServerName, OwnedUserId, UserId};
 use crate::{
     Error, JsonObject,
     rooms::{
-        append::Change,
+        change::Change,
         client_event::stripped,
         event::StoredEvent,
         member_counts::{ServerCounts, server_key},

@@ -9,7 +9,7 @@ use crate::{
     Error, Homeserver, JsonObject,
     federation::member_event::VOUCHER,
     rooms::{
-        append::Draft,
+        draft::Draft,
         memberships::{invite_key, user_key},
         restricted::Voucher,
         room::Room,

@@ -15,10 +15,7 @@ use ruma_common::{EventId, OwnedEventId};
 
 use crate::{
     Error, Homeserver,
-    rooms::{
-        append::{Audience, Change, Draft},
-        room::Room,
-    },
+    rooms::{append::Audience, change::Change, draft::Draft, room::Room},
 };
 
 /// The most messages of one commit.

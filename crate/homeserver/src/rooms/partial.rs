@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error, Homeserver,
     rooms::{
-        append::Change,
+        change::Change,
         room::{Room, Snapshot},
     },
     stored::{from_slice, scan_all, to_vec},

@@ -13,7 +13,7 @@ use crate::{
     Error,
     rooms::{
         admit::Outcome,
-        append::Change,
+        change::Change,
         event::{Decision, StoredEvent},
         partial::partial_key,
         timeline::timeline_key,

@@ -10,7 +10,7 @@ use ruma_common::{EventId, OwnedServerName, RoomId, ServerName};
 use crate::{
     Error,
     rooms::{
-        append::Change,
+        change::Change,
         event::{Decision, StoredEvent},
         view::{CREATE, POWER_LEVELS},
     },

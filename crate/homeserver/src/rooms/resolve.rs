@@ -16,7 +16,7 @@ use ruma_common::OwnedEventId;
 use crate::{
     Error,
     rooms::{
-        append::Change,
+        change::Change,
         tree::{StateEntry, empty_root},
     },
 };

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::{
     Error, Homeserver, JsonObject,
     rooms::{
-        append::{Change, Draft},
+        change::Change,
+        draft::Draft,
         event::StoredEvent,
         room::Room,
         view::{CREATE, MEMBER, POWER_LEVELS},

@@ -14,9 +14,11 @@ use crate::{
     Error, Homeserver, JsonObject,
     rooms::{
         aliases::{alias_key, alias_row},
-        append::{Audience, Change, Draft},
+        append::Audience,
+        change::Change,
         create::{first_levels, object, ranks_creators},
         directory::published_key,
+        draft::Draft,
         power::integer,
         room::Room,
         view::{CANONICAL_ALIAS, CREATE, MEMBER, POWER_LEVELS, View, member},

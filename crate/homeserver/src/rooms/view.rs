@@ -11,7 +11,7 @@ use ruma_events::StateEventType;
 
 use crate::{
     Error, Homeserver,
-    rooms::{append::Change, event::StoredEvent, room::Snapshot, tree::Nodes},
+    rooms::{change::Change, event::StoredEvent, room::Snapshot, tree::Nodes},
 };
 
 /// The type and state key of an entry.
