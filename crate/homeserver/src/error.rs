@@ -53,9 +53,27 @@ pub enum Error {
     /// The user name breaks the grammar. `M_INVALID_USERNAME`, 400.
     #[error("{0}")]
     InvalidUsername(String),
-    /// The alias is taken. `M_ROOM_IN_USE`, 400 (409 in the directory).
+    /// The alias that a new room is to have is taken. `M_ROOM_IN_USE`, 400.
     #[error("the room alias is taken")]
     RoomInUse,
+    /// The alias that the directory is to list is taken. `M_UNKNOWN`, 409.
+    #[error("the room alias is taken")]
+    AliasTaken,
+    /// Only a room that one has left can be forgotten. `M_UNKNOWN`, 400.
+    #[error("you have not left this room")]
+    NotLeft,
+    /// The name of a field of a profile is too long. `M_KEY_TOO_LARGE`, 400.
+    #[error("the name of a field has at most {max} bytes")]
+    KeyTooLarge {
+        /// The longest name, in bytes.
+        max: usize,
+    },
+    /// A profile would get too large. `M_PROFILE_TOO_LARGE`, 400.
+    #[error("a profile has at most {max} bytes")]
+    ProfileTooLarge {
+        /// The largest profile, in bytes.
+        max: usize,
+    },
     /// An alias of a canonical alias event does not mean the room. `M_BAD_ALIAS`, 400.
     #[error("{0}")]
     BadAlias(String),

@@ -1,9 +1,6 @@
 //! Making accounts. Spec: Client-Server API, section 'Account registration'.
 
-use hearth_homeserver::{
-    Error,
-    accounts::{NewDevice, Registration},
-};
+use hearth_homeserver::accounts::{NewDevice, Registration};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -86,8 +83,7 @@ fn is_guest(call: &PublicCall) -> Result<bool, ApiError> {
 async fn register_guest(mut call: PublicCall) -> Outcome {
     let request: Request = call.json_or_empty().await?;
     if !call.homeserver().config.guests {
-        let message = "There are no guest accounts here";
-        return Err(Error::GuestForbidden(message.into()).into());
+        return Err(ApiError::forbidden("There are no guest accounts here"));
     }
     let device = NewDevice {
         display_name: request.initial_device_display_name,

@@ -82,7 +82,7 @@ async fn registration_refuses_what_the_spec_refuses() {
             "/_matrix/client/v3/register?kind=guest",
             json!({}),
             403,
-            "M_GUEST_ACCESS_FORBIDDEN",
+            "M_FORBIDDEN",
         ),
         (
             "/_matrix/client/v3/register?kind=x",

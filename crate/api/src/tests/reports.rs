@@ -110,7 +110,7 @@ async fn profiles_are_changed_as_a_whole() {
         .fails(400, "M_INVALID_PARAM");
     ann.put(&path, json!({"a": "x".repeat(70_000)}))
         .await
-        .fails(413, "M_TOO_LARGE");
+        .fails(400, "M_PROFILE_TOO_LARGE");
     bob.put(&path, json!({"a": 1})).await.fails(403, "M_FORBIDDEN");
     bob.request(patch, &path, json!({"a": 1}))
         .await

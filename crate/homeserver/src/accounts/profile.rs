@@ -68,7 +68,7 @@ impl Homeserver {
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no such user; [`Error::InvalidParam`] if the name or value is malformed;
-    /// [`Error::TooLarge`] if the profile gets too large.
+    /// [`Error::KeyTooLarge`] or [`Error::ProfileTooLarge`].
     pub async fn set_profile_field(
         &self,
         user_id: &UserId,
@@ -139,9 +139,7 @@ impl Homeserver {
     async fn commit_profile(&self, user_id: &UserId, profile: &JsonObject) -> Result<(), Error> {
         let row = to_vec(profile)?;
         if row.len() > MAX_PROFILE {
-            return Err(Error::TooLarge(format!(
-                "a profile has at most {MAX_PROFILE} bytes"
-            )));
+            return Err(Error::ProfileTooLarge { max: MAX_PROFILE });
         }
         let mut batch = WriteBatch::new();
         batch.put(Table::Accounts, profile_key(user_id), row);
@@ -160,9 +158,7 @@ fn check_field(field: &str, value: Option<&Value>) -> Result<(), Error> {
             Err(Error::InvalidParam(format!("{field} is not a string")))
         }
         "" => Err(Error::InvalidParam("a profile field has a name".into())),
-        _ if field.len() > MAX_FIELD_NAME => Err(Error::InvalidParam(format!(
-            "a field's name has at most {MAX_FIELD_NAME} bytes"
-        ))),
+        _ if field.len() > MAX_FIELD_NAME => Err(Error::KeyTooLarge { max: MAX_FIELD_NAME }),
         _ => Ok(()),
     }
 }

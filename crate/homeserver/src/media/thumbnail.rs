@@ -159,7 +159,9 @@ impl Homeserver {
 
     async fn make_thumbnail(&self, media: Media, size: Size, key: Vec<u8>) -> Result<Media, Error> {
         if media.size > MAX_FILE {
-            return Err(Error::NoThumbnail("the picture is too large".into()));
+            return Err(Error::TooLarge(
+                "the picture is too large to be made smaller".into(),
+            ));
         }
         let bytes: Vec<bytes::Bytes> = self.read_media(&media, 0..media.size).try_collect().await?;
         let bytes = bytes.concat();
@@ -203,7 +205,9 @@ fn measured(bytes: &[u8]) -> Result<(Picture, u32, u32), Error> {
         return Err(unreadable());
     };
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(Error::NoThumbnail("the picture has too many pixels".into()));
+        return Err(Error::TooLarge(
+            "the picture has too many pixels to be made smaller".into(),
+        ));
     }
     Ok((picture, width, height))
 }

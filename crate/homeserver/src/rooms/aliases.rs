@@ -25,7 +25,7 @@ impl Homeserver {
     /// Makes `alias` (of this server) mean `room_id`.
     ///
     /// # Errors
-    /// [`Error::RoomInUse`] if it is taken, [`Error::Forbidden`] if the user is not in the room,
+    /// [`Error::AliasTaken`] if it is taken, [`Error::Forbidden`] if the user is not in the room,
     /// [`Error::InvalidParam`] if it is another server's.
     pub async fn set_alias(
         &self,
@@ -40,7 +40,7 @@ impl Homeserver {
         }
         let _directory = self.directory_lock.lock().await;
         if self.alias_entry(alias).await?.is_some() {
-            return Err(Error::RoomInUse);
+            return Err(Error::AliasTaken);
         }
         let mut batch = WriteBatch::new();
         batch.put(Table::Directory, alias_key(alias), alias_row(room_id, user_id)?);

@@ -202,13 +202,13 @@ impl Homeserver {
     /// Forgets a room that the user has left: it is no longer listed, and its history is no longer shown.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] if the user is still in the room, [`Error::NotFound`] if they never were.
+    /// [`Error::NotLeft`] if the user is still in the room, [`Error::NotFound`] if they never were.
     pub async fn forget_room(&self, user_id: &UserId, room_id: &RoomId) -> Result<(), Error> {
         let Some(entry) = self.user_membership(user_id, room_id) else {
             return Err(Error::NotFound("you never were in this room".into()));
         };
         if matches!(entry.membership.as_str(), "join" | "invite" | "knock") {
-            return Err(Error::Forbidden("you have not left this room".into()));
+            return Err(Error::NotLeft);
         }
         let mut batch = WriteBatch::new();
         batch.delete(Table::Memberships, user_key(user_id, room_id));
