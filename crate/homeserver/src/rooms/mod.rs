@@ -6,6 +6,7 @@
 
 pub(crate) mod admit;
 pub mod aliases;
+pub(crate) mod answers;
 pub(crate) mod append;
 pub(crate) mod chains;
 pub(crate) mod change;

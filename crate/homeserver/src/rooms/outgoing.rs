@@ -15,7 +15,7 @@ use ruma_common::{EventId, OwnedEventId};
 
 use crate::{
     Error, Homeserver,
-    rooms::{append::Audience, change::Change, draft::Draft, room::Room},
+    rooms::{answers::Answer, append::Audience, change::Change, draft::Draft, room::Room},
 };
 
 /// The most messages of one commit.
@@ -32,8 +32,11 @@ struct Message {
     /// The key of its transaction.
     key: Vec<u8>,
     draft: Draft,
-    done: oneshot::Sender<Result<OwnedEventId, Error>>,
+    done: oneshot::Sender<Outcome>,
 }
+
+/// What became of a message. Where it was sent, its device is owed the answer.
+type Outcome = Result<(OwnedEventId, Option<Answer>), Error>;
 
 impl Outgoing {
     fn push(&self, message: Message) {
@@ -77,7 +80,7 @@ impl Homeserver {
             }
             // Whoever took it along may still have to tell: only waiting gives them their turn on a single thread.
             match outcome.await {
-                Ok(outcome) => return outcome,
+                Ok(outcome) => return outcome.map(|(event_id, _)| event_id),
                 // They went away. It was sent or it was not: the key tells.
                 Err(oneshot::Canceled) => outcome = room.wait(&key, &draft),
             }
@@ -97,7 +100,7 @@ impl Homeserver {
         for (message, before) in messages.by_ref() {
             let Message { key, draft, done } = message;
             if let Some(event_id) = before.or_else(|| sent.get(&key).cloned()) {
-                waiting.push((done, event_id));
+                waiting.push((done, event_id, None));
                 continue;
             }
             let pdu = match self.propose_message(&change, draft.clone()).await {
@@ -108,7 +111,7 @@ impl Homeserver {
                 }
             };
             let event_id = pdu.event_id().to_owned();
-            waiting.push((done, event_id.clone()));
+            waiting.push((done, event_id.clone(), self.owed_for(&draft)));
             change
                 .batch
                 .insert(Table::Accounts, key.clone(), event_id.as_bytes());
@@ -124,6 +127,12 @@ impl Homeserver {
             false => change.commit().await.map(drop),
         };
         tell(waiting, &outcome);
+    }
+
+    /// The answer that the device is owed that sends `draft`.
+    fn owed_for(&self, draft: &Draft) -> Option<Answer> {
+        let (device_id, _) = draft.transaction.as_ref()?;
+        Some(self.answers.owe(&draft.sender, device_id))
     }
 
     async fn propose_message(&self, change: &Change<'_>, draft: Draft) -> Result<hearth_rooms::Pdu, Error> {
@@ -158,7 +167,7 @@ impl Homeserver {
 
 impl Room {
     /// Puts a message among those that wait; says what became of it.
-    fn wait(&self, key: &[u8], draft: &Draft) -> oneshot::Receiver<Result<OwnedEventId, Error>> {
+    fn wait(&self, key: &[u8], draft: &Draft) -> oneshot::Receiver<Outcome> {
         let (done, outcome) = oneshot::channel();
         self.outgoing.push(Message {
             key: key.to_vec(),
@@ -176,10 +185,10 @@ fn refuse(messages: impl IntoIterator<Item = Message>, error: &Error) {
     }
 }
 
-type Waiting = Vec<(oneshot::Sender<Result<OwnedEventId, Error>>, OwnedEventId)>;
+type Waiting = Vec<(oneshot::Sender<Outcome>, OwnedEventId, Option<Answer>)>;
 
 fn tell(waiting: Waiting, outcome: &Result<(), Error>) {
-    for (done, event_id) in waiting {
-        let _ = done.send(outcome.clone().map(|()| event_id));
+    for (done, event_id, answer) in waiting {
+        let _ = done.send(outcome.clone().map(|()| (event_id, answer)));
     }
 }

@@ -136,6 +136,7 @@ impl Homeserver {
         loop {
             let passing = select(self.typing.listen(), self.presence.listen());
             let changed = select(self.log.listen(), passing);
+            self.answers.given(user_id, device_id).await;
             let to = self.present(user_id);
             let context = self.context(viewer, &request, from, to).await?;
             let response = self.answer(&context).await?;

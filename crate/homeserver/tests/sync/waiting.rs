@@ -36,6 +36,33 @@ async fn a_message_ends_the_wait() {
     );
 }
 
+/// matrix-js-sdk takes a message in a thread for somebody else's if it hears of it before its send is answered.
+#[tokio::test]
+async fn a_send_is_answered_before_a_sync_tells_of_it() {
+    let server = Server::new().await;
+    let alice = server.user("alice");
+    let room_id = server.room(&alice).await;
+    let since = server.client(&alice).await.since.unwrap();
+    let mut waiting = wait(&server, &alice, &since, 20);
+    assert!(settles(&mut waiting).await.is_none());
+    let (tell, told) = std::sync::mpsc::channel();
+    let told_too = tell.clone();
+    let sync = tokio::spawn(async move {
+        waiting.await.unwrap();
+        told_too.send("sync").unwrap();
+    });
+    let homeserver = server.homeserver.clone();
+    let send = tokio::spawn(async move {
+        let content = object(json!({"msgtype": "m.text", "body": "first"}));
+        let sent = homeserver.send_message(&alice, device(), &room_id, "m.room.message", "first", content);
+        sent.await.unwrap();
+        tell.send("send").unwrap();
+    });
+    sync.await.unwrap();
+    send.await.unwrap();
+    assert_eq!(told.iter().collect::<Vec<_>>(), ["send", "sync"]);
+}
+
 #[tokio::test]
 async fn what_is_none_of_ones_business_does_not_end_the_wait() {
     let server = Server::new().await;

@@ -112,6 +112,7 @@ impl Homeserver {
         loop {
             let passing = select(self.typing.listen(), self.presence.listen());
             let changed = select(self.log.listen(), passing);
+            self.answers.given(user_id, device_id).await;
             let to = self.present(user_id);
             let from = position.map(|position| position.token);
             if from
