@@ -5,6 +5,7 @@
 import { ClientEvent, type MatrixClient, MatrixError, Method, SyncState, createClient } from "matrix-js-sdk";
 import { CryptoEvent, type GeneratedSecretStorageKey, decodeRecoveryKey } from "matrix-js-sdk/lib/crypto-api/index.js";
 import { Conversations } from "./conversations.ts";
+import { Sliding } from "./sliding.ts";
 import { Verification } from "./verification.ts";
 
 /** Who signs in, and where. */
@@ -12,7 +13,12 @@ export interface Account {
   baseUrl: string;
   username: string;
   password: string;
+  /** Whether its devices use sliding sync. */
+  sliding?: boolean;
 }
+
+/** How long a sync waits, in milliseconds. */
+const POLL = 20_000;
 
 /** One device of a user. */
 export class Client {
@@ -20,6 +26,8 @@ export class Client {
   readonly rooms: Conversations;
   /** The verification that is going on. */
   readonly verification: Verification;
+  /** The sliding sync, if it uses one. */
+  readonly sliding: Sliding | undefined;
   private recoveryKey: string | undefined;
 
   private constructor(
@@ -28,6 +36,7 @@ export class Client {
   ) {
     this.rooms = new Conversations(client);
     this.verification = new Verification(client);
+    this.sliding = account.sliding ? new Sliding(client, account.baseUrl, POLL) : undefined;
   }
 
   /** Makes the account, with a first device. */
@@ -79,7 +88,8 @@ export class Client {
     const prepared = new Promise<void>((resolve) => {
       client.on(ClientEvent.Sync, (state) => state === SyncState.Prepared && resolve());
     });
-    await client.startClient({ threadSupport: true, lazyLoadMembers: true, pollTimeout: 20_000 });
+    const way = made.sliding ? { slidingSync: made.sliding.sync } : {};
+    await client.startClient({ threadSupport: true, lazyLoadMembers: true, pollTimeout: POLL, ...way });
     await prepared;
     return made;
   }

@@ -39,6 +39,16 @@ export class Conversations {
     return room_id;
   }
 
+  /** Gives a room another name. */
+  async rename(roomId: string, name: string): Promise<void> {
+    await this.client.setRoomName(roomId, name);
+  }
+
+  /** The name of a room, as this client knows it. */
+  name(roomId: string): string | undefined {
+    return this.client.getRoom(roomId)?.name;
+  }
+
   /** What the user is in a room; undefined for one that the client has not heard of. */
   membership(roomId: string): string | undefined {
     return this.client.getRoom(roomId)?.getMyMembership();

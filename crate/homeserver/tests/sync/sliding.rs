@@ -354,6 +354,51 @@ async fn subscriptions_are_sent_wherever_the_room_is() {
     );
 }
 
+/// As matrix-js-sdk asks: it says each subscription once, and when it ends.
+#[tokio::test]
+async fn a_subscription_lasts_until_it_is_ended() {
+    let server = Server::new().await;
+    let alice = server.user("alice");
+    let (first, second) = (server.room(&alice).await, server.room(&alice).await);
+    let mut client = Slider::new(&server, &alice);
+    for room_id in [&first, &second] {
+        let config = json!({"timeline_limit": 1});
+        client
+            .slide(json!({"room_subscriptions": {room_id.as_str(): config}}))
+            .await;
+    }
+    for text in ["one", "two"] {
+        server.say(&alice, &first, text).await;
+        server.say(&alice, &second, text).await;
+        let answer = client.slide(json!({})).await;
+        assert_eq!(bodies(&room(&answer, &first)["timeline"]), [text]);
+        assert_eq!(bodies(&room(&answer, &second)["timeline"]), [text]);
+    }
+    client.slide(json!({"unsubscribe_rooms": [first]})).await;
+    server.say(&alice, &first, "three").await;
+    server.say(&alice, &second, "three").await;
+    assert_eq!(rooms(&client.slide(json!({})).await), [second.as_str()]);
+}
+
+#[tokio::test]
+async fn subscriptions_of_a_connection_are_not_endless() {
+    let server = Server::new().await;
+    let alice = server.user("alice");
+    let mut client = Slider::new(&server, &alice);
+    let required: Vec<_> = (0..500)
+        .map(|number| json!([format!("{number:0>200}"), ""]))
+        .collect();
+    let ask = |number: usize| {
+        let config = json!({"required_state": required});
+        json!({"room_subscriptions": {format!("!{number}:example.org"): config}})
+    };
+    client.slide(ask(1)).await;
+    client.slide(ask(2)).await;
+    let refused = client.ask(ask(3)).await;
+    assert!(matches!(refused, Err(Error::InvalidParam(_))), "{refused:?}");
+    client.slide(ask(2)).await;
+}
+
 #[tokio::test]
 async fn a_message_ends_the_wait() {
     let server = Server::new().await;

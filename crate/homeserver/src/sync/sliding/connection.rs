@@ -16,7 +16,7 @@ use hearth_storage::{Table, WriteBatch};
 use ruma_common::{DeviceId, OwnedDeviceId, OwnedRoomId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::super::SyncToken;
+use super::{super::SyncToken, request::RoomConfig};
 use crate::{
     Error, Homeserver,
     stored::{from_slice, scan_all, to_vec},
@@ -46,12 +46,15 @@ pub(super) struct Position {
     pub(super) token: SyncToken,
 }
 
-/// What a client knows.
+/// What a client knows, and what it goes on asking for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
     /// By room.
     #[serde(rename = "r")]
     pub(super) rooms: BTreeMap<OwnedRoomId, Sent>,
+    /// The single rooms that it has asked for.
+    #[serde(rename = "s", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) subscriptions: BTreeMap<OwnedRoomId, RoomConfig>,
 }
 
 /// What a client has been told of a room.

@@ -2,7 +2,9 @@
 //!
 //! The client names lists of rooms, of which it sees the first few, and single rooms. What it has been told of
 //! which room is remembered by [`connection`]; everything else is worked out from the log, as for `/sync`.
-//! Nothing of a request is remembered: each one says everything that it wants.
+//! Of a request only the subscriptions to single rooms are remembered, because matrix-js-sdk says each of them once, and
+//! in `unsubscribe_rooms` when it ends. Who says all of them in each request, as MSC4186 has it, is told more
+//! than asked for of a room that is no longer named.
 
 mod connection;
 mod extensions;
@@ -86,7 +88,7 @@ impl Homeserver {
     pub async fn sliding_sync(
         &self,
         session: &Session,
-        request: SlidingRequest,
+        mut request: SlidingRequest,
     ) -> Result<SlidingResponse, Error> {
         request.check()?;
         let (user_id, device_id) = (&session.user_id, &session.device_id);
@@ -100,6 +102,7 @@ impl Homeserver {
             Some(position) => self.known_at(&id, position).await?,
             None => Arc::default(),
         };
+        request.keep_subscriptions(&known.subscriptions)?;
         self.note_sync(user_id, device_id, request.presence, request.timeout);
         self.acknowledge((user_id, device_id), &request.extensions.to_device)
             .await?;
@@ -337,6 +340,7 @@ impl Known {
         changes: &Changes,
     ) -> Self {
         let mut next = self.clone();
+        next.subscriptions.clone_from(&turn.request.room_subscriptions);
         for room_id in changes.rooms.keys() {
             // What has changed in a room that is not sent is left for when it is.
             if !wanted.rooms.contains_key(&**room_id)

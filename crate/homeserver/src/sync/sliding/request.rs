@@ -7,9 +7,9 @@ use std::{
 };
 
 use ruma_common::{OwnedRoomId, UserId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{Error, presence::PresenceState, rooms::view::MEMBER};
+use crate::{Error, presence::PresenceState, rooms::view::MEMBER, stored::to_vec};
 
 /// The most lists, and the most bytes of the name of one or of a connection.
 const MAX_LISTS: usize = 100;
@@ -19,6 +19,8 @@ const MAX_RANGES: usize = 100;
 const MAX_REQUIRED: usize = 500;
 /// The most subscriptions.
 const MAX_SUBSCRIPTIONS: usize = 1000;
+/// The most bytes of all subscriptions of a connection together, as they are stored.
+const MAX_KEPT: usize = 256 * 1024;
 
 /// Any type, any state key.
 const ANY: &str = "*";
@@ -46,8 +48,10 @@ pub struct SlidingRequest {
     pub txn_id: Option<String>,
     /// Lists of rooms, by name.
     pub lists: BTreeMap<String, List>,
-    /// Single rooms.
+    /// Single rooms, beside those that earlier requests named.
     pub room_subscriptions: BTreeMap<OwnedRoomId, RoomConfig>,
+    /// Single rooms that earlier requests named.
+    pub unsubscribe_rooms: BTreeSet<OwnedRoomId>,
     /// What else is asked for.
     pub extensions: Extensions,
 }
@@ -66,7 +70,7 @@ pub struct List {
 }
 
 /// What to send of a room.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RoomConfig {
     /// State, by type and state key.
@@ -181,6 +185,36 @@ impl SlidingRequest {
         match configs.all(RoomConfig::is_right) {
             true => Ok(()),
             false => invalid("required_state has at most 500 pairs, $ME and $LAZY are of members"),
+        }
+    }
+}
+
+impl SlidingRequest {
+    /// Goes on with the subscriptions of earlier requests, but for those that this one ends or says anew.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParam`] if all together are too much.
+    pub(super) fn keep_subscriptions(
+        &mut self,
+        earlier: &BTreeMap<OwnedRoomId, RoomConfig>,
+    ) -> Result<(), Error> {
+        let is_new = !self.room_subscriptions.is_empty();
+        let kept = earlier
+            .iter()
+            .filter(|(room_id, _)| !self.unsubscribe_rooms.contains(*room_id));
+        for (room_id, config) in kept {
+            self.room_subscriptions
+                .entry(room_id.clone())
+                .or_insert_with(|| config.clone());
+        }
+        let is_too_much = is_new
+            && (self.room_subscriptions.len() > MAX_SUBSCRIPTIONS
+                || to_vec(&self.room_subscriptions)?.len() > MAX_KEPT);
+        match is_too_much {
+            true => Err(Error::InvalidParam(
+                "a connection has at most 1,000 subscriptions, of 256 KiB together".into(),
+            )),
+            false => Ok(()),
         }
     }
 }
