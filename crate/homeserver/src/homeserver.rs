@@ -136,6 +136,7 @@ impl Homeserver {
         homeserver.complete_all();
         homeserver.send_all_when_due();
         homeserver.retry_all_held();
+        homeserver.dismiss_all_guests();
         homeserver.spawn(|homeserver| async move {
             if let Err(error) = homeserver.remove_all_unfinished().await {
                 tracing::warn!(%error, "what unfinished uploads left behind remains");

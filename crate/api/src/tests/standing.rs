@@ -46,8 +46,25 @@ async fn a_guest_goes_where_guests_may_go() {
         }
     }
     // What let the guest in is taken back.
+    let sync = "/_matrix/client/v3/sync?timeout=20000&since=";
+    let mut since = guest.get("/_matrix/client/v3/sync").await.ok()["next_batch"].clone();
     let path = format!("/_matrix/client/v3/rooms/{open}/state/m.room.guest_access/");
     ann.put(&path, json!({"guest_access": "forbidden"})).await.ok();
+    loop {
+        let news = guest
+            .get(&format!("{sync}{}", since.as_str().unwrap()))
+            .await
+            .ok();
+        if news["rooms"]["leave"][&open].is_object() {
+            break;
+        }
+        since = news["next_batch"].clone();
+    }
+    let member = format!(
+        "/_matrix/client/v3/rooms/{open}/state/m.room.member/{}",
+        guest.user_id
+    );
+    assert_eq!(ann.get(&member).await.ok()["membership"], "leave");
     let path = format!("/_matrix/client/v3/rooms/{open}/send/m.room.message/2");
     let answer = guest.put(&path, json!({"msgtype": "m.text", "body": "?"})).await;
     answer.fails(403, "M_GUEST_ACCESS_FORBIDDEN");

@@ -67,6 +67,14 @@ impl Homeserver {
         standings.get(user_id).copied().unwrap_or_default()
     }
 
+    /// All guests.
+    pub(crate) fn guests(&self) -> Vec<OwnedUserId> {
+        let standings = &self.accounts.standings.0;
+        let standings = standings.read().unwrap_or_else(PoisonError::into_inner);
+        let guests = standings.iter().filter(|(_, standing)| standing.guest);
+        guests.map(|(user_id, _)| user_id.clone()).collect()
+    }
+
     /// Who administers this homeserver; `None` if there is no account yet.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use crate::{
         room::{Room, Snapshot},
         timeline::timeline_key,
         tree::Nodes,
-        view::MEMBER,
+        view::{GUEST_ACCESS, MEMBER},
     },
     search::SearchChange,
     stored::to_vec,
@@ -40,6 +40,8 @@ struct Effects {
     /// What keeps others from filling the index of words meanwhile.
     words: Option<MutexGuardArc<()>>,
     mail: Vec<Letter>,
+    /// Whether guests may be let in who were not, or the other way about.
+    guest_access: bool,
 }
 
 /// What a change shows once it is durable.
@@ -99,6 +101,7 @@ impl Change<'_> {
             summaries: self.write_index(indexing)?,
             words: words.map(|words| self.write_words(words)).transpose()?,
             mail,
+            guest_access: changes.iter().any(|change| change.event_type == GUEST_ACCESS.0),
         };
         self.write_room(&removed, last)?;
         let shared = homeserver
@@ -304,6 +307,9 @@ impl Outcome {
             homeserver.post(&servers, position, &event);
         }
         homeserver.compare_heads_with_some(&self.newcomers, servers);
+        if effects.guest_access {
+            homeserver.dismiss_guests(&room.room_id);
+        }
         drop(self.guard);
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod draft;
 pub mod event;
 pub(crate) mod extremities;
 mod former;
+mod guests;
 pub mod hierarchy;
 pub mod member_counts;
 mod member_rows;
