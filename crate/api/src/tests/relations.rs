@@ -240,6 +240,34 @@ async fn children_are_queried_by_relation_and_type() {
 }
 
 #[tokio::test]
+async fn a_thread_has_what_its_reader_may_see() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = ann.room_with(&bob).await;
+    let root = ann.say(&room, "0", "root").await;
+    let first = message(&ann, &room, "1", related("m.thread", &root, "one")).await;
+    let seen_by = async |client: &Client<'_>| {
+        let thread = &bundle(client, &room, &root).await["m.thread"];
+        (
+            thread["count"].clone(),
+            thread["latest_event"]["event_id"].clone(),
+        )
+    };
+    bob.post(&format!("{ROOMS}/{room}/leave"), json!({})).await.ok();
+    let visibility = format!("{ROOMS}/{room}/state/m.room.history_visibility/");
+    ann.put(&visibility, json!({"history_visibility": "joined"}))
+        .await
+        .ok();
+    message(&ann, &room, "2", related("m.thread", &root, "two")).await;
+    assert_eq!(seen_by(&bob).await, (json!(1), json!(first)));
+    bob.post(&format!("{ROOMS}/{room}/join"), json!({})).await.ok();
+    assert_eq!(seen_by(&bob).await, (json!(1), json!(first)));
+    let last = message(&ann, &room, "3", related("m.thread", &root, "three")).await;
+    assert_eq!(seen_by(&bob).await, (json!(2), json!(last)));
+    assert_eq!(seen_by(&ann).await, (json!(3), json!(last)));
+}
+
+#[tokio::test]
 async fn threads_come_in_the_order_of_their_latest_events() {
     let server = TestServer::new().await;
     let (ann, bob) = (server.register("ann").await, server.register("bob").await);

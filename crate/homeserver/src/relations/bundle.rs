@@ -128,12 +128,11 @@ impl Homeserver {
             found.references = shown.map(|child| child.event_id).collect();
         }
         if let Some(thread) = &summary.thread {
-            let latest = self.newest_children(event, THREAD, MAX_LATEST, upto).await?;
-            let shown = latest
-                .into_iter()
-                .filter(|child| !refusals.ignores(&child.sender));
-            found.latest = shown.map(|child| child.event_id).collect();
-            let count = self.shown_count(event, thread, refusals).await?;
+            let (latest, count) = match self.was_there_since(user_id, event) {
+                true => self.whole_thread(event, thread, refusals).await?,
+                false => self.seen_thread(event, thread, user_id).await?,
+            };
+            found.latest = latest;
             found.thread = Some((count, self.took_part(user_id, event).await?));
         }
         Ok(found)
@@ -184,6 +183,51 @@ impl Homeserver {
                 .saturating_add(1),
             _ => i64::MAX,
         }
+    }
+
+    /// Whether the user has been in the room ever since `event`, and so may see all that came after it.
+    fn was_there_since(&self, user_id: &UserId, event: &StoredEvent) -> bool {
+        let own = self.user_membership(user_id, event.room_id());
+        let joined = own
+            .filter(|own| own.membership == "join")
+            .and_then(|own| own.joined_at);
+        let since = joined.zip(event.decision.order);
+        since.is_some_and(|(joined, order)| joined.cast_signed() <= order)
+    }
+
+    /// The newest events of a thread all of which its reader may see, newest first, and how many it has: but for those
+    /// of ignored users.
+    async fn whole_thread(
+        &self,
+        root: &StoredEvent,
+        thread: &Thread,
+        refusals: &Refusals,
+    ) -> Result<(Vec<OwnedEventId>, u64), Error> {
+        let latest = self.newest_children(root, THREAD, MAX_LATEST, i64::MAX).await?;
+        let shown = latest
+            .into_iter()
+            .filter(|child| !refusals.ignores(&child.sender));
+        let shown = shown.map(|child| child.event_id).collect();
+        Ok((shown, self.shown_count(root, thread, refusals).await?))
+    }
+
+    /// The events of a thread that a user may see and does not ignore, newest first, and how many those are. Of a long
+    /// thread only the newest are looked at: if all of them may be seen, so is the rest.
+    async fn seen_thread(
+        &self,
+        root: &StoredEvent,
+        thread: &Thread,
+        user_id: &UserId,
+    ) -> Result<(Vec<OwnedEventId>, u64), Error> {
+        let upto = self.last_place(user_id, root.room_id());
+        let newest = self.newest_children(root, THREAD, MAX_COUNTED, upto).await?;
+        let ids: Vec<_> = newest.into_iter().map(|child| child.event_id).collect();
+        let events = self.stored_events(&ids).await?;
+        let seen = self.visible_events(user_id, events).await?;
+        let is_all = seen.len() == ids.len() && upto == i64::MAX;
+        let count = if is_all { thread.count } else { seen.len() as u64 };
+        let latest = seen.iter().take(MAX_LATEST);
+        Ok((latest.map(|event| event.event_id.clone()).collect(), count))
     }
 
     /// How many events a thread has that users sent who are not ignored.
