@@ -30,7 +30,7 @@ impl Homeserver {
                 if text.len() > 1 {
                     text.push(',');
                 }
-                text.push_str(event.pdu.json());
+                text.push_str(self.given_out(&event)?.json());
             }
             self.give_way().await;
         }

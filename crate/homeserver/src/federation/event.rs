@@ -25,7 +25,7 @@ impl Homeserver {
         Ok(json!({
             "origin": self.server_name(),
             "origin_server_ts": self.now(),
-            "pdus": [to_value(&event.pdu)?],
+            "pdus": [to_value(&*self.given_out(&event)?)?],
         }))
     }
 }

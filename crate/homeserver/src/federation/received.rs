@@ -1,7 +1,7 @@
 //! The first look at an event of another server: format, signatures, hash.
 //! Spec: Server-Server API, section 'Checks performed on receipt of a PDU', steps 1 to 3.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use hearth_rooms::{
     Pdu, RoomVersion,
@@ -115,6 +115,19 @@ impl Homeserver {
         Ok(was_there && self.server_may_see(origin, event).await?)
     }
 
+    /// An event as other servers get it: without what was said, if its sender asked for that to be erased. State and
+    /// redactions stay whole, because the room rests on them.
+    pub(crate) fn given_out<'a>(&self, event: &'a StoredEvent) -> Result<Cow<'a, Pdu>, Error> {
+        let is_said = event.state_key().is_none() && event.kind() != "m.room.redaction";
+        if !is_said || self.standing(event.sender()).erased_at.is_none() {
+            return Ok(Cow::Borrowed(&event.pdu));
+        }
+        let redacted = event.pdu.redacted();
+        redacted
+            .map(Cow::Owned)
+            .map_err(|error| Error::Damaged(error.to_string()))
+    }
+
     /// The events as another server may see them: whole, or redacted where it may not.
     pub(crate) async fn as_seen_by(
         &self,
@@ -125,7 +138,7 @@ impl Homeserver {
         let mut pdus = Vec::with_capacity(events.len());
         for event in events {
             if self.may_have(origin, is_in_room, event).await? {
-                pdus.push(to_value(&event.pdu)?);
+                pdus.push(to_value(&*self.given_out(event)?)?);
             } else {
                 let redacted = event
                     .pdu

@@ -1,6 +1,6 @@
 //! What another server may do to a room, and what it may not.
 
-use hearth_homeserver::Error;
+use hearth_homeserver::{Error, accounts::Registration};
 use hearth_storage::{Direction, KeyRange, Store, Table};
 use ruma_common::RoomId;
 use serde_json::{Value, json};
@@ -165,6 +165,46 @@ async fn outsiders_are_told_nothing() {
         .make_join(other.name(), &room, &peer.user(), &["12".to_owned()])
         .await;
     assert!(matches!(members, Err(Error::Forbidden(_))));
+}
+
+/// Spec: Client-Server API, section 'Account deactivation'.
+#[tokio::test]
+async fn what_was_said_by_who_is_erased_is_not_given_out() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let homeserver = &server.homeserver;
+    let wish = Registration {
+        username: Some("carol".into()),
+        ..Registration::default()
+    };
+    let (carol, _) = homeserver.register(wish).await.unwrap();
+    let room = server.public_room().await;
+    let alias = (&*room).into();
+    homeserver.join_room(&carol, alias, &[], None).await.unwrap();
+    let said = server.say(&carol, &room, "1", "regrettable").await.unwrap();
+    let others = server.say(&server.alice(), &room, "2", "harmless").await.unwrap();
+    peer.join(&server, &room).await;
+    let bodies = async || {
+        let from = std::slice::from_ref(&others);
+        let history = homeserver.backfill(peer.name(), &room, from, 100).await.unwrap();
+        let event = homeserver.federation_event(peer.name(), &said).await.unwrap();
+        let body = json!({"latest_events": [others], "limit": 1});
+        let missing = homeserver.missing_events(peer.name(), &room, body).await.unwrap();
+        let asked = [said.clone(), others.clone()];
+        let some = homeserver
+            .federation_events(peer.name(), &room, &asked)
+            .await
+            .unwrap();
+        let answers = [
+            history.to_string(),
+            event.to_string(),
+            missing.to_string(),
+            some.pdus.to_string(),
+        ];
+        answers.map(|answer| (answer.contains("regrettable"), answer.contains(carol.as_str())))
+    };
+    assert_eq!(bodies().await, [(true, true); 4]);
+    homeserver.deactivate(&carol, true).await.unwrap();
+    assert_eq!(bodies().await, [(false, true); 4]);
 }
 
 #[tokio::test]
