@@ -82,6 +82,12 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", message)
     }
 
+    /// 403: who has an e-mail address or telephone number is known to identity servers, and none of them is asked.
+    pub(crate) fn third_party_invite() -> Self {
+        let message = "Users are invited by their ids: no identity server is asked";
+        Self::new(StatusCode::FORBIDDEN, "M_SERVER_NOT_TRUSTED", message)
+    }
+
     /// 404: the thing is not there.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", message)

@@ -8,6 +8,7 @@ use crate::{
     answer::{self, Outcome},
     call::UserCall,
     error::ApiError,
+    json,
     router::{Route, user},
 };
 
@@ -70,7 +71,11 @@ async fn knock(mut call: UserCall) -> Outcome {
 }
 
 async fn invite(mut call: UserCall) -> Outcome {
-    let target = target(&mut call).await?;
+    let body = call.object().await?;
+    if !body.contains_key("user_id") && body.contains_key("medium") {
+        return Err(ApiError::third_party_invite());
+    }
+    let target: Target = json::typed(body)?;
     let user_id = &call.requester.user_id;
     call.homeserver()
         .invite_user(user_id, &call.room_id()?, &target.user_id, target.reason)

@@ -2,12 +2,13 @@
 
 use hearth_homeserver::rooms::{create::CreateRoom, upgrade::UpgradeRoom};
 use ruma_common::UserId;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     answer::{self, Outcome},
     call::UserCall,
     error::ApiError,
+    json,
     router::{Route, user},
 };
 
@@ -27,7 +28,12 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn create(mut call: UserCall) -> Outcome {
-    let request: CreateRoom = call.json_or_empty().await?;
+    let body = call.object_or_empty().await?;
+    let third_parties = body.get("invite_3pid").and_then(Value::as_array);
+    if third_parties.is_some_and(|invited| !invited.is_empty()) {
+        return Err(ApiError::third_party_invite());
+    }
+    let request: CreateRoom = json::typed(body)?;
     let room_id = call
         .homeserver()
         .create_room(&call.requester.user_id, request)

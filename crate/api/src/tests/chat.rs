@@ -361,3 +361,24 @@ async fn a_room_is_upgraded() {
         .ok();
     assert_eq!(create["additional_creators"], json!([bob.user_id]));
 }
+
+/// No identity server is asked. Spec: section 'Third-party invites'.
+#[tokio::test]
+async fn nobody_is_invited_by_an_address() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let room = ann.create_room(json!({"invite_3pid": []})).await;
+    let before = server.dump().await;
+    let address = json!({
+        "id_server": "matrix.org", "id_access_token": "t", "medium": "email", "address": "bob@example.org",
+    });
+    let invite = format!("/_matrix/client/v3/rooms/{room}/invite");
+    ann.post(&invite, address.clone())
+        .await
+        .fails(403, "M_SERVER_NOT_TRUSTED");
+    ann.post("/_matrix/client/v3/createRoom", json!({"invite_3pid": [address]}))
+        .await
+        .fails(403, "M_SERVER_NOT_TRUSTED");
+    ann.post(&invite, json!({})).await.fails(400, "M_MISSING_PARAM");
+    assert_eq!(server.dump().await, before);
+}
