@@ -1,7 +1,10 @@
 //! Taking in events whose past is not simply the room as it is. Spec: Server-Server API, section 'Checks
 //! performed on receipt of a PDU', steps 4 to 6.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use hearth_rooms::{
     Pdu,
@@ -55,7 +58,10 @@ impl Change<'_> {
             None => (self.state_at_prev(&pdu).await?, self.is_partial_at(&pdu).await?),
         };
         let outcome = self.judge(&pdu, &root, partial).await?;
+        let shown = self.shown(&pdu).await?;
+        let place = shown.as_ref().and_then(|event| event.decision.order);
         let decision = Decision {
+            order: place.filter(|_| outcome == Outcome::Accepted),
             state_before: Some(root.clone()),
             rejected: matches!(outcome, Outcome::Rejected(_)),
             soft_failed: matches!(outcome, Outcome::SoftFailed(_)),
@@ -65,6 +71,7 @@ impl Change<'_> {
         let event = StoredEvent::new(pdu, decision);
         self.note_taken_in(&event.event_id);
         if outcome != Outcome::Accepted {
+            shown.iter().for_each(|event| self.take_out(event));
             self.keep(event);
             return Ok(outcome);
         }
@@ -76,6 +83,13 @@ impl Change<'_> {
         self.append_remote(event, servers).await?;
         self.advance_state().await?;
         Ok(outcome)
+    }
+
+    /// `pdu` as it is stored, if it was put into the timeline as part of history, where the state before it is not
+    /// always known.
+    async fn shown(&self, pdu: &Pdu) -> Result<Option<Arc<StoredEvent>>, Error> {
+        let known = self.known_events(&[pdu.event_id().to_owned()]).await?.pop();
+        Ok(known.filter(|event| event.decision.order.is_some()))
     }
 
     /// Whether the state before `pdu` lacks members, as that before the events that it follows does.

@@ -85,8 +85,9 @@ impl Change<'_> {
     }
 
     /// Adds an event to the end of the timeline whose past may be another than the room as it is, with the
-    /// state that it says was before it, and sends it to `servers`. The room's extremities are the caller's
-    /// business, and its state, which is said afterwards ([`Change::set_root`]).
+    /// state that it says was before it, and sends it to `servers`. One that has a place in the timeline keeps it:
+    /// clients may have been shown it there. The room's extremities are the caller's business, and its state, which
+    /// is said afterwards ([`Change::set_root`]).
     pub(crate) async fn append_remote(
         &mut self,
         mut event: StoredEvent,
@@ -96,7 +97,10 @@ impl Change<'_> {
         let event = self.redacted_early(event).await?;
         let event = self.redacting(event).await?;
         self.snapshot.record.depth = self.snapshot.record.depth.max(event.pdu.depth());
-        self.add(event, Place::Live(servers));
+        match event.decision.order {
+            Some(_) => self.keep(event),
+            None => self.add(event, Place::Live(servers)),
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_lock::MutexGuardArc;
-use hearth_storage::WriteBatch;
+use hearth_storage::{Table, WriteBatch};
 use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId};
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     rooms::{
         event::StoredEvent,
         room::{Room, Snapshot},
+        timeline::timeline_key,
         tree::{Nodes, StateEntry},
     },
 };
@@ -159,6 +160,15 @@ impl Change<'_> {
     pub(super) fn outdate(&mut self, event: &Arc<StoredEvent>) {
         if event.decision.order.is_some() {
             self.outdated.push(event.clone());
+        }
+    }
+
+    /// Takes `event`, as it is stored, out of the timeline, if it is there.
+    pub(super) fn take_out(&mut self, event: &Arc<StoredEvent>) {
+        self.outdate(event);
+        if let Some(order) = event.decision.order {
+            let key = timeline_key(&self.room.room_id, order);
+            self.batch.delete(Table::Timeline, key);
         }
     }
 

@@ -16,7 +16,6 @@ use crate::{
         change::Change,
         event::{Decision, StoredEvent},
         partial::partial_key,
-        timeline::timeline_key,
     },
 };
 
@@ -66,7 +65,7 @@ impl Change<'_> {
         };
         let order = event.decision.order;
         if outcome != Outcome::Accepted {
-            self.outdate(event);
+            self.take_out(event);
         }
         let event = event.decided(Decision {
             state_before: Some(root),
@@ -79,10 +78,6 @@ impl Change<'_> {
         });
         if outcome != Outcome::Accepted {
             tracing::info!(event_id = %event.event_id, ?outcome, "an event is not allowed by the whole state");
-            if let Some(order) = order {
-                let key = timeline_key(&self.snapshot.room_id, order);
-                self.batch.delete(Table::Timeline, key);
-            }
             self.keep(event);
             return Ok(());
         }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     outsider::{Outsider, encode, json_of},
-    soon, world,
+    soon, timeline, world,
 };
 
 /// Alice's public room, joined by a server that is driven by hand; and a template for that one's messages.
@@ -431,4 +431,50 @@ fn many_ends_are_joined_by_an_event_that_nobody_sees() {
     assert_eq!(alice.messages(&world, &room).len(), 18);
     let sync = alice.sync(&world, None).expect(200).clone();
     assert!(!sync.to_string().contains("org.matrix.dummy_event"));
+}
+
+#[test]
+fn an_event_that_came_as_history_is_not_shown_again_when_it_comes_anew() {
+    let (world, alice, mallory, _, template) = joined(53);
+    let own = template["prev_events"][0].as_str().unwrap().to_owned();
+    let sign = |prev: &str, text: &str| mallory.sign(RoomVersion::V12, after(&template, prev, text));
+    let first = sign(&own, "first");
+    let second = sign(first.event_id().as_str(), "second");
+    let third = sign(second.event_id().as_str(), "third");
+    let room = template["room_id"].as_str().unwrap();
+    let uri = format!(
+        "/_matrix/federation/v1/state_ids/{}?event_id={}",
+        encode(room),
+        encode(&own)
+    );
+    let mut state = mallory.ask(&world, "GET", &uri, None).expect(200).clone();
+    state["pdu_ids"].as_array_mut().unwrap().push(json!(own));
+    let (known, wanted) = (third.event_id().to_string(), second.event_id().to_string());
+    let history = json!({ "pdus": [json_of(&second)] });
+    world.stand_in(mallory.identity.server_name(), move |uri, _| {
+        // The second event comes as history, without the state before it: what it follows is not given.
+        let uri = uri.replace("%24", "$");
+        let is_about = |endpoint: &str, event_id: &str| uri.contains(endpoint) && uri.contains(event_id);
+        let (status, answer) = match () {
+            () if is_about("/state_ids/", &known) => (200, state.clone()),
+            () if is_about("/backfill/", &wanted) => (200, history.clone()),
+            () if is_about("/send/", "") => (200, json!({ "pdus": {} })),
+            () => (404, json!({ "errcode": "M_NOT_FOUND" })),
+        };
+        Some((status, answer))
+    });
+    verdict(&world, &mallory, "1", json_of(&third), third.event_id().as_str());
+    soon(&world);
+    assert_eq!(alice.messages(&world, room), ["second", "third"]);
+    for (txn_id, pdu) in [("2", &first), ("3", &second)] {
+        let said = verdict(&world, &mallory, txn_id, json_of(pdu), pdu.event_id().as_str());
+        assert_eq!(said, json!({}));
+    }
+    assert_eq!(alice.messages(&world, room), ["second", "third", "first"]);
+    let told = timeline(&alice.sync(&world, None).body, room);
+    let told: Vec<_> = told
+        .iter()
+        .filter_map(|event| event["content"]["body"].as_str())
+        .collect();
+    assert_eq!(told, ["second", "third", "first"]);
 }
