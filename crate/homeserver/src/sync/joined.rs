@@ -53,8 +53,9 @@ impl Homeserver {
         };
         let snapshot = room.snapshot();
         if !context.request.filter.room.state.lazy_load_members {
-            // Who is told of all members is told of a room when all are there.
-            if snapshot.is_partial() {
+            // Who is told of all members is told of a room when all are there: once, so not before the answer's
+            // end has come to that moment.
+            if snapshot.is_partial() || snapshot.record.whole_since > Some(context.to.position) {
                 return Ok(None);
             }
             telling.begin_when_whole(&snapshot);
@@ -229,10 +230,12 @@ impl<'a> Telling<'a> {
         } else {
             place(context.position())
         };
+        // Of somebody whose membership has changed since, it is not known whether they were joined all the time.
+        let is_current = membership.position <= context.to.position;
         let span = Span {
             after,
             upto: place(context.to.position),
-            joined_at: Some(place(joined_at)),
+            joined_at: is_current.then(|| place(joined_at)),
         };
         Self {
             context,

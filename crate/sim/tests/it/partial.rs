@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{
     outsider::{Outsider, encode, json_of},
-    same_state, soon, world,
+    same_state, soon, timeline, world,
 };
 
 /// A world of `servers` servers in which alice, on the first, is in a synthetic room.
@@ -263,6 +263,32 @@ fn a_client_that_loads_all_members_is_told_of_the_room_when_it_is_whole() {
     }
     let after = bob.sync(&world, None)["next_batch"].as_str().unwrap().to_owned();
     assert_eq!(bob.sync(&world, Some(&after))["rooms"]["join"].get(room), None);
+}
+
+#[test]
+fn a_room_that_becomes_whole_during_an_answer_is_told_once() {
+    let (world, clients, room) = large_room(65, 2, 50);
+    let (bob, room) = (&clients[1], room.room_id.as_str());
+    let gate = Gate::shut(&world, 0);
+    bob.join(&world, room, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    // As long as a commit before it is under way, no answer reaches as far as the commit that makes the room whole.
+    let homeserver = world.server(1).homeserver().unwrap().clone();
+    let under_way = homeserver.log.reserve(1);
+    gate.open();
+    world.settle();
+    assert_eq!(members(&world, bob, room).len(), 53);
+    let first = bob.sync(&world, None);
+    drop(under_way);
+    bob.send(&world, room, "whole").expect(200);
+    let second = bob.sync(&world, first["next_batch"].as_str());
+    let told = timeline(&first.body, room)
+        .into_iter()
+        .chain(timeline(&second.body, room));
+    let ids: Vec<_> = told.map(|event| event["event_id"].to_string()).collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");
+    assert_eq!(second["rooms"]["join"][room]["timeline"]["limited"], true);
+    assert_eq!(ids.len(), 2, "bob's join and message");
 }
 
 #[test]
