@@ -97,7 +97,7 @@ impl Change<'_> {
         let last = reservation.first() + (entries.len() as u64).saturating_sub(1);
         let effects = Effects {
             gained: self.new_events().len(),
-            memberships: self.write_members(members, last)?,
+            memberships: self.write_members(members, reservation.first(), last)?,
             summaries: self.write_index(indexing)?,
             words: words.map(|words| self.write_words(words)).transpose()?,
             mail,

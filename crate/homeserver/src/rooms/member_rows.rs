@@ -229,12 +229,13 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Writes the rows of the members that have changed; returns those of local users. `position` is the log
-    /// position of the change, unless the event has one of its own.
+    /// Writes the rows of the members that have changed; returns those of local users. The change's log positions
+    /// are those from `first` to `last`.
     pub(super) fn write_members(
         &mut self,
         members: Vec<MemberChange>,
-        position: u64,
+        first: u64,
+        last: u64,
     ) -> Result<BTreeMap<OwnedUserId, UserMembership>, Error> {
         let mut local = BTreeMap::new();
         for member in members {
@@ -242,7 +243,7 @@ impl Change<'_> {
                 self.write_member(&member)?;
             }
             if self.homeserver.is_local(&member.user_id) {
-                let row = self.write_local_member(&member, position)?;
+                let row = self.write_local_member(&member, first, last)?;
                 local.insert(member.user_id, row);
             }
         }
@@ -265,14 +266,23 @@ impl Change<'_> {
     }
 
     /// Writes a local user's own row, and the stripped state of an invite. Who is no member any more, because
-    /// resolution took the event away, has left.
-    fn write_local_member(&mut self, member: &MemberChange, position: u64) -> Result<UserMembership, Error> {
+    /// resolution took the event away, has left. A membership that resolution brings back is news as of now, though
+    /// its event is old.
+    fn write_local_member(
+        &mut self,
+        member: &MemberChange,
+        first: u64,
+        last: u64,
+    ) -> Result<UserMembership, Error> {
         let (user_id, room_id) = (&member.user_id, &self.room.room_id);
         let own = self.own_event(&member.event_id);
         let order = own.map_or(member.order, |event| event.decision.order);
-        let position = order.map_or(position, |order| order.max(0).cast_unsigned());
+        let place = order.map_or(last, |order| order.max(0).cast_unsigned());
+        let position = if place < first { last } else { place };
         let membership = member.after.clone().unwrap_or_else(|| "leave".to_owned());
         let before = self.homeserver.user_membership(user_id, room_id);
+        let same = |row: &&UserMembership| row.event_id == member.event_id && row.membership == membership;
+        let position = before.as_ref().filter(same).map_or(position, |row| row.position);
         let was_joined = before.as_ref().is_some_and(|before| before.membership == "join");
         let joins = membership == "join" && !was_joined;
         let joined_before = before.and_then(|before| before.joined_at);
@@ -280,7 +290,7 @@ impl Change<'_> {
             membership,
             event_id: member.event_id.clone(),
             position,
-            joined_at: if joins { Some(position) } else { joined_before },
+            joined_at: if joins { Some(place) } else { joined_before },
             through: None,
         };
         let (row_key, invite_key) = (user_key(user_id, room_id), invite_key(user_id, room_id));

@@ -113,6 +113,41 @@ fn a_ban_during_a_cut_wins_over_what_the_banned_did_meanwhile() {
 }
 
 #[test]
+fn who_is_out_again_by_resolution_is_told_so() {
+    let (world, clients) = crate::world(18, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let carol = world.register(0, "carol");
+    let room = bob.create_room(&world, &json!({"preset": "public_chat"}));
+    for client in [alice, &carol] {
+        client.join(&world, &room, &[world.server(1).name()]).expect(200);
+    }
+    let path = format!("/rooms/{room}/leave").replace('!', "%21");
+    alice.post(&world, &path, &json!({})).expect(200);
+    world.settle();
+    // She comes back while the other server closes the room.
+    world.cut(0, 1);
+    alice.join(&world, &room, &[]).expect(200);
+    bob.set_state(
+        &world,
+        &room,
+        "m.room.join_rules",
+        "",
+        &json!({"join_rule": "invite"}),
+    )
+    .expect(200);
+    let told = alice.sync(&world, None);
+    assert!(told["rooms"]["join"].get(&room).is_some(), "{told:?}");
+    world.heal(0, 1);
+    world.settle();
+    carol.send(&world, &room, "joining the branches").expect(200);
+    world.settle();
+    let members = crate::membership(&world, &carol, &room, alice);
+    assert_eq!(members.as_deref(), Some("leave"));
+    let told = alice.sync(&world, told["next_batch"].as_str());
+    assert!(told["rooms"]["leave"].get(&room).is_some(), "{told:?}");
+}
+
+#[test]
 fn a_missed_message_is_fetched_from_a_third_server() {
     let (world, clients, room) = world_with_room(16, 3);
     let [alice, bob, carol] = &clients[..] else {
