@@ -13,46 +13,71 @@ pub(crate) struct Reader {
     pub(crate) since: Option<String>,
     /// Whether an answer is waited for. Another request from the same token would rightly be told the same.
     pub(crate) waits: bool,
-    /// The ids of the events in the timelines so far, by room.
-    seen: BTreeMap<String, BTreeSet<String>>,
+    /// What was shown of each room.
+    rooms: BTreeMap<String, Shown>,
     /// What was told twice.
     pub(crate) doubles: Vec<String>,
+}
+
+/// What a client was shown of a room since the user came into it last.
+#[derive(Default)]
+struct Shown {
+    /// The ids of the events in its timelines.
+    events: BTreeSet<String>,
+    /// The id of the user's own join.
+    join: Option<String>,
+    /// Whether the client was told that the user is in the room no more.
+    is_left: bool,
 }
 
 impl Reader {
     /// Takes in the answer to a `/sync` of `user_id`.
     pub(crate) fn read(&mut self, user_id: &str, answer: &Value) {
         self.since = answer["next_batch"].as_str().map(str::to_owned);
-        for kind in ["join", "leave"] {
-            for (room_id, room) in answer["rooms"][kind].as_object().into_iter().flatten() {
-                self.read_room(user_id, room_id, room);
-            }
+        let rooms = |kind: &str| answer["rooms"][kind].as_object().into_iter().flatten();
+        for (room_id, room) in rooms("join") {
+            let shown = self.rooms.entry(room_id.clone()).or_default();
+            shown.come_in(user_id, room);
+            self.doubles.extend(shown.add(user_id, room));
         }
-    }
-
-    fn read_room(&mut self, user_id: &str, room_id: &str, room: &Value) {
-        let timeline = events(&room["timeline"]);
-        let mut told = timeline.clone().chain(events(&room["state"]));
-        let seen = self.seen.entry(room_id.to_owned()).or_default();
-        let mut state = events(&room["state"]);
-        let is_whole = state.any(|event| event["type"] == "m.room.create");
-        if is_whole || told.any(|event| is_membership(event, user_id)) {
-            // Who comes into a room (again) is shown it anew, what they saw before included; and so is a room whose
-            // members have come.
-            seen.clear();
-        }
-        for event_id in timeline.filter_map(|event| event["event_id"].as_str()) {
-            if !seen.insert(event_id.to_owned()) {
-                self.doubles.push(format!(
-                    "{user_id} is told of {} twice by /sync",
-                    short_id(event_id)
-                ));
-            }
+        for (room_id, room) in rooms("leave") {
+            let shown = self.rooms.entry(room_id.clone()).or_default();
+            self.doubles.extend(shown.add(user_id, room));
+            shown.is_left = true;
         }
     }
 }
 
-fn events(part: &Value) -> impl Iterator<Item = &Value> + Clone {
+impl Shown {
+    /// Forgets what was shown before the user came back: who has left a room and joins it again is shown it anew,
+    /// what they have seen before included, and is told by `limited` that it does not follow what they hold.
+    ///
+    /// For nothing else may an event be told again. An answer holds what happened since its token (Client-Server
+    /// API, section 'Syncing'), and so does Synapse's. In particular a room whose members come behind is no
+    /// exception: a client that asks for all members is not told of it at all until it is whole.
+    fn come_in(&mut self, user_id: &str, room: &Value) {
+        let told = events(&room["state"]).chain(events(&room["timeline"]));
+        let joins = told.filter(|event| is_join(event, user_id));
+        let join = joins.last().and_then(|event| event["event_id"].as_str());
+        let is_new = join.is_some_and(|join| self.join.as_deref() != Some(join));
+        if (is_new || self.is_left) && room["timeline"]["limited"] == true {
+            self.events.clear();
+        }
+        self.is_left = false;
+        self.join = join.map(str::to_owned).or(self.join.take());
+    }
+
+    /// Adds what the timeline of `room` shows; returns what it tells again.
+    fn add(&mut self, user_id: &str, room: &Value) -> Vec<String> {
+        let ids = events(&room["timeline"]).filter_map(|event| event["event_id"].as_str());
+        let again = ids.filter(|event_id| !self.events.insert((*event_id).to_owned()));
+        again
+            .map(|event_id| format!("{user_id} is told of {} twice by /sync", short_id(event_id)))
+            .collect()
+    }
+}
+
+fn events(part: &Value) -> impl Iterator<Item = &Value> {
     part["events"]
         .as_array()
         .map(Vec::as_slice)
@@ -60,6 +85,8 @@ fn events(part: &Value) -> impl Iterator<Item = &Value> + Clone {
         .iter()
 }
 
-fn is_membership(event: &Value, user_id: &str) -> bool {
-    event["type"] == "m.room.member" && event["state_key"] == user_id
+fn is_join(event: &Value, user_id: &str) -> bool {
+    event["type"] == "m.room.member"
+        && event["state_key"] == user_id
+        && event["content"]["membership"] == "join"
 }
