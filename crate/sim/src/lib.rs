@@ -15,6 +15,7 @@ mod client;
 mod clock;
 pub mod episode;
 mod executor;
+mod lookups;
 mod network;
 mod random;
 mod server;

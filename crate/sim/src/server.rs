@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use hearth_api::{Api, ApiConfig};
 use hearth_homeserver::{Clock, Config, Error, Homeserver, Identity, Rng, Seams};
-use hearth_storage::{MemoryStore, Store};
+use hearth_storage::{Store, Table};
 
 use crate::{
     clock::VirtualClock,
     executor::{Executor, Owner},
+    lookups::CountedLookups,
     network::Network,
     store::SlowStore,
 };
@@ -17,6 +18,7 @@ use crate::{
 pub struct Server {
     name: String,
     store: Arc<dyn Store>,
+    lookups: Arc<CountedLookups>,
     pub(crate) process: Option<Process>,
 }
 
@@ -42,9 +44,11 @@ pub(crate) struct Platform {
 impl Server {
     /// A server with an empty store.
     pub(crate) fn new() -> Self {
+        let store = Arc::new(CountedLookups::default());
         Self {
             name: String::new(),
-            store: Arc::new(MemoryStore::new()),
+            store: store.clone(),
+            lookups: store,
             process: None,
         }
     }
@@ -57,6 +61,11 @@ impl Server {
     /// The store.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// How many keys of `table` were looked up so far.
+    pub fn lookups(&self, table: Table) -> usize {
+        self.lookups.of(table)
     }
 
     /// The running homeserver; `None` while it is down.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     Error, Homeserver,
     federation::{
-        fetch_state::Purpose,
+        fetch_state::{Held, Purpose},
         received::take_array,
         uri::{escaped, path},
     },
@@ -282,7 +282,10 @@ impl Homeserver {
         event_id: &EventId,
     ) -> Result<Option<String>, Error> {
         for server in self.helpers(room, server).await? {
-            match self.fetch_state(&server, room, event_id, Purpose::Past).await {
+            match self
+                .fetch_state(&server, room, event_id, Purpose::Past, Held::Perhaps)
+                .await
+            {
                 Ok(built) => return Ok(Some(built.root)),
                 Err(error @ (Error::Store(_) | Error::Damaged(_))) => return Err(error),
                 Err(error) => tracing::info!(%server, %error, "the state of old events is not known"),

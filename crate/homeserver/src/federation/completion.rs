@@ -8,11 +8,14 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::future::select;
 use hearth_storage::{Table, WriteBatch};
-use ruma_common::{EventId, OwnedRoomId, OwnedServerName, RoomId, ServerName};
+use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedServerName, RoomId, ServerName};
 
 use crate::{
     Error, Homeserver,
-    federation::{fetch_state::Purpose, intake::Built},
+    federation::{
+        fetch_state::{Held, Purpose},
+        intake::Built,
+    },
     rooms::{
         partial::{PartialJoin, partial_key},
         room::Room,
@@ -37,23 +40,29 @@ impl Homeserver {
     /// Goes on fetching what partial rooms lack.
     pub(crate) fn complete_all(&self) {
         for room_id in self.partial.all() {
-            self.complete(room_id);
+            self.complete(room_id, None);
         }
     }
 
-    /// Fetches in the background what a partial room lacks.
-    pub(crate) fn complete(&self, room_id: OwnedRoomId) {
+    /// Fetches in the background what a partial room lacks. `held` are the events of its state that are stored, if
+    /// that is known: the first attempt need not look which are.
+    pub(crate) fn complete(&self, room_id: OwnedRoomId, held: Option<BTreeSet<OwnedEventId>>) {
         let Some(partial) = self.partial.get(&room_id) else {
             return;
         };
         self.spawn(|homeserver| async move {
-            if let Err(error) = homeserver.complete_room(&room_id, &partial).await {
+            if let Err(error) = homeserver.complete_room(&room_id, &partial, held).await {
                 tracing::error!(%room_id, %error, "the members of a room cannot be stored");
             }
         });
     }
 
-    async fn complete_room(&self, room_id: &RoomId, partial: &PartialJoin) -> Result<(), Error> {
+    async fn complete_room(
+        &self,
+        room_id: &RoomId,
+        partial: &PartialJoin,
+        mut held: Option<BTreeSet<OwnedEventId>>,
+    ) -> Result<(), Error> {
         let Some(room) = self.room(room_id).await? else {
             return self.drop_partial(room_id, partial).await;
         };
@@ -63,7 +72,9 @@ impl Homeserver {
                 if !is_wanted(&room, partial) {
                     return self.drop_partial(room_id, partial).await;
                 }
-                match self.complete_through(&server, &room, partial, round).await {
+                let known = held.take();
+                let held = known.as_ref().map_or(Held::Perhaps, Held::These);
+                match self.complete_through(&server, &room, partial, round, held).await {
                     Ok(()) => return Ok(()),
                     Err(error @ (Error::Store(_) | Error::Damaged(_))) => {
                         tracing::error!(%room_id, %error, "the members of a room cannot be stored");
@@ -100,9 +111,10 @@ impl Homeserver {
         room: &Arc<Room>,
         partial: &PartialJoin,
         round: usize,
+        held: Held<'_>,
     ) -> Result<(), Error> {
         let built = self
-            .fetch_state(server, room, &partial.join, Purpose::Whole)
+            .fetch_state(server, room, &partial.join, Purpose::Whole, held)
             .await?;
         self.check_whole(room, partial, &built, round).await?;
         // Nobody takes in an event while those that were are looked at again.

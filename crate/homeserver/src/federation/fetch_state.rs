@@ -42,6 +42,15 @@ pub(crate) enum Purpose {
     Whole,
 }
 
+/// Which events of a state are stored already.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Held<'a> {
+    /// Nobody knows.
+    Perhaps,
+    /// Hardly any but these: the room has just been joined.
+    These(&'a BTreeSet<OwnedEventId>),
+}
+
 impl Homeserver {
     /// Fetches the state before `event_id` from `server`; its events become outliers.
     ///
@@ -54,6 +63,7 @@ impl Homeserver {
         room: &Arc<Room>,
         event_id: &EventId,
         purpose: Purpose,
+        held: Held<'_>,
     ) -> Result<Built, Error> {
         let query = format!("event_id={}", escaped(event_id.as_str()));
         let uri = path("v1/state_ids", &[room.room_id.as_str()], &query);
@@ -61,13 +71,16 @@ impl Homeserver {
         let state = event_ids(&answer, "pdu_ids", MAX_STATE);
         let chain = event_ids(&answer, "auth_chain_ids", MAX_STATE);
         // What others rest on comes first: then nothing has to wait for it.
-        let missing = self.not_held(&[&chain[..], &state[..]].concat()).await?;
+        let missing = self.not_held(&[&chain[..], &state[..]].concat(), held).await?;
         let state: BTreeSet<_> = state.into_iter().collect();
         let version = room.snapshot().version();
         let mut intake = match purpose {
             Purpose::Past => Intake::new(room, version),
             Purpose::Whole => Intake::of_whole_room(room, version, state.clone()),
         };
+        if matches!(held, Held::These(_)) {
+            intake = intake.expecting_new();
+        }
         self.fetch_events(server, room, event_id, &missing, &mut intake)
             .await?;
         let state: Vec<_> = state.into_iter().collect();
@@ -81,15 +94,19 @@ impl Homeserver {
         }
     }
 
-    /// Those of `event_ids` that are not stored, each once.
-    async fn not_held(&self, event_ids: &[OwnedEventId]) -> Result<Vec<OwnedEventId>, Error> {
+    /// Those of `event_ids` that are not stored, each once. What `held` says is taken for true.
+    async fn not_held(&self, event_ids: &[OwnedEventId], held: Held<'_>) -> Result<Vec<OwnedEventId>, Error> {
         let (mut missing, mut seen) = (Vec::new(), BTreeSet::new());
+        if let Held::These(held) = held {
+            let new = event_ids
+                .iter()
+                .filter(|id| !held.contains(*id) && seen.insert(*id));
+            return Ok(new.cloned().collect());
+        }
         for slice in event_ids.chunks(MAX_EVENTS) {
             let held = self.stored_events(slice).await?;
             let held: BTreeSet<_> = held.iter().map(|event| &event.event_id).collect();
-            let new = slice
-                .iter()
-                .filter(|id| !held.contains(id) && seen.insert((*id).clone()));
+            let new = slice.iter().filter(|id| !held.contains(id) && seen.insert(*id));
             missing.extend(new.cloned());
             self.give_way().await;
         }

@@ -12,12 +12,14 @@ use hearth_rooms::{
     dag::topological_order,
     state_tree::KeyPath,
 };
+use hearth_storage::StoreError;
 use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, UserId};
 use serde_json::Value;
 
 use crate::{
     Error, Homeserver,
     rooms::{
+        change::Change,
         event::{Decision, StoredEvent},
         room::Room,
         tree::{Nodes, StateEntry, empty_root},
@@ -44,6 +46,8 @@ pub(crate) struct Intake {
     entries: Entries,
     /// The events of the state that the room is about to get: members' rows are written together with them.
     ahead: BTreeSet<OwnedEventId>,
+    /// Whether hardly any of the events that come can be stored already.
+    expects_new: bool,
 }
 
 /// Events as parts of a state.
@@ -75,6 +79,7 @@ impl Intake {
             waiting: BTreeMap::new(),
             entries: Entries::new(),
             ahead: BTreeSet::new(),
+            expects_new: false,
         }
     }
 
@@ -87,6 +92,14 @@ impl Intake {
         Self {
             ahead: state,
             ..Self::new(room, version)
+        }
+    }
+
+    /// The same where hardly any of the events that come can be stored already: nobody looks first.
+    pub(crate) fn expecting_new(self) -> Self {
+        Self {
+            expects_new: true,
+            ..self
         }
     }
 
@@ -184,24 +197,47 @@ impl Homeserver {
             return Ok(());
         }
         // Whoever changes the room may be storing the same event, judged.
-        let mut change = self.change(&intake.room).await;
+        let room = intake.room.clone();
+        if intake.expects_new {
+            let change = self.change(&room).await;
+            match self.store_new(intake, change, pdus.clone()).await {
+                Err(Error::Store(StoreError::Exists)) => (),
+                outcome => return outcome,
+            }
+        }
+        let change = self.change(&room).await;
         let ids: Vec<_> = pdus.iter().map(|pdu| pdu.event_id().to_owned()).collect();
         let stored = self.stored_events(&ids).await?;
         let stored: BTreeSet<_> = stored.iter().map(|event| &*event.event_id).collect();
-        for pdu in pdus.into_iter().filter(|pdu| !stored.contains(pdu.event_id())) {
+        let new = pdus.into_iter().filter(|pdu| !stored.contains(pdu.event_id()));
+        self.store_new(intake, change, new.collect()).await
+    }
+
+    /// Stores `pdus` by `change`.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] if one of them is stored already; then none of them is by this.
+    async fn store_new(
+        &self,
+        intake: &mut Intake,
+        mut change: Change<'_>,
+        pdus: Vec<Pdu>,
+    ) -> Result<(), Error> {
+        let mut parts = Vec::with_capacity(pdus.len());
+        for pdu in pdus {
             let decision = Decision {
                 rejected: pdu.rejected(),
                 ..Decision::new(pdu.room_id())
             };
             let event = StoredEvent::new(pdu, decision);
             let in_state = InState::of(&event, &intake.room.room_id);
-            intake
-                .entries
-                .extend(in_state.map(|part| (event.event_id.clone(), part)));
+            parts.extend(in_state.map(|part| (event.event_id.clone(), part)));
             change.keep_unstored(event);
         }
         change.write_members_ahead(&intake.ahead).await?;
-        change.store_kept().await
+        change.store_kept().await?;
+        intake.entries.extend(parts);
+        Ok(())
     }
 
     /// Makes the state of the stored and allowed ones of `event_ids`, and stores its tree. Those that are not among

@@ -1,10 +1,10 @@
 //! Joining through another server. Spec: Server-Server API, section 'Joining rooms'.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use hearth_rooms::{Pdu, Rejection, RoomVersion, auth_check::check_state, auth_selection::auth_types_of};
 use http::Method;
-use ruma_common::{OwnedServerName, RoomId, ServerName, UserId};
+use ruma_common::{OwnedEventId, OwnedServerName, RoomId, ServerName, UserId};
 use serde_json::Value;
 
 use crate::{
@@ -74,7 +74,7 @@ impl Homeserver {
             None => Room::new(room_id.clone(), join.version()),
         };
         let partial = partial_join(helper, &join, &answer, self.now());
-        let root = self
+        let (root, held) = self
             .state_of_answer(&room, &join, partial.is_some(), answer)
             .await?;
         let mut change = self.change(&room).await;
@@ -91,7 +91,7 @@ impl Homeserver {
         change.append(join.clone(), None, Audience::Nobody).await?;
         change.commit().await?;
         if partial.is_some() {
-            self.complete(room_id);
+            self.complete(room_id, Some(held).filter(|_| !returns));
         }
         if returns {
             self.fill_gap(room, join.event_id().to_owned());
@@ -100,17 +100,17 @@ impl Homeserver {
     }
 
     /// Stores what came with the answer to `send_join`; returns the root of the state before the join, which
-    /// that allows. Where members were left out, those that the join rests on are part of it.
+    /// that allows, and what came. Where members were left out, those that the join rests on are part of the state.
     async fn state_of_answer(
         &self,
         room: &Arc<Room>,
         join: &Pdu,
         members_omitted: bool,
         mut answer: Value,
-    ) -> Result<String, Error> {
+    ) -> Result<(String, BTreeSet<OwnedEventId>), Error> {
         let mut intake = Intake::new(room, join.version());
         let chain = take_array(&mut answer, "auth_chain", MAX_STATE);
-        self.take_outliers(&mut intake, chain).await?;
+        let chain = self.take_outliers(&mut intake, chain).await?;
         let state = take_array(&mut answer, "state", MAX_STATE);
         let mut state = self.take_outliers(&mut intake, state).await?;
         if members_omitted {
@@ -122,7 +122,7 @@ impl Homeserver {
             .build_state(&room.room_id, &state, intake.into_entries())
             .await?;
         self.check_join(join, &built.root).await?;
-        Ok(built.root)
+        Ok((built.root, chain.into_iter().chain(state).collect()))
     }
 
     /// Whether the state `root` allows `join`.

@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 use crate::{
     Error, Homeserver,
     federation::{
-        fetch_state::Purpose, missing_events::MAX_EVENTS, received::take_array, request::RequestError,
+        fetch_state::{Held, Purpose},
+        missing_events::MAX_EVENTS,
+        received::take_array,
+        request::RequestError,
         uri::path,
     },
     rooms::room::Room,
@@ -53,7 +56,7 @@ impl Homeserver {
                 false => {
                     states += 1;
                     Some(
-                        self.fetch_state(origin, room, earlier.event_id(), Purpose::Past)
+                        self.fetch_state(origin, room, earlier.event_id(), Purpose::Past, Held::Perhaps)
                             .await?
                             .root,
                     )
@@ -65,7 +68,7 @@ impl Homeserver {
         match self.past_is_known(pdu).await? {
             true => Ok(None),
             false => Ok(Some(
-                self.fetch_state(origin, room, pdu.event_id(), Purpose::Past)
+                self.fetch_state(origin, room, pdu.event_id(), Purpose::Past, Held::Perhaps)
                     .await?
                     .root,
             )),

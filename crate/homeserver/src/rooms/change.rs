@@ -118,7 +118,7 @@ impl Change<'_> {
         self.add(event, Place::Stored);
     }
 
-    /// The same for an event of which the caller has seen, since the change began, that it is not stored yet.
+    /// The same for an event that is not stored yet. If it is, [`Change::store_kept`] fails.
     pub(crate) fn keep_unstored(&mut self, event: StoredEvent) {
         self.add(event, Place::Stored);
         if let Some(pending) = self.events.last_mut() {

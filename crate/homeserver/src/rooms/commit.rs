@@ -62,11 +62,18 @@ impl Change<'_> {
     /// Stores the events that were kept, and nothing else: the room stays as it is, even if it is not known yet.
     ///
     /// # Errors
-    /// [`Error::Store`] if the store fails; then nothing has changed.
+    /// [`Error::Store`] if the store fails, or has what was said not to be stored; then nothing has changed.
     pub(crate) async fn store_kept(mut self) -> Result<(), Error> {
         self.place_events().await?;
-        for Pending { event, .. } in &self.events {
-            write_event(&mut self.batch, event)?;
+        for pending in &self.events {
+            let event = &pending.event;
+            match pending.is_unstored {
+                true => {
+                    let key = event.event_id.as_bytes();
+                    self.batch.insert(Table::Events, key, event.encode()?);
+                }
+                false => write_event(&mut self.batch, event)?,
+            }
         }
         Ok(self.homeserver.seams.store.commit(self.batch).await?)
     }

@@ -242,6 +242,40 @@ fn a_large_room_is_usable_at_once_and_whole_later() {
 }
 
 #[test]
+fn who_has_just_joined_does_not_look_for_what_cannot_be_there() {
+    let (world, clients, room) = large_room(86, 2, 600);
+    let (bob, room) = (&clients[1], room.room_id.as_str());
+    let before = world.server(1).lookups(Table::Events);
+    bob.join(&world, room, &[world.server(0).name()]).expect(200);
+    world.settle();
+    let looked_up = world.server(1).lookups(Table::Events) - before;
+    assert!(looked_up < 200, "{looked_up} events were looked up");
+    assert_eq!(members(&world, bob, room).len(), 603);
+}
+
+#[test]
+fn what_comes_twice_to_who_has_just_joined_is_stored_once() {
+    let (world, clients, room) = large_room(87, 2, 600);
+    let (bob, room) = (&clients[1], room.room_id.as_str());
+    let (first, answers) = (std::sync::Mutex::new(Vec::new()), Arc::new(AtomicUsize::new(0)));
+    let counted = answers.clone();
+    world.tamper(world.server(0).name(), move |uri, answer| {
+        if uri.contains("org.hearth/events") {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let pdus = answer["pdus"].as_array_mut().unwrap();
+            let mut first = first.lock().unwrap();
+            pdus.extend(first.iter().cloned());
+            first.extend(pdus.first().cloned());
+        }
+    });
+    bob.join(&world, room, &[world.server(0).name()]).expect(200);
+    world.settle();
+    assert!(answers.load(Ordering::Relaxed) > 2);
+    assert_eq!(members(&world, bob, room).len(), 603);
+    same_state(&world, &clients, room);
+}
+
+#[test]
 fn a_client_that_loads_all_members_is_told_of_the_room_when_it_is_whole() {
     let (world, clients, room) = large_room(61, 2, 50);
     let (bob, room) = (&clients[1], room.room_id.as_str());
