@@ -76,6 +76,26 @@ test("a large room is joined through the relay", async ({ relay, profile }) => {
   }
 });
 
+test("a worker with 100 rooms and 10,000 events takes little memory", async ({ relay, profile }) => {
+  const ada = await newUser(await profile(), relay.url, "Ada");
+  const { accessToken } = await ada.session();
+  await quiet(ada);
+  await ada.page.evaluate(fillRooms, { accessToken, rooms: 100, messages: 100 });
+  expect(await ada.page.evaluate(syncRooms, accessToken)).toBe(100);
+  figures["worker_memory_mib"] = await memory(ada);
+  // A worker that is started anew has nothing of what was needed only to make the rooms.
+  await ada.killWorker();
+  expect(await ada.page.evaluate(syncRooms, accessToken)).toBe(100);
+  figures["worker_memory_restarted_mib"] = await memory(ada);
+  expect(figures["worker_memory_mib"]).toBeLessThan(64);
+});
+
+/** How much memory the module has, in MiB. It never gives any back, so that this is the most that it has needed. */
+async function memory(app: App): Promise<number> {
+  const { body } = await app.request("GET", "/_hearth/status");
+  return Math.round(((body as { memory_bytes: number }).memory_bytes / 1024 ** 2) * 10) / 10;
+}
+
 /** A room with many members, and through whom it is joined. */
 interface LargeRoom {
   room: string;
@@ -190,6 +210,36 @@ async function receive(input: { accessToken: string; count: number }): Promise<n
     }
   }
   return times;
+}
+
+/** Runs in the page: creates rooms and sends messages to each, many at once. */
+async function fillRooms(input: { accessToken: string; rooms: number; messages: number }): Promise<void> {
+  const headers = { Authorization: `Bearer ${input.accessToken}` };
+  const ask = async (method: string, path: string, body: object): Promise<{ room_id: string }> => {
+    const response = await fetch(`/_matrix/client/v3${path}`, { method, headers, body: JSON.stringify(body) });
+    if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+    return (await response.json()) as { room_id: string };
+  };
+  for (let index = 0; index < input.rooms; index++) {
+    const { room_id } = await ask("POST", "/createRoom", { name: `Room ${index}`, preset: "public_chat" });
+    let next = 0;
+    const lane = async (): Promise<void> => {
+      for (let at = next++; at < input.messages; at = next++) {
+        const path = `/rooms/${encodeURIComponent(room_id)}/send/m.room.message/fill${index}-${at}`;
+        await ask("PUT", path, { msgtype: "m.text", body: `message ${at}, of the usual length, or so` });
+      }
+    };
+    await Promise.all(Array.from({ length: 16 }, lane));
+  }
+}
+
+/** Runs in the page: an initial `/sync`. The number of joined rooms. */
+async function syncRooms(accessToken: string): Promise<number> {
+  const filter = encodeURIComponent(JSON.stringify({ room: { timeline: { limit: 20 } } }));
+  const headers = { Authorization: `Bearer ${accessToken}` };
+  const response = await fetch(`/_matrix/client/v3/sync?timeout=0&filter=${filter}`, { headers });
+  const sync = (await response.json()) as { rooms: { join: Record<string, unknown> } };
+  return Object.keys(sync.rooms.join).length;
 }
 
 /**

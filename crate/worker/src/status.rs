@@ -22,6 +22,8 @@ pub(crate) struct Status<'a> {
     /// When this instance started, in milliseconds since the Unix epoch.
     pub(crate) started_ms: u64,
     pub(crate) boot: &'a BootTimes,
+    /// How much memory the module has, used or not: it never gives any back.
+    pub(crate) memory_bytes: usize,
     pub(crate) network: hearth_p2p::Status,
 }
 
@@ -32,9 +34,16 @@ impl<'a> Status<'a> {
             version: &about.version,
             started_ms: about.started_ms,
             boot: &about.boot,
+            memory_bytes: memory_bytes(),
             network: network.status(),
         }
     }
+}
+
+#[cfg(target_family = "wasm")]
+fn memory_bytes() -> usize {
+    const PAGE: usize = 64 << 10;
+    core::arch::wasm32::memory_size::<0>() * PAGE
 }
 
 /// What does not change while the instance lives.

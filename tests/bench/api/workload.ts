@@ -128,14 +128,14 @@ async function crowd(figures: Figures, baseUrl: string, host: User, { joins, mem
 /** A file of 1 MiB, up and down. */
 async function media(figures: Figures, user: User): Promise<void> {
   const files: string[] = [];
-  const file = (index: number): Uint8Array<ArrayBuffer> => {
+  const file = (index: number): Blob => {
     const bytes = new Uint8Array(MEGABYTE);
     for (let at = 0; at < MEGABYTE; at += 65_536) crypto.getRandomValues(bytes.subarray(at, at + 65_536));
     bytes[0] = index;
-    return bytes;
+    return new Blob([bytes]);
   };
   const made = Array.from({ length: 10 }, (_, index) => file(index));
-  figures["upload_1_mib"] = median(await times(10, async (index) => void files.push(await user.upload(made[index] as Uint8Array<ArrayBuffer>))));
+  figures["upload_1_mib"] = median(await times(10, async (index) => void files.push(await user.upload(made[index] as Blob))));
   figures["download_1_mib"] = median(
     await times(10, async (index) => check((await user.download(files[index] ?? "")) === MEGABYTE, "the whole file")),
   );
