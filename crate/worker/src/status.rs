@@ -40,7 +40,6 @@ impl<'a> Status<'a> {
     }
 }
 
-#[cfg(target_family = "wasm")]
 fn memory_bytes() -> usize {
     const PAGE: usize = 64 << 10;
     core::arch::wasm32::memory_size::<0>() * PAGE
