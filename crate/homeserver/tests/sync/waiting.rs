@@ -45,22 +45,21 @@ async fn a_send_is_answered_before_a_sync_tells_of_it() {
     let since = server.client(&alice).await.since.unwrap();
     let mut waiting = wait(&server, &alice, &since, 20);
     assert!(settles(&mut waiting).await.is_none());
-    let (tell, told) = std::sync::mpsc::channel();
-    let told_too = tell.clone();
-    let sync = tokio::spawn(async move {
-        waiting.await.unwrap();
-        told_too.send("sync").unwrap();
-    });
-    let homeserver = server.homeserver.clone();
-    let send = tokio::spawn(async move {
-        let content = object(json!({"msgtype": "m.text", "body": "first"}));
-        let sent = homeserver.send_message(&alice, device(), &room_id, "m.room.message", "first", content);
-        sent.await.unwrap();
-        tell.send("send").unwrap();
-    });
-    sync.await.unwrap();
+    let before = server.homeserver.log.current();
+    let content = object(json!({"msgtype": "m.text", "body": "first"}));
+    let homeserver = &server.homeserver;
+    let mut send =
+        Box::pin(homeserver.send_message(&alice, device(), &room_id, "m.room.message", "1", content));
+    assert!(futures::poll!(send.as_mut()).is_pending());
+    // The message is stored, and its sender has not been told.
+    assert!(settles(&mut waiting).await.is_none());
+    assert!(homeserver.log.current() > before);
     send.await.unwrap();
-    assert_eq!(told.iter().collect::<Vec<_>>(), ["send", "sync"]);
+    let answer = waiting.await.unwrap();
+    assert_eq!(
+        bodies(&joined(&answer, &room_id)["timeline"]["events"]),
+        ["first"]
+    );
 }
 
 #[tokio::test]
