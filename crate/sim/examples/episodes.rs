@@ -137,7 +137,8 @@ fn work(arguments: &Arguments, shared: &Shared) {
         drop(outcome);
         if arguments.keep_going {
             println!("seed {seed} failed: {}", violation.invariant);
-            for detail in violation.details.iter().take(3) {
+            let most = if arguments.verbose { usize::MAX } else { 3 };
+            for detail in violation.details.iter().take(most) {
                 println!("  {}", report.trace.short(detail));
             }
         } else if !shared.stop.swap(true, Ordering::Relaxed) {

@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use hearth_homeserver::rooms::event::StoredEvent;
+use hearth_homeserver::{
+    RoomVersion,
+    rooms::{event::StoredEvent, state::StateIds},
+};
 use hearth_storage::{Direction, KeyRange, Table};
 use ruma_common::OwnedEventId;
 
@@ -192,7 +195,16 @@ pub(crate) fn states_agree(knowledge: &Knowledge) -> Result<(), Violation> {
     };
     let mut differences = Vec::new();
     for (server, belief) in knowledge.believers() {
-        for event_id in belief.extremities.symmetric_difference(&expected.extremities) {
+        // Who soft-failed an event lets nothing follow it (Server-Server API, 'Soft failure'), and who did not may
+        // have no user left who may speak after it: as long as the state is the same, no server can do more.
+        let soft_failed = |event_id: &OwnedEventId| {
+            let mut held = [first, server]
+                .map(|server| knowledge.held(server, event_id))
+                .into_iter();
+            held.any(|held| held.is_some_and(|event| event.decision.soft_failed))
+        };
+        let apart = belief.extremities.symmetric_difference(&expected.extremities);
+        for event_id in apart.filter(|event_id| !soft_failed(event_id)) {
             differences.push(format!("head of only one of s{first} and s{server}:"));
             differences.extend(decided_by_all(knowledge, event_id));
         }
@@ -229,7 +241,7 @@ pub(crate) fn memberships_agree(
                 .holdings
                 .get(client.server)
                 .is_some_and(|held| held.room.is_some());
-            if membership == "join" && !resident {
+            if membership == "join" && !resident && may_join_again(knowledge, &belief.state) {
                 differences.push(format!(
                     "s{server} takes {} for joined, s{} does not",
                     client.user_id, client.server
@@ -245,6 +257,22 @@ pub(crate) fn memberships_agree(
         }
     }
     Violation::found("servers know whether they are in the room", differences)
+}
+
+/// Whether the rules let those join once more who are joined by `state`, as users do who never heard that they
+/// are. A join rule that the room's version does not know lets nobody in, not even them (every room version,
+/// 'Authorization rules', on `m.room.member`: "Otherwise, if the join_rule is public, allow. Otherwise, reject"):
+/// then neither their server nor any other can do anything about it.
+fn may_join_again(knowledge: &Knowledge, state: &StateIds) -> bool {
+    let version = knowledge.text(state, "m.room.create", "", "room_version");
+    let version = version.map_or(Some(RoomVersion::V1), |version| version.parse().ok());
+    let rules = version.map(|version| version.rules().authorization.clone());
+    match knowledge.text(state, "m.room.join_rules", "", "join_rule") {
+        Some("knock") => rules.is_some_and(|rules| rules.knocking),
+        Some("restricted") => rules.is_some_and(|rules| rules.restricted_join_rule),
+        Some("knock_restricted") => rules.is_some_and(|rules| rules.knock_restricted_join_rule),
+        _ => true,
+    }
 }
 
 fn own_row(world: &World, client: &Client, knowledge: &Knowledge) -> Option<String> {
@@ -408,6 +436,14 @@ pub(crate) fn redactions_agree(users: &[Client], knowledge: &Knowledge) -> Resul
         }
     }
     Violation::found("all apply the same redactions", differences)
+}
+
+/// All events of a room, the deepest last, and what each server decided about them.
+pub(crate) fn graph(knowledge: &Knowledge) -> Vec<String> {
+    let mut events: Vec<_> = knowledge.events.values().collect();
+    events.sort_by_key(|event| (event.depth(), event.origin_server_ts()));
+    let ids = events.into_iter().map(|event| &event.event_id);
+    ids.flat_map(|id| decided_by_all(knowledge, id)).collect()
 }
 
 /// An event, and what each server decided about it.

@@ -56,6 +56,7 @@ pub fn run(seed: u64, options: &Options, plan: &Plan) -> Report {
     for (number, step) in plan.steps.iter().enumerate() {
         if let Err(found) = episode.take(number, step) {
             violation = Some((number, found));
+            episode.note_graphs();
             break;
         }
     }
@@ -377,14 +378,22 @@ impl<'a> Episode<'a> {
             self.world.run_for(SETTLING.0);
             empty = invariant::queues_are_empty(&self.world);
             let count = std::mem::replace(&mut requests, self.world.request_count());
-            let is_idle = empty.is_ok() && !self.world.is_talking() && requests == count;
+            // What is heard may be that a room was replaced, whereupon everybody begins to join the new one.
+            self.hear();
+            let is_idle = empty.is_ok() && !self.world.is_talking() && requests == count && !self.is_asking();
             idle = if is_idle { idle + 1 } else { 0 };
             if idle == IDLE {
                 break;
             }
         }
-        self.hear();
         empty
+    }
+
+    /// Whether anybody waits for the answer to something they do. What is new is waited for all the time.
+    fn is_asking(&self) -> bool {
+        self.pending
+            .iter()
+            .any(|asked| asked.operation != Operation::Sync)
     }
 
     /// Lets `users` ask again for the joins that they do not know to have succeeded.
@@ -441,6 +450,19 @@ impl<'a> Episode<'a> {
             invariant: "stores can be read",
             details: vec![error.to_string()],
         })
+    }
+
+    /// Notes every event of every room, and what each server decided about it.
+    fn note_graphs(&mut self) {
+        for room in 0..self.rooms.len() {
+            let Ok(knowledge) = self.gather(room) else {
+                continue;
+            };
+            self.note(format!("the graph of {}:", self.id(room)));
+            invariant::graph(&knowledge)
+                .into_iter()
+                .for_each(|line| self.note(line));
+        }
     }
 
     fn note(&mut self, line: String) {
