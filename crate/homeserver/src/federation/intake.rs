@@ -288,7 +288,8 @@ impl Homeserver {
     }
 }
 
-fn joined_server(event: &StoredEvent) -> Option<OwnedServerName> {
+/// The server of the user whom `event` joins to its room.
+pub(crate) fn joined_server(event: &StoredEvent) -> Option<OwnedServerName> {
     let is_join = event.kind() == MEMBER && event.content_text("membership") == Some("join");
     let user_id = UserId::parse(event.state_key().filter(|_| is_join)?).ok()?;
     Some(user_id.server_name().to_owned())

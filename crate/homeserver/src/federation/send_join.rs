@@ -9,8 +9,12 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     Error, Homeserver,
-    federation::member_event::{VOUCHER, check_voucher},
+    federation::{
+        intake::joined_server,
+        member_event::{VOUCHER, check_voucher},
+    },
     rooms::{
+        member_counts::ServerCounts,
         membership::membership_content,
         room::Snapshot,
         tree::Nodes,
@@ -81,9 +85,11 @@ impl Homeserver {
             .await?;
         let stored = self.stored_event(event_id).await?;
         let stored = stored.ok_or_else(|| Error::Damaged("a join was not stored".into()))?;
-        let state = match &stored.decision.state_before {
-            Some(root) if omit_members => self.state_for_joiner(root, &snapshot, join.sender()).await?,
-            _ => self.state_before(&stored).await?.into_values().collect(),
+        let before = stored.decision.state_before.as_ref();
+        let before = before.ok_or_else(|| Error::Damaged("a join was not judged".into()))?;
+        let state = match omit_members {
+            true => self.state_for_joiner(before, &snapshot, join.sender()).await?,
+            false => self.state_before(&stored).await?.into_values().collect(),
         };
         let sent: BTreeSet<_> = state.iter().chain([&stored.event_id]).collect();
         let resting: Vec<_> = sent.iter().map(|event_id| (*event_id).clone()).collect();
@@ -97,7 +103,7 @@ impl Homeserver {
             state: self.pdu_array(&state).await?,
             auth_chain: self.pdu_array(&chain).await?,
             members_omitted: omit_members,
-            servers_in_room: self.servers_before(&snapshot, origin).await?,
+            servers_in_room: self.servers_at(before, &snapshot).await?,
         })
     }
 
@@ -120,17 +126,34 @@ impl Homeserver {
         Ok(others.chain(members.into_iter().flatten()).collect())
     }
 
-    /// The servers in the room before `origin` joined.
-    async fn servers_before(
-        &self,
-        snapshot: &Snapshot,
-        origin: &ServerName,
-    ) -> Result<Vec<OwnedServerName>, Error> {
-        let servers = self.servers(snapshot).await?;
-        let before = servers
-            .iter()
-            .filter(|(server, count)| *server != origin || **count > 1);
-        Ok(before.map(|(server, _)| server.clone()).collect())
+    /// The servers with a joined member in the state `root`, for a room that is `snapshot` by now: counted from where
+    /// the two differ. Who came in beside the join is none of them, however early that was heard of here: what the
+    /// joiner says may not be for them.
+    async fn servers_at(&self, root: &str, snapshot: &Snapshot) -> Result<Vec<OwnedServerName>, Error> {
+        let mut servers = ServerCounts::clone(&*self.servers(snapshot).await?);
+        let changes = self
+            .tree_difference(&snapshot.record.state, root, &Nodes::default())
+            .await?;
+        let members = changes.iter().filter(|change| change.event_type == MEMBER);
+        let (now, then): (Vec<_>, Vec<_>) = members
+            .map(|change| (change.before.clone(), change.after.clone()))
+            .unzip();
+        for server in self.joined_by(now).await? {
+            let count = servers.entry(server).or_default();
+            *count = count.saturating_sub(1);
+        }
+        for server in self.joined_by(then).await? {
+            *servers.entry(server).or_default() += 1;
+        }
+        servers.retain(|_, count| *count > 0);
+        Ok(servers.into_keys().collect())
+    }
+
+    /// The servers of the users who are joined by the member events `event_ids`, once for each.
+    async fn joined_by(&self, event_ids: Vec<Option<OwnedEventId>>) -> Result<Vec<OwnedServerName>, Error> {
+        let event_ids: Vec<_> = event_ids.into_iter().flatten().collect();
+        let events = self.stored_events(&event_ids).await?;
+        Ok(events.iter().filter_map(|event| joined_server(event)).collect())
     }
 }
 

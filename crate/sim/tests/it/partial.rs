@@ -56,9 +56,18 @@ fn types(events: &Value) -> BTreeSet<(String, String)> {
 
 /// What server 0 answers a server that joins, with or without `omit_members`.
 fn send_join(world: &World, room: &str, outsider: &Outsider, query: &str) -> Value {
+    complete_join(world, room, outsider, query, make_join(world, room, outsider))
+}
+
+/// The join that server 0 lays out.
+fn make_join(world: &World, room: &str, outsider: &Outsider) -> Value {
     let (room, user) = (encode(room), encode(&outsider.user_id));
     let uri = format!("/_matrix/federation/v1/make_join/{room}/{user}?ver=12");
-    let template = outsider.ask(world, "GET", &uri, None).expect(200)["event"].clone();
+    outsider.ask(world, "GET", &uri, None).expect(200)["event"].clone()
+}
+
+fn complete_join(world: &World, room: &str, outsider: &Outsider, query: &str, template: Value) -> Value {
+    let room = encode(room);
     let join = outsider.sign(RoomVersion::V12, template);
     let id = encode(join.event_id().as_str());
     let uri = format!("/_matrix/federation/v2/send_join/{room}/{id}{query}");
@@ -110,6 +119,21 @@ fn a_server_that_does_not_ask_for_it_gets_all_members() {
     let own = ("m.room.member".to_owned(), mallory.user_id.clone());
     assert!(types(&again["state"]).contains(&own));
     drop(clients);
+}
+
+#[test]
+fn a_server_is_told_who_was_there_before_it_and_not_who_came_in_beside_it() {
+    let (world, clients) = world(54, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let room = alice.create_room(&world, &json!({"preset": "public_chat"}));
+    let mallory = Outsider::new(81);
+    let template = make_join(&world, &room, &mallory);
+    bob.join(&world, &room, &[world.server(0).name()]).expect(200);
+    let answer = complete_join(&world, &room, &mallory, "?omit_members=true", template.clone());
+    assert_eq!(answer["servers_in_room"], json!([world.server(0).name()]));
+    // Who asks again is answered the same, though the room has gone on.
+    let again = complete_join(&world, &room, &mallory, "?omit_members=true", template);
+    assert_eq!(again["servers_in_room"], json!([world.server(0).name()]));
 }
 
 #[test]
