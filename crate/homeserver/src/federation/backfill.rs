@@ -133,21 +133,29 @@ impl Homeserver {
     }
 
     /// The events that the oldest of the timeline follow, and that are not held here: where history goes on.
-    /// Events that are known to be refused are not missing.
+    /// Events that are known to be refused are not missing, but what came before them may be.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub(crate) async fn missing_history(&self, room_id: &RoomId) -> Result<Vec<OwnedEventId>, Error> {
         let oldest = self.timeline_after(room_id, i64::MIN, MAX_EVENTS).await?;
-        let mut missing: BTreeSet<_> = oldest
-            .iter()
-            .flat_map(|(_, event)| event.pdu.prev_events().to_vec())
-            .collect();
-        let ids: Vec<_> = missing.iter().cloned().collect();
-        for event in self.stored_events(&ids).await? {
-            if event.decision.order.is_some() || event.is_refused() {
-                missing.remove(&event.event_id);
+        let before = |event: &Arc<StoredEvent>| event.pdu.prev_events().to_vec();
+        let mut open: Vec<_> = oldest.iter().flat_map(|(_, event)| before(event)).collect();
+        let mut missing: BTreeSet<_> = open.iter().cloned().collect();
+        let mut refused = BTreeSet::new();
+        while !open.is_empty() {
+            let known = self.stored_events(&open).await?;
+            open.clear();
+            for event in known {
+                if event.is_refused() && refused.len() < MAX_EVENTS && refused.insert(event.event_id.clone())
+                {
+                    open.extend(before(&event).into_iter().filter(|id| !refused.contains(id)));
+                }
+                if event.decision.order.is_some() || event.is_refused() {
+                    missing.remove(&event.event_id);
+                }
             }
+            missing.extend(open.iter().cloned());
         }
         Ok(missing.into_iter().take(MAX_FROM).collect())
     }
@@ -228,7 +236,11 @@ impl Homeserver {
         };
         let partial = edge.is_none() && change.is_partial_at(pdu).await?;
         let rejected = match &state_before {
-            Some(root) => matches!(change.judge(pdu, root, partial).await?, Outcome::Rejected(_)),
+            Some(root) => {
+                let now = &change.snapshot.record.state;
+                let outcome = change.judge(pdu, root, partial, now).await?;
+                matches!(outcome, Outcome::Rejected(_))
+            }
             None => false,
         };
         let decision = Decision {

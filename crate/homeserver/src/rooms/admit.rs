@@ -57,7 +57,11 @@ impl Change<'_> {
             Some(root) => (root, false),
             None => (self.state_at_prev(&pdu).await?, self.is_partial_at(&pdu).await?),
         };
-        let outcome = self.judge(&pdu, &root, partial).await?;
+        let now = match after_gap {
+            true => self.state_beside(&root).await?,
+            false => self.snapshot.record.state.clone(),
+        };
+        let outcome = self.judge(&pdu, &root, partial, &now).await?;
         let shown = self.shown(&pdu).await?;
         let place = shown.as_ref().and_then(|event| event.decision.order);
         let decision = Decision {
@@ -98,9 +102,28 @@ impl Change<'_> {
         Ok(prev.iter().any(|event| event.decision.partial))
     }
 
-    /// What is to become of `pdu`. If the state `root` before it is `partial`, or the current one is, a member
-    /// that it lacks is taken to be what the event itself names: that is looked at again when all are there.
-    pub(crate) async fn judge(&self, pdu: &Pdu, root: &str, partial: bool) -> Result<Outcome, Error> {
+    /// The current state for judging an event before which the state is `root`, as was learned from elsewhere: what
+    /// led to it was missed here, so it counts as a branch beside those that are known. Else whoever came in
+    /// unnoticed would be refused, and what they say be lost. What the room has decided against holds in either,
+    /// because resolution prefers it: nobody gets round a ban by making a gap.
+    pub(super) async fn state_beside(&mut self, root: &str) -> Result<String, Error> {
+        let current = self.snapshot.record.state.clone();
+        if self.snapshot.is_partial() || current == root {
+            return Ok(current);
+        }
+        self.resolve([current, root.to_owned()].into()).await
+    }
+
+    /// What is to become of `pdu`, before which the state was `root`, where `now` is the current one. If the first
+    /// is `partial`, or the room is, a member that it lacks is taken to be what the event itself names: that is
+    /// looked at again when all are there.
+    pub(crate) async fn judge(
+        &self,
+        pdu: &Pdu,
+        root: &str,
+        partial: bool,
+        now: &str,
+    ) -> Result<Outcome, Error> {
         let listed = self.known_events(&needed_events(pdu)).await?;
         let listed: HashMap<_, _> = listed
             .iter()
@@ -125,7 +148,7 @@ impl Change<'_> {
         }) {
             return Ok(Outcome::Rejected(rejection.0));
         }
-        let now = self.authorising(&self.snapshot.record.state, &types).await?;
+        let now = self.authorising(now, &types).await?;
         let named_now = |kind: &_, key: &_| named(kind, key).filter(|_| self.snapshot.is_partial());
         let allowed_now = check_state(pdu, |kind, key| {
             now.pdu(kind, key).or_else(|| named_now(kind, key))

@@ -50,16 +50,17 @@ impl Change<'_> {
 
     async fn recheck(&mut self, event: &Arc<StoredEvent>) -> Result<(), Error> {
         let is_join = self.snapshot.record.extremities.is_empty();
-        let root = match &event.decision.state_before {
-            _ if is_join => self.snapshot.record.state.clone(),
-            Some(root) if !event.decision.partial => root.clone(),
-            _ => self.state_at_prev(&event.pdu).await?,
+        let current = self.snapshot.record.state.clone();
+        let (root, now) = match &event.decision.state_before {
+            _ if is_join => (current.clone(), current),
+            Some(root) if !event.decision.partial => (root.clone(), self.state_beside(root).await?),
+            _ => (self.state_at_prev(&event.pdu).await?, current),
         };
         // The whole state was seen to allow the join before anything else was done with it.
         let outcome = match is_join {
             true => Outcome::Accepted,
             false => {
-                self.judge(&event.pdu.clone().with_rejected(false), &root, false)
+                self.judge(&event.pdu.clone().with_rejected(false), &root, false, &now)
                     .await?
             }
         };
