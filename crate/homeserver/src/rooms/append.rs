@@ -104,11 +104,18 @@ impl Change<'_> {
         Ok(())
     }
 
+    /// Sends what is sent to all to `servers` as well, which are not in the room any more. It must be nothing that
+    /// is not for them.
+    pub(super) fn also_tell(&mut self, servers: BTreeSet<OwnedServerName>) {
+        self.told = servers;
+    }
+
     /// The servers that an event is sent to which is sent to all.
     async fn destinations(&self, event: &StoredEvent) -> Result<BTreeSet<OwnedServerName>, Error> {
         let own = self.homeserver.server_name();
         let mut destinations = self.others(own).await?;
         destinations.extend(self.joining.iter().cloned());
+        destinations.extend(self.told.iter().cloned());
         destinations.extend(removed_server(event));
         destinations.remove(own);
         Ok(destinations)

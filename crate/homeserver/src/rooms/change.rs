@@ -71,6 +71,8 @@ pub(crate) struct Change<'a> {
     pub(super) becomes_whole: bool,
     /// Servers of users whom this change lets in.
     pub(super) joining: BTreeSet<OwnedServerName>,
+    /// Servers out of the room that are sent what is sent to all, and may ask what led to it.
+    pub(super) told: BTreeSet<OwnedServerName>,
     /// Events of earlier changes that are sent to servers which were not known to be in the room then.
     pub(super) belated: Vec<Letter>,
 }
@@ -96,6 +98,7 @@ impl Homeserver {
             redactions: HashMap::new(),
             becomes_whole: false,
             joining: BTreeSet::new(),
+            told: BTreeSet::new(),
             belated: Vec::new(),
         }
     }

@@ -16,6 +16,7 @@ use crate::{
     federation::sender::Outbox,
     relations::index::{Indexing, NewSummaries},
     rooms::{
+        append::removed_server,
         change::{Change, Letter, Pending, Place},
         event::StoredEvent,
         former::former_key,
@@ -42,6 +43,8 @@ struct Effects {
     mail: Vec<Letter>,
     /// Whether guests may be let in who were not, or the other way about.
     guest_access: bool,
+    /// Servers that are out of the room by what its branches come to together.
+    put_out: BTreeSet<OwnedServerName>,
 }
 
 /// What a change shows once it is durable.
@@ -109,6 +112,7 @@ impl Change<'_> {
             words: words.map(|words| self.write_words(words)).transpose()?,
             mail,
             guest_access: changes.iter().any(|change| change.event_type == GUEST_ACCESS.0),
+            put_out: self.put_out(&removed),
         };
         self.write_room(&removed, last)?;
         let shared = homeserver
@@ -153,7 +157,7 @@ impl Change<'_> {
 
     /// Writes the room as it is after `last`, when `removed` are in it no more.
     fn write_room(&mut self, removed: &BTreeSet<OwnedServerName>, last: u64) -> Result<(), Error> {
-        for server in removed {
+        for server in removed.union(&self.told) {
             let key = former_key(&self.room.room_id, server);
             self.batch.put(Table::Memberships, key, last.to_be_bytes());
         }
@@ -255,6 +259,12 @@ impl Change<'_> {
         }
     }
 
+    /// Those of `removed` that no event of this change removes by name: the branches of the room together do.
+    fn put_out(&self, removed: &BTreeSet<OwnedServerName>) -> BTreeSet<OwnedServerName> {
+        let named: BTreeSet<_> = self.own_events().filter_map(|event| removed_server(event)).collect();
+        removed.difference(&named).cloned().collect()
+    }
+
     /// Sends the state event by which servers were removed to them, whoever sent it: if two branches of the room
     /// were joined by it, nobody else may know that they believe to be in the room. Of a large room, only some do.
     fn tell_removed(&mut self, removed: &BTreeSet<OwnedServerName>) {
@@ -317,6 +327,7 @@ impl Outcome {
         if effects.guest_access {
             homeserver.dismiss_guests(&room.room_id);
         }
+        homeserver.merge_for(&room, effects.put_out);
         drop(self.guard);
     }
 }

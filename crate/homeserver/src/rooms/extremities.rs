@@ -3,16 +3,20 @@
 //! There are never more of them than an event can name. So the next event sent here joins them all, and what an
 //! event of another server costs is bounded, whatever that server does. While there are many, and nobody here
 //! speaks, an event that clients never see joins them. Rejected and soft-failed events are *not* among them.
+//!
+//! Such an event also joins branches of which one takes a server out of the room that is in it by the other, where
+//! no event of its own says so. That server may have soft-failed the first branch, and believe for ever to be in a
+//! room that nobody tells it of any more: only an event that follows both shows it what they come to.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use hearth_rooms::{Pdu, pdu::MAX_PREV_EVENTS};
 use hearth_storage::Table;
-use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId};
+use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomId};
 
 use crate::{
     Error, Homeserver, JsonObject,
@@ -36,10 +40,10 @@ const SPREAD: u64 = 50_000;
 /// How many refused events are looked through for the extremities behind them.
 const MAX_REFUSED: usize = 100;
 
-/// The rooms whose extremities are about to be joined.
+/// The rooms whose extremities are about to be joined, and the servers out of the room that are to hear of it.
 #[derive(Default)]
 pub(crate) struct Merges {
-    rooms: Mutex<BTreeSet<OwnedRoomId>>,
+    rooms: Mutex<BTreeMap<OwnedRoomId, BTreeSet<OwnedServerName>>>,
 }
 
 impl Change<'_> {
@@ -69,6 +73,12 @@ impl Change<'_> {
             self.batch.put(Table::Events, key, event.event_id.as_bytes());
         }
         Ok(())
+    }
+
+    /// Whether somebody has just joined the extremities.
+    async fn were_joined(&self) -> Result<bool, Error> {
+        let heads = self.known_events(&self.snapshot.record.extremities).await?;
+        Ok(matches!(&heads[..], [head] if head.kind() == DUMMY))
     }
 
     async fn is_followed(&self, event: &StoredEvent) -> Result<bool, Error> {
@@ -126,29 +136,48 @@ fn forget_one(ends: &mut Vec<(OwnedEventId, String)>) {
 impl Homeserver {
     /// Joins the extremities of a room in a while, if they are still many then.
     pub(crate) fn merge_later(&self, room: &Arc<Room>) {
-        let many = room.snapshot().record.extremities.len() > FEW;
-        if !many || !self.merges.begin(room.room_id.clone()) {
+        if room.snapshot().record.extremities.len() > FEW {
+            self.begin_merge(room, BTreeSet::new());
+        }
+    }
+
+    /// Joins the extremities of a room in a while, and tells those servers too that are `out` of the room by them
+    /// together, though not by each. In a large room only some servers do so.
+    pub(crate) fn merge_for(&self, room: &Arc<Room>, out: BTreeSet<OwnedServerName>) {
+        let snapshot = room.snapshot();
+        let others = snapshot.servers.get().map_or(0, |servers| servers.len());
+        let is_branched = snapshot.record.extremities.len() > 1;
+        if !out.is_empty() && is_branched && self.is_one_of_few(others) {
+            self.begin_merge(room, out);
+        }
+    }
+
+    fn begin_merge(&self, room: &Arc<Room>, out: BTreeSet<OwnedServerName>) {
+        if !self.merges.begin(room.room_id.clone(), out) {
             return;
         }
         let pause = PAUSE + Duration::from_millis(self.random_number() % SPREAD);
         let room = room.clone();
         self.spawn(|homeserver| async move {
             homeserver.seams.clock.sleep(pause).await;
-            homeserver.merges.end(&room.room_id);
-            if let Err(error) = homeserver.merge_extremities(&room).await {
+            let out = homeserver.merges.end(&room.room_id);
+            if let Err(error) = homeserver.merge_extremities(&room, out).await {
                 tracing::info!(room_id = %room.room_id, %error, "extremities were not joined");
             }
         });
     }
 
-    async fn merge_extremities(&self, room: &Arc<Room>) -> Result<(), Error> {
+    async fn merge_extremities(&self, room: &Arc<Room>, out: BTreeSet<OwnedServerName>) -> Result<(), Error> {
         let mut change = self.change(room).await;
-        if change.snapshot.record.extremities.len() <= FEW {
+        let heads = &change.snapshot.record.extremities;
+        let must_tell = !out.is_empty() && !change.were_joined().await?;
+        if heads.len() <= FEW && !must_tell {
             return Ok(());
         }
         let Some(sender) = self.speaker(&change).await? else {
             return Ok(());
         };
+        change.also_tell(out);
         change
             .send(Draft::message(&sender, DUMMY, JsonObject::new()))
             .await?;
@@ -172,14 +201,25 @@ impl Homeserver {
 }
 
 impl Merges {
-    /// Notes that a room's extremities are about to be joined; `false` if that was noted already.
-    fn begin(&self, room_id: OwnedRoomId) -> bool {
+    /// Notes that a room's extremities are about to be joined, which `out` are to hear of; `false` if that was noted
+    /// already.
+    fn begin(&self, room_id: OwnedRoomId, out: BTreeSet<OwnedServerName>) -> bool {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        rooms.insert(room_id)
+        match rooms.entry(room_id) {
+            Entry::Occupied(mut entry) => {
+                entry.get_mut().extend(out);
+                false
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(out);
+                true
+            }
+        }
     }
 
-    fn end(&self, room_id: &OwnedRoomId) {
+    /// Returns who is to hear of it.
+    fn end(&self, room_id: &RoomId) -> BTreeSet<OwnedServerName> {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-        rooms.remove(room_id);
+        rooms.remove(room_id).unwrap_or_default()
     }
 }
