@@ -65,14 +65,10 @@ impl Homeserver {
     /// Whether the timeline goes back beyond the join of those who are in the room now. If it does not, what lies
     /// before that join is no gap but history, which is fetched when somebody asks for it.
     async fn was_here_before(&self, room: &Arc<Room>) -> Result<bool, Error> {
-        let members = self.local_members(&room.room_id);
-        let joined = members.iter().filter_map(|user_id| {
-            let membership = self.user_membership(user_id, &room.room_id)?;
-            membership.joined_at
-        });
+        let joined = self.stay_began(&room.room_id);
         let first = self.timeline_after(&room.room_id, i64::MIN, 1).await?.pop();
         Ok(first
-            .zip(joined.min())
+            .zip(joined)
             .is_some_and(|((order, _), joined)| order < joined.cast_signed()))
     }
 

@@ -168,7 +168,7 @@ impl Homeserver {
             return Ok(Err(Refusal(ID_IS_TAKEN.into())));
         }
         if self.is_settled(pdu.event_id()).await? {
-            return Ok(Ok(()));
+            return self.recall(room, pdu.event_id()).await.map(Ok);
         }
         let _inbound = room.inbound.lock().await;
         if !self.past_is_known(&pdu).await? {

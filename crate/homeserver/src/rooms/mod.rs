@@ -33,6 +33,7 @@ mod recount;
 pub mod redact;
 pub(crate) mod redaction;
 pub(crate) mod resolve;
+mod restart;
 pub(crate) mod restricted;
 pub mod room;
 pub mod send;
