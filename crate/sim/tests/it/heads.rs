@@ -12,7 +12,7 @@ use hearth_sim::World;
 use hearth_storage::{Direction, KeyRange, Table, WriteBatch};
 use serde_json::json;
 
-use crate::{membership, soon, world, world_with_room};
+use crate::{membership, same_state, soon, timeline, world, world_with_room};
 
 const HEADS: &str = "/unstable/org.hearth/heads";
 
@@ -162,4 +162,109 @@ fn a_server_hears_that_it_was_banned_while_it_joined_elsewhere() {
         assert_eq!(membership(&world, client, &room, carol).as_deref(), Some("ban"));
     }
     carol.send(&world, &room, "still here").expect(403);
+}
+
+#[test]
+fn what_somebody_says_whose_join_was_missed_is_heard() {
+    let (world, clients) = world(75, 4);
+    let [alice, bob, carol, dave] = &clients[..] else {
+        panic!()
+    };
+    let room = alice.create_room(&world, &json!({"preset": "public_chat"}));
+    dave.join(&world, &room, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    // Bob joins through alice's server, far from carol, who joins through dave's: neither server hears of the other,
+    // and carol's join is so much nearer to the beginning that bob's server takes it for history.
+    for (one, other) in [(0, 3), (1, 2), (1, 3)] {
+        world.cut(one, other);
+    }
+    for text in ["one", "two", "three"] {
+        alice.send(&world, &room, text).expect(200);
+    }
+    bob.join(&world, &room, &[world.server(0).name()]).expect(200);
+    carol.join(&world, &room, &[world.server(3).name()]).expect(200);
+    soon(&world);
+    world.cut(0, 1);
+    world.heal(0, 3);
+    soon(&world);
+    carol.send(&world, &room, "here I am").expect(200);
+    soon(&world);
+    world.heal(0, 1);
+    world.run_for(Duration::from_secs(60));
+    let synced = bob.sync(&world, None);
+    let told = timeline(&synced.body, &room);
+    assert!(
+        told.iter().any(|event| event["content"]["body"] == "here I am"),
+        "{told:?}"
+    );
+    // What came before it is history, and is there as well when it is asked for.
+    let history = bob.history(&world, &room);
+    assert!(
+        history
+            .iter()
+            .any(|event| event["state_key"] == carol.user_id.as_str())
+    );
+}
+
+#[test]
+fn a_server_that_comes_back_hears_of_the_ban_that_its_helper_had_missed() {
+    let (world, clients, room) = world_with_room(76, 3);
+    let [alice, bob, carol] = &clients[..] else {
+        panic!()
+    };
+    world.cut(0, 1);
+    let path = format!("/rooms/{room}/ban").replace('!', "%21");
+    alice
+        .post(&world, &path, &json!({"user_id": carol.user_id}))
+        .expect(200);
+    soon(&world);
+    carol.send(&world, &room, "am I banned?").expect(403);
+    // Bob has not heard of it and lets carol in, to whose server the ban is nothing new.
+    world.cut(0, 2);
+    carol.join(&world, &room, &[world.server(1).name()]).expect(200);
+    carol.send(&world, &room, "no").expect(200);
+    soon(&world);
+    world.heal(0, 1);
+    world.run_for(Duration::from_secs(60));
+    for client in [alice, bob] {
+        assert_eq!(membership(&world, client, &room, carol).as_deref(), Some("ban"));
+    }
+    carol.send(&world, &room, "still here").expect(403);
+}
+
+#[test]
+fn a_server_hears_that_branches_together_put_it_out_of_the_room() {
+    let (world, clients) = world(77, 4);
+    let [alice, bob, carol, dave] = &clients[..] else {
+        panic!()
+    };
+    let room = alice.create_room(&world, &json!({"preset": "public_chat"}));
+    bob.join(&world, &room, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    // Carol joins through alice's server, and dave beside her through bob's. Then the room is closed.
+    for (one, other) in [(0, 1), (0, 3), (1, 2), (2, 3)] {
+        world.cut(one, other);
+    }
+    carol.join(&world, &room, &[world.server(0).name()]).expect(200);
+    dave.join(&world, &room, &[world.server(1).name()]).expect(200);
+    soon(&world);
+    alice
+        .set_state(&world, &room, "m.room.join_rules", "", &json!({"join_rule": "invite"}))
+        .expect(200);
+    soon(&world);
+    for (one, other) in [(0, 1), (0, 3), (1, 2), (2, 3)] {
+        world.heal(one, other);
+    }
+    world.run_for(Duration::from_secs(180));
+    // Where dave's join came before the closing, the two branches resolve to neither being in. To the others it came
+    // after that, and they refuse it: they hear of what the branches come to from an event that follows both.
+    for client in [alice, bob] {
+        for gone in [carol, dave] {
+            assert_eq!(membership(&world, client, &room, gone), None, "{}", gone.user_id);
+        }
+    }
+    for gone in [carol, dave] {
+        gone.send(&world, &room, "still here").expect(403);
+    }
+    same_state(&world, &[alice.clone(), bob.clone()], &room);
 }
