@@ -261,7 +261,10 @@ impl Change<'_> {
 
     /// Those of `removed` that no event of this change removes by name: the branches of the room together do.
     fn put_out(&self, removed: &BTreeSet<OwnedServerName>) -> BTreeSet<OwnedServerName> {
-        let named: BTreeSet<_> = self.own_events().filter_map(|event| removed_server(event)).collect();
+        let named: BTreeSet<_> = self
+            .own_events()
+            .filter_map(|event| removed_server(event))
+            .collect();
         removed.difference(&named).cloned().collect()
     }
 

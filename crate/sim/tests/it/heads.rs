@@ -249,7 +249,13 @@ fn a_server_hears_that_branches_together_put_it_out_of_the_room() {
     dave.join(&world, &room, &[world.server(1).name()]).expect(200);
     soon(&world);
     alice
-        .set_state(&world, &room, "m.room.join_rules", "", &json!({"join_rule": "invite"}))
+        .set_state(
+            &world,
+            &room,
+            "m.room.join_rules",
+            "",
+            &json!({"join_rule": "invite"}),
+        )
         .expect(200);
     soon(&world);
     for (one, other) in [(0, 1), (0, 3), (1, 2), (2, 3)] {
