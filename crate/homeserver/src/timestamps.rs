@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     Error, Homeserver,
-    federation::uri::path,
+    federation::{backfill::MAX_HELPERS, uri::path},
     messages::PageDirection,
     rooms::{event::StoredEvent, timeline::TimelineEvent},
 };
@@ -174,7 +174,7 @@ impl Homeserver {
         let Some(room) = self.resident_room(room_id).await? else {
             return Ok(false);
         };
-        for server in self.helpers(&room, self.server_name()).await? {
+        for server in self.helpers(&room, &[], MAX_HELPERS).await? {
             let Some(closer) = self.ask_for_closest(&server, room_id, ts, direction).await else {
                 continue;
             };

@@ -23,6 +23,7 @@ use crate::{
         event::{Decision, StoredEvent},
         room::Room,
         tree::empty_root,
+        view::CREATE,
     },
 };
 
@@ -34,8 +35,10 @@ const MAX_FROM: usize = 20;
 const MAX_SEEN: usize = 10_000;
 /// The most events of one page whose state is fetched.
 const MAX_EDGES: usize = 10;
-/// The most servers that are asked for one page of history.
-const MAX_HELPERS: usize = 3;
+/// The most servers that are asked for one page of history: nothing is taken in for the room meanwhile.
+const MAX_SOURCES: usize = 5;
+/// The most servers that are asked for one state, or for the events of one gap.
+pub(crate) const MAX_HELPERS: usize = 3;
 
 impl Homeserver {
     /// Answers `GET /backfill`: at most `limit` events, those of `from` and before them.
@@ -105,14 +108,12 @@ impl Homeserver {
             return Ok(0);
         };
         let _inbound = room.inbound.lock().await;
-        let Some((_, oldest)) = self.timeline_after(room_id, i64::MIN, 1).await?.pop() else {
-            return Ok(0);
-        };
         let missing = self.missing_history(room_id).await?;
         if missing.is_empty() {
             return Ok(0);
         }
-        for server in self.helpers(&room, oldest.sender().server_name()).await? {
+        let likely = self.likely_sources(&room, &missing).await?;
+        for server in self.helpers(&room, &likely, MAX_SOURCES).await? {
             let pdus = match self
                 .ask_for_history(&server, &room, &missing, limit.min(MAX_EVENTS))
                 .await
@@ -158,6 +159,23 @@ impl Homeserver {
             missing.extend(open.iter().cloned());
         }
         Ok(missing.into_iter().take(MAX_FROM).collect())
+    }
+
+    /// The servers that are likely to hold the events `missing`: those of who sent what follows them, and the one that
+    /// the room began with. Many others may have joined too late.
+    async fn likely_sources(
+        &self,
+        room: &Arc<Room>,
+        missing: &[OwnedEventId],
+    ) -> Result<Vec<OwnedServerName>, Error> {
+        let create = self.view(&room.snapshot(), &[CREATE]).await?;
+        let oldest = self.timeline_after(&room.room_id, i64::MIN, MAX_EVENTS).await?;
+        let follows = |event: &&StoredEvent| event.pdu.prev_events().iter().any(|id| missing.contains(id));
+        let following = oldest.iter().map(|(_, event)| &**event).filter(follows);
+        let events = following.chain(create.get(CREATE.0, CREATE.1).map(|event| &**event));
+        Ok(events
+            .map(|event| event.sender().server_name().to_owned())
+            .collect())
     }
 
     /// Asks for the events `from` and those before them, oldest first.
@@ -293,7 +311,7 @@ impl Homeserver {
         room: &Arc<Room>,
         event_id: &EventId,
     ) -> Result<Option<String>, Error> {
-        for server in self.helpers(room, server).await? {
+        for server in self.helpers(room, &[server.to_owned()], MAX_HELPERS).await? {
             match self
                 .fetch_state(&server, room, event_id, Purpose::Past, Held::Perhaps)
                 .await
@@ -315,16 +333,22 @@ impl Homeserver {
         Ok(settled.count() == event_ids.len())
     }
 
-    /// Whom to ask for history: first the server `likely`, then others in the room.
+    /// At most `count` servers to be asked for history: first those of `likely`, in their order, then others in the room.
     pub(crate) async fn helpers(
         &self,
         room: &Arc<Room>,
-        likely: &ServerName,
+        likely: &[OwnedServerName],
+        count: usize,
     ) -> Result<Vec<OwnedServerName>, Error> {
         let servers = self.others(&room.snapshot(), self.server_name()).await?;
         let mut servers: Vec<_> = servers.into_iter().collect();
-        servers.sort_by_key(|server| server != likely);
-        servers.truncate(MAX_HELPERS);
+        servers.sort_by_cached_key(|server| {
+            likely
+                .iter()
+                .position(|one| one == server)
+                .unwrap_or(likely.len())
+        });
+        servers.truncate(count);
         Ok(servers)
     }
 }

@@ -6,9 +6,13 @@
 use std::sync::Arc;
 
 use hearth_rooms::Pdu;
-use ruma_common::{OwnedEventId, ServerName};
+use ruma_common::OwnedEventId;
 
-use crate::{Error, Homeserver, rooms::event::StoredEvent, rooms::room::Room};
+use crate::{
+    Error, Homeserver,
+    federation::backfill::MAX_HELPERS,
+    rooms::{event::StoredEvent, room::Room},
+};
 
 /// How many positions are left out: the most events that a gap is filled with.
 const WIDTH: usize = 1000;
@@ -85,8 +89,8 @@ impl Homeserver {
         after: &StoredEvent,
         from: &[OwnedEventId],
     ) -> Result<Option<(ruma_common::OwnedServerName, Vec<Pdu>)>, Error> {
-        let likely: &ServerName = after.sender().server_name();
-        for server in self.helpers(room, likely).await? {
+        let likely = [after.sender().server_name().to_owned()];
+        for server in self.helpers(room, &likely, MAX_HELPERS).await? {
             match self.ask_for_history(&server, room, from, PAGE).await {
                 Ok(page) => return Ok(Some((server, page))),
                 Err(error @ (Error::Store(_) | Error::Damaged(_))) => return Err(error),

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     Error, Homeserver,
-    federation::received::verified,
+    federation::{backfill::MAX_HELPERS, received::verified},
     rooms::room::Room,
     stored::{from_slice, scan_all, to_vec},
 };
@@ -229,7 +229,9 @@ impl Homeserver {
         let Ok(pdu) = verified(room.snapshot().version(), held.pdu) else {
             return Ok(true);
         };
-        let mut servers = self.helpers(room, &held.origin).await?;
+        let mut servers = self
+            .helpers(room, std::slice::from_ref(&held.origin), MAX_HELPERS)
+            .await?;
         servers.retain(|server| *server != held.origin);
         for server in [held.origin].into_iter().chain(servers) {
             match self.take_in(&server, room, pdu.clone(), &mut 1).await {

@@ -55,6 +55,28 @@ fn bundle(world: &World, client: &Client, room: &str, event_id: &str) -> Value {
 }
 
 #[test]
+fn history_is_asked_of_who_is_likely_to_have_it() {
+    let (world, mut clients) = world(61, 7);
+    // In the order of their names, the one who has all would be the last to be asked.
+    clients.sort_by_key(|client| world.server(client.server).name().to_owned());
+    let [newcomer, late @ .., first] = &clients[..] else {
+        panic!()
+    };
+    let room = first.create_room(&world, &json!({"preset": "public_chat"}));
+    first.send(&world, &room, "before all others").expect(200);
+    for client in late {
+        client
+            .join(&world, &room, &[world.server(first.server).name()])
+            .expect(200);
+    }
+    soon(&world);
+    let through = world.server(late[0].server).name();
+    newcomer.join(&world, &room, &[through]).expect(200);
+    soon(&world);
+    assert_eq!(newcomer.messages(&world, &room), ["before all others"]);
+}
+
+#[test]
 fn history_from_before_the_join_is_read_like_any_other() {
     let (world, clients) = world(51, 2);
     let (alice, bob) = (&clients[0], &clients[1]);
