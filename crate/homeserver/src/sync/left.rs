@@ -81,7 +81,8 @@ impl Homeserver {
         }))
     }
 
-    /// A room that the user never was in: only their own leaving is told.
+    /// A room that the user never was in: only their own leaving is told. One that the client was told of before, and
+    /// that state resolution has brought back, is no news in the timeline.
     async fn rejected_room(
         &self,
         context: &Context<'_>,
@@ -89,15 +90,28 @@ impl Homeserver {
     ) -> Result<LeftRoom, Error> {
         let event = self.stored_event(&membership.event_id).await?;
         let leaving = event.filter(|event| event.content_text("membership") == Some(&membership.membership));
+        let since = place(context.position());
+        let is_old = |order: i64| order <= since;
+        let was_told = leaving
+            .as_ref()
+            .is_some_and(|event| event.decision.order.is_some_and(is_old));
         let events = match leaving {
             Some(event) => self.rendered(context, &[event]).await?,
             None => vec![self.unsent_leaving(context.viewer.user_id, membership)],
         };
+        if was_told {
+            let state = State::new(context.request.state_form, Events::from(events));
+            return Ok(LeftRoom {
+                state,
+                ..LeftRoom::default()
+            });
+        }
+        let timeline = Timeline {
+            events,
+            ..Timeline::default()
+        };
         Ok(LeftRoom {
-            timeline: Timeline {
-                events,
-                ..Timeline::default()
-            },
+            timeline,
             ..LeftRoom::default()
         })
     }
