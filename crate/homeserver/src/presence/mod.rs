@@ -11,7 +11,7 @@ mod federation;
 mod person;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -68,7 +68,7 @@ pub(crate) struct Presence {
 struct People {
     /// The newest change.
     serial: u64,
-    users: HashMap<OwnedUserId, Person>,
+    users: BTreeMap<OwnedUserId, Person>,
     /// Whether a task looks who has gone.
     sweeping: bool,
     /// Local users of whom other servers are to be told.
@@ -83,7 +83,7 @@ impl Presence {
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub(crate) async fn load(store: &dyn Store, enabled: bool, now: u64) -> Result<Self, Error> {
-        let mut users = HashMap::new();
+        let mut users = BTreeMap::new();
         let rows = match enabled {
             true => scan_all(store, Table::Accounts, STATUS).await?,
             false => Vec::new(),

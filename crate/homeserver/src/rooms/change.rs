@@ -1,7 +1,7 @@
 //! A change to a room: what is gathered under the room's lock, until it is committed as one batch.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -60,7 +60,7 @@ pub(crate) struct Change<'a> {
     pub(super) nodes: Nodes,
     /// Stored events that this change rewrites: redactions take their content, or they are redactions that
     /// may be seen now.
-    pub(super) redacted: HashMap<OwnedEventId, Arc<StoredEvent>>,
+    pub(super) redacted: BTreeMap<OwnedEventId, Arc<StoredEvent>>,
     /// Stored events that lose their content or their place in the timeline, as they were.
     pub(super) outdated: Vec<Arc<StoredEvent>>,
     /// Events that were made here, so that nothing can relate to them yet.
@@ -92,7 +92,7 @@ impl Homeserver {
             indices: HashMap::new(),
             batch: WriteBatch::new(),
             nodes: Nodes::default(),
-            redacted: HashMap::new(),
+            redacted: BTreeMap::new(),
             outdated: Vec::new(),
             childless: Vec::new(),
             redactions: HashMap::new(),

@@ -4,7 +4,7 @@
 //! Rows `i\0user\0room` hold the stripped state of invites and knocks. Rows `s\0room\0server` are in `member_counts`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::{PoisonError, RwLock},
 };
@@ -47,14 +47,14 @@ pub struct RoomMember {
 /// The memberships of all local users.
 #[derive(Default)]
 pub(crate) struct UserRooms {
-    rooms: RwLock<HashMap<OwnedUserId, BTreeMap<OwnedRoomId, UserMembership>>>,
+    rooms: RwLock<BTreeMap<OwnedUserId, BTreeMap<OwnedRoomId, UserMembership>>>,
 }
 
 impl UserRooms {
     /// Reads them from `store`.
     pub(crate) async fn load(store: &dyn Store) -> Result<Self, Error> {
         let rows = scan_all(store, Table::Memberships, b"u\0").await?;
-        let mut rooms = HashMap::<_, BTreeMap<_, _>>::new();
+        let mut rooms = BTreeMap::<_, BTreeMap<_, _>>::new();
         for (key, value) in rows {
             let (user_id, room_id) = parse_key(&key)?;
             let membership = from_slice(&value)?;

@@ -6,7 +6,7 @@
 //! [`crate::rooms::recheck`].
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -54,7 +54,7 @@ pub(crate) struct PartialJoin {
 /// The rooms whose state is partial, and who waits for them.
 #[derive(Default)]
 pub(crate) struct PartialRooms {
-    rooms: Mutex<HashMap<OwnedRoomId, Arc<PartialJoin>>>,
+    rooms: Mutex<BTreeMap<OwnedRoomId, Arc<PartialJoin>>>,
     /// Held by whoever joins a room that this server is not in.
     joins: Mutex<HashMap<OwnedRoomId, Arc<async_lock::Mutex<()>>>>,
     /// Tells that a state has become whole, or is no more waited for.
@@ -114,7 +114,7 @@ impl PartialRooms {
         joins.entry(room_id.to_owned()).or_default().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<OwnedRoomId, Arc<PartialJoin>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<OwnedRoomId, Arc<PartialJoin>>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
