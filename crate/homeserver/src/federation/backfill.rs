@@ -161,8 +161,8 @@ impl Homeserver {
         Ok(missing.into_iter().take(MAX_FROM).collect())
     }
 
-    /// The servers that are likely to hold the events `missing`: those of who sent what follows them, and the one that
-    /// the room began with. Many others may have joined too late.
+    /// The servers that are likely to hold the events `missing`: those of who sent what follows them and, second, the one
+    /// that the room began with, because all who follow may have joined too late.
     async fn likely_sources(
         &self,
         room: &Arc<Room>,
@@ -172,10 +172,14 @@ impl Homeserver {
         let oldest = self.timeline_after(&room.room_id, i64::MIN, MAX_EVENTS).await?;
         let follows = |event: &&StoredEvent| event.pdu.prev_events().iter().any(|id| missing.contains(id));
         let following = oldest.iter().map(|(_, event)| &**event).filter(follows);
-        let events = following.chain(create.get(CREATE.0, CREATE.1).map(|event| &**event));
-        Ok(events
-            .map(|event| event.sender().server_name().to_owned())
-            .collect())
+        let mut events: Vec<_> = following.collect();
+        let second = events.len().min(1);
+        events.splice(
+            second..second,
+            create.get(CREATE.0, CREATE.1).map(|event| &**event),
+        );
+        let servers = events.iter().map(|event| event.sender().server_name().to_owned());
+        Ok(servers.collect())
     }
 
     /// Asks for the events `from` and those before them, oldest first.
