@@ -110,6 +110,18 @@ impl Client {
         self.post(world, &format!("/rooms/{}/leave", encode(room_id)), &json!({}))
     }
 
+    /// Removes a user from a room.
+    pub fn kick(&self, world: &World, room_id: &str, user_id: &str) -> Answer {
+        let path = format!("/rooms/{}/kick", encode(room_id));
+        self.post(world, &path, &json!({"user_id": user_id}))
+    }
+
+    /// Bans a user from a room.
+    pub fn ban(&self, world: &World, room_id: &str, user_id: &str) -> Answer {
+        let path = format!("/rooms/{}/ban", encode(room_id));
+        self.post(world, &path, &json!({"user_id": user_id}))
+    }
+
     /// Invites a user.
     pub fn invite(&self, world: &World, room_id: &str, user_id: &str) -> Answer {
         self.post(

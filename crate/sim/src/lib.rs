@@ -15,7 +15,6 @@ mod client;
 mod clock;
 pub mod episode;
 mod executor;
-mod lookups;
 mod network;
 mod random;
 mod server;

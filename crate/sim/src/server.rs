@@ -4,21 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use hearth_api::{Api, ApiConfig};
 use hearth_homeserver::{Clock, Config, Error, Homeserver, Identity, Rng, Seams};
-use hearth_storage::{Store, Table};
+use hearth_storage::{MemoryStore, Store, Table};
 
 use crate::{
     clock::VirtualClock,
     executor::{Executor, Owner},
-    lookups::CountedLookups,
     network::Network,
-    store::SlowStore,
+    store::{Lookups, SlowStore},
 };
 
 /// A homeserver.
 pub struct Server {
     name: String,
     store: Arc<dyn Store>,
-    lookups: Arc<CountedLookups>,
+    lookups: Arc<Lookups>,
     pub(crate) process: Option<Process>,
 }
 
@@ -44,11 +43,10 @@ pub(crate) struct Platform {
 impl Server {
     /// A server with an empty store.
     pub(crate) fn new() -> Self {
-        let store = Arc::new(CountedLookups::default());
         Self {
             name: String::new(),
-            store: store.clone(),
-            lookups: store,
+            store: Arc::new(MemoryStore::default()),
+            lookups: Arc::default(),
             process: None,
         }
     }
@@ -63,7 +61,12 @@ impl Server {
         &self.store
     }
 
-    /// How many keys of `table` were looked up so far.
+    /// What counts the look-ups of this server's processes.
+    pub(crate) fn counter(&self) -> &Arc<Lookups> {
+        &self.lookups
+    }
+
+    /// How many keys of `table` its processes have looked up so far, one by one or many at once. Ranges are not counted.
     pub fn lookups(&self, table: Table) -> usize {
         self.lookups.of(table)
     }
@@ -89,13 +92,14 @@ impl Process {
     /// Starts a homeserver on `store` as `owner`.
     pub(crate) async fn start(
         store: Arc<dyn Store>,
+        lookups: Arc<Lookups>,
         owner: Owner,
         rng: Arc<dyn Rng>,
         platform: Platform,
     ) -> Result<Self, Error> {
         let identity = Identity::load_or_create(&*store, &*rng).await?;
         let name = identity.server_name().to_owned();
-        let store = SlowStore::over(store, &platform, rng.clone());
+        let store = SlowStore::over(store, lookups, &platform, rng.clone());
         let seams = Seams {
             store,
             federation: platform.network.of(&name),

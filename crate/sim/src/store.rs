@@ -1,7 +1,8 @@
-//! A store whose commits take time, so that a crash can come before, during and after each of them.
+//! A store whose commits take time, so that a crash can come before, during and after each of them, and that
+//! counts for how many keys it is asked.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -15,11 +16,16 @@ use crate::{clock::VirtualClock, server::Platform};
 /// once where the first took long, as a group commit does. What waits when the process dies is lost.
 pub(crate) struct SlowStore {
     beneath: Arc<dyn Store>,
+    lookups: Arc<Lookups>,
     clock: VirtualClock,
     rng: Arc<dyn Rng>,
     longest: Duration,
     waiting: Mutex<Waiting>,
 }
+
+/// How many keys of each table were looked up.
+#[derive(Default)]
+pub(crate) struct Lookups(Mutex<BTreeMap<Table, usize>>);
 
 #[derive(Default)]
 struct Waiting {
@@ -29,12 +35,15 @@ struct Waiting {
 
 impl SlowStore {
     /// `beneath` as a process of `platform` sees it.
-    pub(crate) fn over(beneath: Arc<dyn Store>, platform: &Platform, rng: Arc<dyn Rng>) -> Arc<dyn Store> {
-        if platform.commit_delay.is_zero() {
-            return beneath;
-        }
+    pub(crate) fn over(
+        beneath: Arc<dyn Store>,
+        lookups: Arc<Lookups>,
+        platform: &Platform,
+        rng: Arc<dyn Rng>,
+    ) -> Arc<dyn Store> {
         Arc::new(Self {
             beneath,
+            lookups,
             clock: platform.clock.clone(),
             rng,
             longest: platform.commit_delay,
@@ -60,8 +69,11 @@ impl SlowStore {
             .map(|(_, batch)| batch)
     }
 
-    /// Takes some time.
+    /// Takes some time, if commits do.
     async fn pause(&self) {
+        if self.longest.is_zero() {
+            return;
+        }
         let mut byte = [0];
         self.rng.fill(&mut byte);
         let [part] = byte;
@@ -69,8 +81,22 @@ impl SlowStore {
     }
 }
 
+impl Lookups {
+    /// How many keys of `table` were looked up so far.
+    pub(crate) fn of(&self, table: Table) -> usize {
+        let lookups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lookups.get(&table).copied().unwrap_or_default()
+    }
+
+    fn note(&self, table: Table, keys: usize) {
+        let mut lookups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *lookups.entry(table).or_default() += keys;
+    }
+}
+
 impl Store for SlowStore {
     fn get<'a>(&'a self, table: Table, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        self.lookups.note(table, 1);
         self.beneath.get(table, key)
     }
 
@@ -79,6 +105,7 @@ impl Store for SlowStore {
         table: Table,
         keys: &'a [Vec<u8>],
     ) -> BoxFuture<'a, Result<Vec<Option<Vec<u8>>>, StoreError>> {
+        self.lookups.note(table, keys.len());
         self.beneath.get_many(table, keys)
     }
 

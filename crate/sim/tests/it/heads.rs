@@ -147,10 +147,7 @@ fn a_server_hears_that_it_was_banned_while_it_joined_elsewhere() {
     soon(&world);
     world.cut(0, 1);
     world.cut(0, 2);
-    let path = format!("/rooms/{room}/ban").replace('!', "%21");
-    alice
-        .post(&world, &path, &json!({"user_id": carol.user_id}))
-        .expect(200);
+    alice.ban(&world, &room, &carol.user_id).expect(200);
     carol.join(&world, &room, &[world.server(1).name()]).expect(200);
     carol.send(&world, &room, "here I am").expect(200);
     soon(&world);
@@ -213,10 +210,7 @@ fn a_server_that_comes_back_hears_of_the_ban_that_its_helper_had_missed() {
         panic!()
     };
     world.cut(0, 1);
-    let path = format!("/rooms/{room}/ban").replace('!', "%21");
-    alice
-        .post(&world, &path, &json!({"user_id": carol.user_id}))
-        .expect(200);
+    alice.ban(&world, &room, &carol.user_id).expect(200);
     soon(&world);
     carol.send(&world, &room, "am I banned?").expect(403);
     // Bob has not heard of it and lets carol in, to whose server the ban is nothing new.

@@ -116,10 +116,7 @@ fn who_may_not_knock_is_refused_and_knocks_on_nothing() {
     let private = alice.create_room(&world, &json!({"preset": "private_chat"}));
     let old = alice.create_room(&world, &json!({"preset": "private_chat", "room_version": "6"}));
     let banned = closed_room(&world, alice, "12");
-    let target = json!({"user_id": bob.user_id});
-    alice
-        .post(&world, &format!("/rooms/{banned}/ban"), &target)
-        .expect(200);
+    alice.ban(&world, &banned, &bob.user_id).expect(200);
     for room in [&private, &old, &banned] {
         let answer = bob.knock(&world, room, &via);
         assert_eq!(

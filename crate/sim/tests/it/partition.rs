@@ -86,10 +86,7 @@ fn a_ban_during_a_cut_wins_over_what_the_banned_did_meanwhile() {
     };
     world.cut(0, 1);
     world.cut(1, 2);
-    let path = format!("/rooms/{room}/ban").replace('!', "%21");
-    alice
-        .post(&world, &path, &json!({"user_id": bob.user_id}))
-        .expect(200);
+    alice.ban(&world, &room, &bob.user_id).expect(200);
     bob.send(&world, &room, "you cannot stop me").expect(200);
     world.settle();
     world.heal(0, 1);
@@ -121,8 +118,7 @@ fn who_is_out_again_by_resolution_is_told_so() {
     for client in [alice, &carol] {
         client.join(&world, &room, &[world.server(1).name()]).expect(200);
     }
-    let path = format!("/rooms/{room}/leave").replace('!', "%21");
-    alice.post(&world, &path, &json!({})).expect(200);
+    alice.leave(&world, &room).expect(200);
     world.settle();
     // She comes back while the other server closes the room.
     world.cut(0, 1);

@@ -152,10 +152,7 @@ fn an_invite_can_be_rejected() {
 fn a_kicked_member_hears_of_it_and_of_nothing_after() {
     let (world, clients, room) = world_with_room(8, 2);
     let [alice, bob] = &clients[..] else { panic!() };
-    let path = format!("/rooms/{room}/kick").replace('!', "%21");
-    alice
-        .post(&world, &path, &json!({"user_id": bob.user_id}))
-        .expect(200);
+    alice.kick(&world, &room, &bob.user_id).expect(200);
     alice.send(&world, &room, "secret").expect(200);
     soon(&world);
     assert_eq!(bob.send(&world, &room, "still here?").status, 403);

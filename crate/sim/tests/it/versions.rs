@@ -79,10 +79,7 @@ fn two_servers_share_a_room_of_every_version() {
 
         resolve_a_conflict(&world, &clients, &room);
 
-        let kick = json!({ "user_id": bob.user_id });
-        alice
-            .post(&world, &format!("/rooms/{}/kick", encode(&room)), &kick)
-            .expect(200);
+        alice.kick(&world, &room, &bob.user_id).expect(200);
         soon(&world);
         assert_eq!(
             membership(&world, alice, &room, bob).as_deref(),
