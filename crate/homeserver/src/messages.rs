@@ -289,7 +289,7 @@ impl Homeserver {
     /// Fetches history that is not held here. Returns whether there is something new to read. Where the history
     /// begins, or nothing can be had of it, the page has ended.
     async fn fetch_older(&self, page: &mut Page<'_>) -> Result<bool, Error> {
-        if self.missing_history(page.room_id).await?.is_empty() {
+        if !self.lacks_history(page.room_id).await? {
             page.ended = true;
             return Ok(false);
         }

@@ -160,7 +160,7 @@ impl Homeserver {
             (None, PageDirection::Forward) | (Some(_), PageDirection::Backward) => false,
             (Some((order, _)), PageDirection::Forward) => oldest.is_some_and(|(oldest, _)| oldest == *order),
         };
-        Ok(at_the_edge && !self.missing_history(room_id).await?.is_empty())
+        Ok(at_the_edge && self.lacks_history(room_id).await?)
     }
 
     /// Asks other servers for a closer event, and fetches history back to it. Returns whether any was fetched.

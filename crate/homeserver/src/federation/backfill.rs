@@ -108,11 +108,12 @@ impl Homeserver {
             return Ok(0);
         };
         let _inbound = room.inbound.lock().await;
-        let missing = self.missing_history(room_id).await?;
+        let oldest = self.oldest_events(room_id).await?;
+        let missing = self.missing_before(&oldest).await?;
         if missing.is_empty() {
             return Ok(0);
         }
-        let likely = self.likely_sources(&room, &missing).await?;
+        let likely = self.likely_sources(&room, &oldest, &missing).await?;
         for server in self.helpers(&room, &likely, MAX_SOURCES).await? {
             let pdus = match self
                 .ask_for_history(&server, &room, &missing, limit.min(MAX_EVENTS))
@@ -133,15 +134,26 @@ impl Homeserver {
         Ok(0)
     }
 
-    /// The events that the oldest of the timeline follow, and that are not held here: where history goes on.
-    /// Events that are known to be refused are not missing, but what came before them may be.
+    /// Whether the timeline of a room begins with events before which others came that are not held here.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
-    pub(crate) async fn missing_history(&self, room_id: &RoomId) -> Result<Vec<OwnedEventId>, Error> {
+    pub(crate) async fn lacks_history(&self, room_id: &RoomId) -> Result<bool, Error> {
+        let oldest = self.oldest_events(room_id).await?;
+        Ok(!self.missing_before(&oldest).await?.is_empty())
+    }
+
+    /// The first events of a room's timeline, as many as are looked at to see where history goes on.
+    async fn oldest_events(&self, room_id: &RoomId) -> Result<Vec<Arc<StoredEvent>>, Error> {
         let oldest = self.timeline_after(room_id, i64::MIN, MAX_EVENTS).await?;
+        Ok(oldest.into_iter().map(|(_, event)| event).collect())
+    }
+
+    /// The events that `oldest` follow and that are not held here: where history goes on. Events that are known to
+    /// be refused are not missing, but what came before them may be.
+    async fn missing_before(&self, oldest: &[Arc<StoredEvent>]) -> Result<Vec<OwnedEventId>, Error> {
         let before = |event: &Arc<StoredEvent>| event.pdu.prev_events().to_vec();
-        let mut open: Vec<_> = oldest.iter().flat_map(|(_, event)| before(event)).collect();
+        let mut open: Vec<_> = oldest.iter().flat_map(before).collect();
         let mut missing: BTreeSet<_> = open.iter().cloned().collect();
         let mut refused = BTreeSet::new();
         while !open.is_empty() {
@@ -161,23 +173,19 @@ impl Homeserver {
         Ok(missing.into_iter().take(MAX_FROM).collect())
     }
 
-    /// The servers that are likely to hold the events `missing`: those of who sent what follows them and, second, the one
-    /// that the room began with, because all who follow may have joined too late.
+    /// The servers that are likely to hold the events `missing`: those of who sent what of `oldest` follows them and,
+    /// second, the one that the room began with, because all who follow may have joined too late.
     async fn likely_sources(
         &self,
         room: &Arc<Room>,
+        oldest: &[Arc<StoredEvent>],
         missing: &[OwnedEventId],
     ) -> Result<Vec<OwnedServerName>, Error> {
         let create = self.view(&room.snapshot(), &[CREATE]).await?;
-        let oldest = self.timeline_after(&room.room_id, i64::MIN, MAX_EVENTS).await?;
-        let follows = |event: &&StoredEvent| event.pdu.prev_events().iter().any(|id| missing.contains(id));
-        let following = oldest.iter().map(|(_, event)| &**event).filter(follows);
-        let mut events: Vec<_> = following.collect();
+        let follows = |event: &&Arc<StoredEvent>| event.pdu.prev_events().iter().any(|id| missing.contains(id));
+        let mut events: Vec<_> = oldest.iter().filter(follows).collect();
         let second = events.len().min(1);
-        events.splice(
-            second..second,
-            create.get(CREATE.0, CREATE.1).map(|event| &**event),
-        );
+        events.splice(second..second, create.get(CREATE.0, CREATE.1));
         let servers = events.iter().map(|event| event.sender().server_name().to_owned());
         Ok(servers.collect())
     }

@@ -13,17 +13,17 @@ use hearth_rooms::{
     state_tree::KeyPath,
 };
 use hearth_storage::StoreError;
-use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, UserId};
+use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId};
 use serde_json::Value;
 
 use crate::{
     Error, Homeserver,
     rooms::{
+        append::joined_server,
         change::Change,
         event::{Decision, StoredEvent},
         room::Room,
         tree::{Nodes, StateEntry, empty_root},
-        view::MEMBER,
     },
 };
 
@@ -286,11 +286,4 @@ impl Homeserver {
             servers,
         })
     }
-}
-
-/// The server of the user whom `event` joins to its room.
-pub(crate) fn joined_server(event: &StoredEvent) -> Option<OwnedServerName> {
-    let is_join = event.kind() == MEMBER && event.content_text("membership") == Some("join");
-    let user_id = UserId::parse(event.state_key().filter(|_| is_join)?).ok()?;
-    Some(user_id.server_name().to_owned())
 }

@@ -9,11 +9,9 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     Error, Homeserver,
-    federation::{
-        intake::joined_server,
-        member_event::{VOUCHER, check_voucher},
-    },
+    federation::member_event::{VOUCHER, check_voucher},
     rooms::{
+        append::joined_server,
         member_counts::ServerCounts,
         membership::membership_content,
         room::Snapshot,

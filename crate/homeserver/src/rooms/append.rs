@@ -70,7 +70,7 @@ impl Change<'_> {
             event.decision.state_now = Some(root.clone()).filter(|root| *root != state_before);
             self.snapshot.record.state = root;
         }
-        self.joining.extend(joining_server(&event));
+        self.joining.extend(joined_server(&event));
         let is_made_here = self.homeserver.is_local(event.sender());
         if is_made_here && !event.pdu.version().event_names_its_id() {
             let key = summary_key(event.room_id(), &event.event_id);
@@ -130,7 +130,7 @@ impl Change<'_> {
     /// when they did, nobody here knew of the newcomer.
     pub(crate) async fn tell_newcomer(&mut self, event: &StoredEvent) -> Result<(), Error> {
         let own = self.homeserver.server_name();
-        let Some(newcomer) = joining_server(event).filter(|server| server != own) else {
+        let Some(newcomer) = joined_server(event).filter(|server| server != own) else {
             return Ok(());
         };
         if self.others(own).await?.contains(&newcomer) {
@@ -167,14 +167,14 @@ impl Change<'_> {
     }
 }
 
-/// The server of a user whom `event` lets in.
-fn joining_server(event: &StoredEvent) -> Option<OwnedServerName> {
-    let joins = event.kind() == MEMBER && event.content_text("membership") == Some("join");
-    let user_id = UserId::parse(event.state_key()?).ok()?;
-    joins.then(|| user_id.server_name().to_owned())
+/// The server of the user whom `event` joins to its room.
+pub(crate) fn joined_server(event: &StoredEvent) -> Option<OwnedServerName> {
+    let is_join = event.kind() == MEMBER && event.content_text("membership") == Some("join");
+    let user_id = UserId::parse(event.state_key().filter(|_| is_join)?).ok()?;
+    Some(user_id.server_name().to_owned())
 }
 
-/// The server of a user whom `event` removes: it hears of it, though it may have no member left.
+/// The server of the user whom `event` removes: it hears of it, though it may have no member left.
 pub(crate) fn removed_server(event: &StoredEvent) -> Option<OwnedServerName> {
     let removed = matches!(event.content_text("membership"), Some("leave" | "ban"));
     if event.kind() != MEMBER || !removed {

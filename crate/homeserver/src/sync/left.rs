@@ -9,7 +9,7 @@ use super::{
     Context, account_data_events, event,
     joined::place,
     members::needed_members,
-    response::{Events, LeftRoom, State, Timeline},
+    response::{Events, LeftRoom, State},
     state::{Extent, Scope},
     timeline::Span,
 };
@@ -90,30 +90,19 @@ impl Homeserver {
     ) -> Result<LeftRoom, Error> {
         let event = self.stored_event(&membership.event_id).await?;
         let leaving = event.filter(|event| event.content_text("membership") == Some(&membership.membership));
-        let since = place(context.position());
-        let is_old = |order: i64| order <= since;
-        let was_told = leaving
-            .as_ref()
-            .is_some_and(|event| event.decision.order.is_some_and(is_old));
+        let order = leaving.as_ref().and_then(|event| event.decision.order);
+        let was_told = order.is_some_and(|order| order <= place(context.position()));
         let events = match leaving {
             Some(event) => self.rendered(context, &[event]).await?,
             None => vec![self.unsent_leaving(context.viewer.user_id, membership)],
         };
+        let mut left = LeftRoom::default();
         if was_told {
-            let state = State::new(context.request.state_form, Events::from(events));
-            return Ok(LeftRoom {
-                state,
-                ..LeftRoom::default()
-            });
+            left.state = State::new(context.request.state_form, Events::from(events));
+        } else {
+            left.timeline.events = events;
         }
-        let timeline = Timeline {
-            events,
-            ..Timeline::default()
-        };
-        Ok(LeftRoom {
-            timeline,
-            ..LeftRoom::default()
-        })
+        Ok(left)
     }
 
     /// The rejection of an invite that no server of the room could be told of. There is no such event in the
