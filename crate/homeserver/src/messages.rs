@@ -261,9 +261,12 @@ impl Homeserver {
         let stop = page.request.to.map_or(i64::MIN, |to| to.0);
         let mut fetches = 0;
         for _ in 0..MAX_READS {
+            self.close_gap(page.room_id, page.at.0).await?;
             let wanted = page.missing();
             let mut events = self.timeline_before(page.room_id, page.at.0, wanted).await?;
-            let is_short = events.len() < wanted;
+            let gap = events.iter().position(|(_, event)| event.decision.after_gap);
+            let is_short = events.len() < wanted && gap.is_none();
+            events.truncate(gap.map_or(wanted, |gap| gap + 1));
             let reached_stop = events.iter().any(|(order, _)| *order < stop);
             events.retain(|(order, _)| *order >= stop);
             page.at = events.last().map_or(page.at, |(order, _)| PageToken(*order));
@@ -308,6 +311,12 @@ impl Homeserver {
                 Some(after) => self.timeline_after(page.room_id, after, wanted).await?,
                 None => self.timeline_after(page.room_id, i64::MIN, wanted).await?,
             };
+            let gap = events.iter().find(|(_, event)| event.decision.after_gap);
+            if let Some((order, _)) = gap
+                && self.close_gap(page.room_id, *order).await? > 0
+            {
+                continue;
+            }
             events.retain(|(order, _)| *order < stop);
             let is_short = events.len() < wanted;
             page.at = events

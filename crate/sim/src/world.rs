@@ -245,7 +245,10 @@ impl World {
     pub fn start(&mut self, server: usize) {
         self.runs += 1;
         let rng = Arc::new(Random::new(self.seed, &format!("run {}", self.runs)));
-        let (store, lookups) = (self.server(server).store().clone(), self.server(server).counter().clone());
+        let (store, lookups) = (
+            self.server(server).store().clone(),
+            self.server(server).counter().clone(),
+        );
         let process = Process::start(store, lookups, Owner(self.runs), rng, self.platform.clone());
         let process = self.block_on(process).expect("the homeserver starts");
         if let Some(server) = self.servers.get_mut(server) {

@@ -109,7 +109,7 @@ impl Homeserver {
         };
         let _inbound = room.inbound.lock().await;
         let oldest = self.oldest_events(room_id).await?;
-        let missing = self.missing_before(&oldest).await?;
+        let missing = self.missing_of(before(&oldest)).await?;
         if missing.is_empty() {
             return Ok(0);
         }
@@ -126,7 +126,7 @@ impl Homeserver {
                     continue;
                 }
             };
-            let (added, _) = self.place_old(&server, &room, pdus, None).await?;
+            let added = self.place_old(&server, &room, pdus, None).await?;
             if added > 0 {
                 return Ok(added);
             }
@@ -140,7 +140,7 @@ impl Homeserver {
     /// [`Error::Store`] or [`Error::Damaged`].
     pub(crate) async fn lacks_history(&self, room_id: &RoomId) -> Result<bool, Error> {
         let oldest = self.oldest_events(room_id).await?;
-        Ok(!self.missing_before(&oldest).await?.is_empty())
+        Ok(!self.missing_of(before(&oldest)).await?.is_empty())
     }
 
     /// The first events of a room's timeline, as many as are looked at to see where history goes on.
@@ -149,11 +149,12 @@ impl Homeserver {
         Ok(oldest.into_iter().map(|(_, event)| event).collect())
     }
 
-    /// The events that `oldest` follow and that are not held here: where history goes on. Events that are known to
-    /// be refused are not missing, but what came before them may be.
-    async fn missing_before(&self, oldest: &[Arc<StoredEvent>]) -> Result<Vec<OwnedEventId>, Error> {
-        let before = |event: &Arc<StoredEvent>| event.pdu.prev_events().to_vec();
-        let mut open: Vec<_> = oldest.iter().flat_map(before).collect();
+    /// Those of `open` that are not in the timeline: where history goes on. Events that are known to be refused are
+    /// not missing, but what came before them may be.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(super) async fn missing_of(&self, mut open: Vec<OwnedEventId>) -> Result<Vec<OwnedEventId>, Error> {
         let mut missing: BTreeSet<_> = open.iter().cloned().collect();
         let mut refused = BTreeSet::new();
         while !open.is_empty() {
@@ -162,7 +163,8 @@ impl Homeserver {
             for event in known {
                 if event.is_refused() && refused.len() < MAX_EVENTS && refused.insert(event.event_id.clone())
                 {
-                    open.extend(before(&event).into_iter().filter(|id| !refused.contains(id)));
+                    let before = event.pdu.prev_events().iter().filter(|id| !refused.contains(*id));
+                    open.extend(before.cloned());
                 }
                 if event.decision.order.is_some() || event.is_refused() {
                     missing.remove(&event.event_id);
@@ -182,7 +184,8 @@ impl Homeserver {
         missing: &[OwnedEventId],
     ) -> Result<Vec<OwnedServerName>, Error> {
         let create = self.view(&room.snapshot(), &[CREATE]).await?;
-        let follows = |event: &&Arc<StoredEvent>| event.pdu.prev_events().iter().any(|id| missing.contains(id));
+        let follows =
+            |event: &&Arc<StoredEvent>| event.pdu.prev_events().iter().any(|id| missing.contains(id));
         let mut events: Vec<_> = oldest.iter().filter(follows).collect();
         let second = events.len().min(1);
         events.splice(second..second, create.get(CREATE.0, CREATE.1));
@@ -210,14 +213,14 @@ impl Homeserver {
     }
 
     /// Puts `pdus`, oldest first, into the timeline: just before the order `before`, or before all that is there.
-    /// Returns how many were new to it, and the lowest order given.
+    /// Returns how many were new to it.
     pub(crate) async fn place_old(
         &self,
         server: &ServerName,
         room: &Arc<Room>,
         pdus: Vec<Pdu>,
         before: Option<i64>,
-    ) -> Result<(usize, i64), Error> {
+    ) -> Result<usize, Error> {
         let edges = self.states_at_edges(server, room, &pdus).await?;
         let mut change = self.change(room).await;
         let mut shown = Vec::new();
@@ -236,7 +239,7 @@ impl Homeserver {
             change.snapshot.record.oldest = order;
         }
         change.commit().await?;
-        Ok((shown.len(), order))
+        Ok(shown.len())
     }
 
     /// Stores an old event with what is decided about it. `false` if it is known and judged already, if it is
@@ -363,4 +366,10 @@ impl Homeserver {
         servers.truncate(count);
         Ok(servers)
     }
+}
+
+/// What `events` follow.
+pub(super) fn before(events: &[Arc<StoredEvent>]) -> Vec<OwnedEventId> {
+    let before = events.iter().flat_map(|event| event.pdu.prev_events());
+    before.cloned().collect()
 }

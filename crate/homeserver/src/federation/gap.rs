@@ -1,16 +1,17 @@
 //! Gaps in a timeline: what happened in a room while this server was not in it.
 //!
 //! Orders of live events are log positions, so room for what was missed is made by leaving positions out
-//! before the event that comes after the gap. What does not fit there stays unseen.
+//! before the event that comes after the gap. What does not fit there stays unseen. Clients that sync are told of the
+//! gap (`limited`) and not of what fills it: that they find in the pages before, which fetch it if nobody has yet.
 
 use std::sync::Arc;
 
 use hearth_rooms::Pdu;
-use ruma_common::OwnedEventId;
+use ruma_common::{OwnedEventId, RoomId};
 
 use crate::{
     Error, Homeserver,
-    federation::backfill::MAX_HELPERS,
+    federation::backfill::{MAX_HELPERS, before},
     rooms::{event::StoredEvent, room::Room},
 };
 
@@ -19,10 +20,29 @@ const WIDTH: usize = 1000;
 /// How many events are asked for at once.
 const PAGE: usize = 100;
 
+/// What is still missing before an event.
+struct Gap {
+    /// The events that are missing and that known ones follow.
+    from: Vec<OwnedEventId>,
+    /// The place in the timeline before which they belong.
+    order: i64,
+    /// How many places are free there.
+    places: usize,
+}
+
 impl Homeserver {
     /// Leaves out log positions, so that a gap before the next event can be filled.
     pub(crate) fn leave_gap(&self) {
         drop(self.log.reserve(WIDTH));
+    }
+
+    /// Whether something is missing between the timeline as it is and `pdu`, which comes next.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(crate) async fn follows_gap(&self, room: &Arc<Room>, pdu: &Pdu) -> Result<bool, Error> {
+        let missing = self.missing_of(pdu.prev_events().to_vec()).await?;
+        Ok(!missing.is_empty() && pdu.depth() > self.least_depth(room).await?)
     }
 
     /// Fills the gap before `event_id` in the background.
@@ -34,36 +54,85 @@ impl Homeserver {
         });
     }
 
-    async fn fetch_gap(&self, room: &Arc<Room>, event_id: &OwnedEventId) -> Result<(), Error> {
+    /// Fills the gap before the event of `order` in a room's timeline, if there is one and it is not filled yet.
+    /// Returns how many events were added.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(crate) async fn close_gap(&self, room_id: &RoomId, order: i64) -> Result<usize, Error> {
+        let event = self.events_at(&[(room_id, order)]).await?.pop();
+        let Some(after) = event.filter(|event| event.decision.after_gap) else {
+            return Ok(0);
+        };
+        let room = self.resident_room(room_id).await?;
+        match (room, self.gap_before(&after).await?) {
+            (Some(room), Some(_)) => self.fetch_gap(&room, &after.event_id).await,
+            _ => Ok(0),
+        }
+    }
+
+    async fn fetch_gap(&self, room: &Arc<Room>, event_id: &OwnedEventId) -> Result<usize, Error> {
         let _inbound = room.inbound.lock().await;
         let Some(after) = self.stored_event(event_id).await? else {
-            return Ok(());
+            return Ok(0);
         };
-        let Some(mut order) = after.decision.order else {
-            return Ok(());
-        };
-        let least_depth = match self.was_here_before(room).await? {
-            true => 0,
-            false => self.joined_depth(&room.room_id).await?,
-        };
-        let mut from = after.pdu.prev_events().to_vec();
+        let least_depth = self.least_depth(room).await?;
+        let mut filled = 0;
         for _ in 0..WIDTH / PAGE {
-            if self.in_timeline(&from).await? {
-                return Ok(());
-            }
-            let Some((server, mut page)) = self.gap_page(room, &after, &from).await? else {
-                return Ok(());
+            let Some(gap) = self.gap_before(&after).await? else {
+                break;
+            };
+            let Some((server, mut page)) = self.gap_page(room, &after, &gap.from).await? else {
+                break;
             };
             page.retain(|pdu| pdu.depth() >= least_depth);
-            let Some(first) = page.first() else { return Ok(()) };
-            from = first.prev_events().to_vec();
-            let (added, lowest) = self.place_old(&server, room, page, Some(order)).await?;
-            order = lowest;
+            page.drain(..page.len().saturating_sub(gap.places));
+            let added = self.place_old(&server, room, page, Some(gap.order)).await?;
             if added == 0 {
-                return Ok(());
+                break;
+            }
+            filled += added;
+        }
+        Ok(filled)
+    }
+
+    /// What is missing before `after`; `None` if nothing is, or if no more fits there.
+    async fn gap_before(&self, after: &Arc<StoredEvent>) -> Result<Option<Gap>, Error> {
+        let Some(mut order) = after.decision.order else {
+            return Ok(None);
+        };
+        let mut known = vec![after.clone()];
+        // What fills the gap has the places next to the event, without a break.
+        let mut last_before = None;
+        while last_before.is_none() && known.len() <= WIDTH {
+            let page = self.timeline_before(after.room_id(), order, PAGE).await?;
+            last_before = Some(i64::MIN).filter(|_| page.len() < PAGE);
+            for (place, event) in page {
+                if place.saturating_add(1) < order {
+                    last_before = Some(place);
+                    break;
+                }
+                order = place;
+                known.push(event);
             }
         }
-        Ok(())
+        let Some(last_before) = last_before else {
+            return Ok(None);
+        };
+        let free = order.saturating_sub(last_before).saturating_sub(1);
+        let left = (WIDTH + 1).saturating_sub(known.len());
+        let places = usize::try_from(free).unwrap_or(WIDTH).min(left);
+        let from = self.missing_of(before(&known)).await?;
+        let is_open = places > 0 && !from.is_empty();
+        Ok(is_open.then_some(Gap { from, order, places }))
+    }
+
+    /// The least depth of what can be missing from the timeline.
+    async fn least_depth(&self, room: &Arc<Room>) -> Result<u64, Error> {
+        match self.was_here_before(room).await? {
+            true => Ok(0),
+            false => self.joined_depth(&room.room_id).await,
+        }
     }
 
     /// Whether the timeline goes back beyond the join of those who are in the room now. If it does not, what lies
@@ -74,13 +143,6 @@ impl Homeserver {
         Ok(first
             .zip(joined)
             .is_some_and(|((order, _), joined)| order < joined.cast_signed()))
-    }
-
-    /// Whether all of `event_ids` are in the timeline: then the gap is closed.
-    async fn in_timeline(&self, event_ids: &[OwnedEventId]) -> Result<bool, Error> {
-        let events = self.stored_events(event_ids).await?;
-        let shown = |event: &&Arc<StoredEvent>| event.decision.order.is_some();
-        Ok(events.iter().filter(shown).count() == event_ids.len())
     }
 
     async fn gap_page(

@@ -209,14 +209,17 @@ impl Homeserver {
         if change.snapshot.members().local == 0 {
             return Ok(Err(Refusal("this server has left the room".into())));
         }
-        let after_gap = state_before.is_some().then(|| pdu.event_id().to_owned());
+        let event_id = pdu.event_id().to_owned();
+        let follows_gap = self.follows_gap(room, &pdu).await?;
         let outcome = change.admit(pdu, state_before, BTreeSet::new()).await?;
-        if after_gap.is_some() {
+        let after_gap = follows_gap && outcome == Outcome::Accepted;
+        if after_gap {
+            change.note_gap(&event_id);
             self.leave_gap();
         }
         change.commit().await?;
         self.merge_later(room);
-        if let Some(event_id) = after_gap {
+        if after_gap {
             self.fill_gap(room.clone(), event_id);
         }
         Ok(match outcome {

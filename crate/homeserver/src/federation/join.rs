@@ -89,6 +89,9 @@ impl Homeserver {
         }
         // The server that helped tells the others of the join.
         change.append(join.clone(), None, Audience::Nobody).await?;
+        if returns {
+            change.note_gap(join.event_id());
+        }
         change.commit().await?;
         if partial.is_some() {
             self.complete(room_id, Some(held).filter(|_| !returns));

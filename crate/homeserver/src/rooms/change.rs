@@ -138,6 +138,14 @@ impl Change<'_> {
         }
     }
 
+    /// Notes that what came before an event that this change adds was missed.
+    pub(crate) fn note_gap(&mut self, event_id: &EventId) {
+        let index = self.indices.get(event_id);
+        if let Some(pending) = index.and_then(|index| self.events.get_mut(*index)) {
+            Arc::make_mut(&mut pending.event).decision.after_gap = true;
+        }
+    }
+
     pub(super) fn add(&mut self, event: StoredEvent, place: Place) {
         self.indices.insert(event.event_id.clone(), self.events.len());
         let event = Arc::new(event);

@@ -57,6 +57,9 @@ pub struct Decision {
     /// The state before it lacks members, because the room was joined without them and they have not come yet.
     #[serde(rename = "m", default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// What came before it was missed: in the timeline there is a gap before it, which may have been filled since.
+    #[serde(rename = "g", default, skip_serializing_if = "std::ops::Not::not")]
+    pub after_gap: bool,
     /// A redaction that takes no effect, or none yet: clients do not see it.
     #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
@@ -79,6 +82,7 @@ impl Decision {
             rejected: false,
             soft_failed: false,
             partial: false,
+            after_gap: false,
             held: false,
             transaction: None,
         }

@@ -1,4 +1,5 @@
-//! The part of a room's timeline that an answer of `/sync` holds.
+//! The part of a room's timeline that an answer of `/sync` holds: without a gap from its first event to its last. Where
+//! something was missed, `limited` tells the client to page back for it.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -30,6 +31,14 @@ pub(super) struct Span {
     pub(super) upto: i64,
     /// From where on the user has been joined without a break: no more questions about visibility.
     pub(super) joined_at: Option<i64>,
+}
+
+impl Span {
+    /// Whether the places just before `event` are a gap: what is told begins with it at the earliest.
+    fn begins_anew_at(self, event: &StoredEvent) -> bool {
+        let told = |order| order > self.after && order <= self.upto;
+        event.decision.after_gap && event.decision.order.is_some_and(told)
+    }
 }
 
 /// What is told of a timeline.
@@ -101,15 +110,17 @@ impl Homeserver {
         span: Span,
         recent: &[OwnedEventId],
     ) -> Result<Window, Error> {
-        let events = self.stored_events(recent).await?;
+        let mut events = self.stored_events(recent).await?;
         let all = events.len();
+        let gap = events.iter().rposition(|event| span.begins_anew_at(event));
+        events.drain(..gap.unwrap_or_default());
         let mut events = self.told(context, span, events).await?;
         let limit = context.request.filter.room.timeline.timeline_limit();
         let surplus = events.len().saturating_sub(limit);
         events.drain(..surplus);
         Ok(Window {
-            is_partial: events.len() < all,
-            limited: surplus > 0,
+            is_partial: gap.is_some() || events.len() < all,
+            limited: gap.is_some() || surplus > 0,
             events,
         })
     }
@@ -134,6 +145,8 @@ impl Homeserver {
             let mut page = self.timeline_before(room_id, before, wanted).await?;
             let is_short = page.len() < wanted;
             page.retain(|(order, _)| *order > span.after);
+            let gap = page.iter().position(|(_, event)| span.begins_anew_at(event));
+            page.truncate(gap.map_or(wanted, |gap| gap + 1));
             let oldest = page
                 .last()
                 .map(|(order, event)| (*order, event.kind() == "m.room.create"));
@@ -143,10 +156,10 @@ impl Homeserver {
             told.append(&mut events);
             events = told;
             let at_create = oldest.is_some_and(|(_, is_create)| is_create);
-            let ended = oldest.is_none() || is_short || at_create;
+            let ended = oldest.is_none() || is_short || at_create || gap.is_some();
             if events.len() > limit || ended {
                 // Before what is held of a room there is more, unless it begins with its creation.
-                let complete = span.after > 0 || at_create;
+                let complete = (span.after > 0 && gap.is_none()) || at_create;
                 window.limited = events.len() > limit || !complete;
                 break;
             }

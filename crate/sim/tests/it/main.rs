@@ -12,6 +12,7 @@ mod crash;
 mod directory;
 mod encryption;
 mod episodes;
+mod gaps;
 mod heads;
 mod hostile;
 mod knock;

@@ -1,0 +1,131 @@
+//! Events that a server missed, as clients learn of them that already sync.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use hearth_sim::{Client, World};
+use serde_json::{Value, json};
+
+use crate::{outsider::encode, soon, timeline, world_with_room};
+
+/// More than are asked for with `get_missing_events`.
+const MISSED: usize = 120;
+
+/// The first of three servers sends what only the third one gets, and the second one the last of.
+fn miss(world: &World, clients: &[Client], room: &str) -> Vec<String> {
+    world.cut(0, 1);
+    let mut sent: Vec<String> = (0..MISSED).map(|n| format!("{n}")).collect();
+    for message in &sent {
+        clients[0].send(world, room, message).expect(200);
+    }
+    soon(world);
+    clients[2].send(world, room, "after").expect(200);
+    soon(world);
+    sent.push("after".into());
+    sent
+}
+
+/// The text of the messages among `events`.
+fn texts<'a>(events: impl IntoIterator<Item = &'a Value>) -> Vec<String> {
+    let bodies = events
+        .into_iter()
+        .filter_map(|event| event["content"]["body"].as_str());
+    bodies.map(str::to_owned).collect()
+}
+
+/// What a client learns that has synced up to `since`, if it has: by `/sync` and, where that is limited, by paging back
+/// to where it was. Returns the texts, oldest first, and how many of them came by `/sync`.
+fn catch_up(world: &World, client: &Client, room: &str, since: Option<&str>) -> (Vec<String>, usize) {
+    let filter = encode(&json!({"room": {"timeline": {"limit": 1000}}}).to_string());
+    let parameter = |name: &str| since.map_or(String::new(), |since| format!("&{name}={}", encode(since)));
+    let path = format!("/sync?timeout=0&filter={filter}{}", parameter("since"));
+    let sync = client.get(world, &path);
+    let told = texts(&timeline(sync.expect(200), room));
+    let by_sync = told.len();
+    let part = &sync["rooms"]["join"][room]["timeline"];
+    let mut newest_first: Vec<String> = told.into_iter().rev().collect();
+    let mut from = (part["limited"] == true).then(|| part["prev_batch"].clone());
+    while let Some(token) = from.as_ref().and_then(Value::as_str) {
+        let (room, token, to) = (encode(room), encode(token), parameter("to"));
+        let path = format!("/rooms/{room}/messages?dir=b&limit=30&from={token}{to}");
+        let page = client.get(world, &path);
+        newest_first.extend(texts(page.expect(200)["chunk"].as_array().unwrap()));
+        from = Some(page["end"].clone()).filter(|end| !end.is_null());
+    }
+    (newest_first.into_iter().rev().collect(), by_sync)
+}
+
+/// What a client reads that goes on from `since`.
+fn read_on(world: &World, client: &Client, room: &str, since: &str) -> Vec<String> {
+    let (room, since) = (encode(room), encode(since));
+    let page = client.get(
+        world,
+        &format!("/rooms/{room}/messages?dir=f&limit=1000&from={since}"),
+    );
+    texts(page.expect(200)["chunk"].as_array().unwrap())
+}
+
+/// Lets the third server give no history as long as the flag is set.
+fn refuse_history(world: &World) -> Arc<AtomicBool> {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let flag = refuses.clone();
+    world.stand_in(world.server(2).name(), move |path, _| {
+        let is_refused = path.contains("/backfill/") && flag.load(Ordering::Relaxed);
+        is_refused.then(|| (500, json!({"errcode": "M_UNKNOWN", "error": "not now"})))
+    });
+    refuses
+}
+
+fn since(world: &World, client: &Client) -> String {
+    client.sync(world, None)["next_batch"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn who_syncs_is_told_of_a_gap_and_pages_back_over_it() {
+    let (world, clients, room) = world_with_room(30, 3);
+    let before = since(&world, &clients[1]);
+    let sent = miss(&world, &clients, &room);
+    let (learned, by_sync) = catch_up(&world, &clients[1], &room, Some(&before));
+    assert_eq!(learned, sent);
+    assert!(by_sync < 60, "{by_sync} of {MISSED} followed without a gap");
+    assert_eq!(
+        catch_up(&world, &clients[1], &room, None),
+        (sent.clone(), by_sync)
+    );
+    assert_eq!(clients[1].messages(&world, &room), sent);
+    // The link is back: all that was missed comes once more, and is no news.
+    let now = since(&world, &clients[1]);
+    world.heal(0, 1);
+    soon(&world);
+    assert_eq!(catch_up(&world, &clients[1], &room, Some(&now)), (Vec::new(), 0));
+    assert_eq!(clients[1].messages(&world, &room), sent);
+}
+
+#[test]
+fn a_gap_that_nobody_could_fill_is_filled_when_somebody_reads() {
+    let (world, clients, room) = world_with_room(31, 3);
+    let before = since(&world, &clients[1]);
+    let refuses = refuse_history(&world);
+    let sent = miss(&world, &clients, &room);
+    let (learned, by_sync) = catch_up(&world, &clients[1], &room, Some(&before));
+    assert_eq!(learned.len(), by_sync, "nobody gives what is missing");
+    assert_eq!(learned, sent[sent.len() - by_sync..]);
+    refuses.store(false, Ordering::Relaxed);
+    assert_eq!(catch_up(&world, &clients[1], &room, Some(&before)).0, sent);
+    assert_eq!(read_on(&world, &clients[1], &room, &before), sent);
+}
+
+#[test]
+fn who_reads_forward_comes_over_a_gap_that_nobody_had_filled() {
+    let (world, clients, room) = world_with_room(32, 3);
+    let before = since(&world, &clients[1]);
+    let refuses = refuse_history(&world);
+    let sent = miss(&world, &clients, &room);
+    refuses.store(false, Ordering::Relaxed);
+    assert_eq!(read_on(&world, &clients[1], &room, &before), sent);
+}
