@@ -285,20 +285,22 @@ fn own_row(world: &World, client: &Client, knowledge: &Knowledge) -> Option<Stri
     )
 }
 
-/// Every user sees what they are entitled to, once, and nothing else.
+/// Every user sees what they are entitled to, once, and nothing else; and who syncs is told of all that happens, or
+/// that something is missing.
 pub(crate) fn deliveries_are_right(
     world: &World,
     users: &[Client],
+    readers: &[Reader],
     knowledge: &Knowledge,
 ) -> Result<(), Violation> {
     let mut wrong = Vec::new();
-    for client in users {
-        wrong.extend(delivery(world, client, knowledge));
+    for (client, reader) in users.iter().zip(readers) {
+        wrong.extend(delivery(world, client, reader, knowledge));
     }
     Violation::found("users see exactly what they are entitled to", wrong)
 }
 
-fn delivery(world: &World, client: &Client, knowledge: &Knowledge) -> Vec<String> {
+fn delivery(world: &World, client: &Client, reader: &Reader, knowledge: &Knowledge) -> Vec<String> {
     let Some(row) = own_row(world, client, knowledge) else {
         return Vec::new();
     };
@@ -323,6 +325,10 @@ fn delivery(world: &World, client: &Client, knowledge: &Knowledge) -> Vec<String
         }
     }
     if row == "join" {
+        for event_id in reader.left_out(&knowledge.room_id, &shown) {
+            wrong.push(format!("{} is not told by /sync of:", client.user_id));
+            wrong.extend(decided_by_all(knowledge, event_id));
+        }
         for event in due(client, knowledge, &entitlement).filter(|event| !distinct.contains(&event.event_id))
         {
             wrong.push(format!("{} is not shown:", client.user_id));

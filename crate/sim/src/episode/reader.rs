@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ruma_common::{OwnedEventId, RoomId};
 use serde_json::Value;
 
 use super::trace::short_id;
@@ -24,6 +25,8 @@ pub(crate) struct Reader {
 struct Shown {
     /// The ids of the events in its timelines.
     events: BTreeSet<String>,
+    /// Those of the last timeline that was `limited` and of all after it: between them there is nothing else.
+    unbroken: BTreeSet<String>,
     /// The id of the user's own join.
     join: Option<String>,
     /// Whether the client was told that the user is in the room no more.
@@ -48,6 +51,23 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Which events of `history`, newest first, the client does not know of, although it was told that nothing
+    /// lies between those that it knows of.
+    pub(crate) fn left_out<'a>(
+        &self,
+        room_id: &RoomId,
+        history: &'a [OwnedEventId],
+    ) -> impl Iterator<Item = &'a OwnedEventId> {
+        let unbroken = self.rooms.get(room_id.as_str()).map(|shown| &shown.unbroken);
+        let is_told =
+            move |event_id: &&OwnedEventId| unbroken.is_some_and(|ids| ids.contains(event_id.as_str()));
+        let oldest = history.iter().rposition(|event_id| is_told(&event_id));
+        let since = history.iter().take(oldest.unwrap_or_default());
+        since.filter(move |event_id| !is_told(event_id))
+    }
+}
+
 impl Shown {
     /// Forgets what was shown before the user came back: who has left a room and joins it again is shown it anew,
     /// what they have seen before included, and is told by `limited` that it does not follow what they hold.
@@ -69,10 +89,17 @@ impl Shown {
 
     /// Adds what the timeline of `room` shows; returns what it tells again.
     fn add(&mut self, user_id: &str, room: &Value) -> Vec<String> {
+        if room["timeline"]["limited"] == true {
+            self.unbroken.clear();
+        }
         let ids = events(&room["timeline"]).filter_map(|event| event["event_id"].as_str());
-        let again = ids.filter(|event_id| !self.events.insert((*event_id).to_owned()));
+        let ids: Vec<_> = ids.map(str::to_owned).collect();
+        self.unbroken.extend(ids.iter().cloned());
+        let again = ids
+            .into_iter()
+            .filter(|event_id| !self.events.insert(event_id.clone()));
         again
-            .map(|event_id| format!("{user_id} is told of {} twice by /sync", short_id(event_id)))
+            .map(|event_id| format!("{user_id} is told of {} twice by /sync", short_id(&event_id)))
             .collect()
     }
 }

@@ -357,7 +357,7 @@ impl<'a> Episode<'a> {
         invariant::memberships_agree(&self.world, &self.users, knowledge)?;
         invariant::nothing_leaks(&self.world, &self.users, knowledge)?;
         invariant::redactions_agree(&self.users, knowledge)?;
-        invariant::deliveries_are_right(&self.world, &self.users, knowledge)
+        invariant::deliveries_are_right(&self.world, &self.users, &self.readers, knowledge)
     }
 
     /// Whether servers in a room hold different states.
