@@ -16,10 +16,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Error, Homeserver, stored::scan_all};
 
-/// The length of a chunk in bytes.
-const CHUNK: usize = 256 * 1024;
-/// How many bytes are committed at once: each commit is waited for.
-const COMMITTED: usize = 4 * CHUNK;
+/// The length of a chunk in bytes: with its key it fills a page of redb, which has a power of two of bytes.
+pub(crate) const CHUNK: u32 = 255 * 1024;
+/// The same, for slices.
+const LENGTH: usize = CHUNK as usize;
+/// How many chunks are committed at once: each commit is waited for.
+const COMMITTED: usize = 8;
 /// How many chunks are removed at once.
 const REMOVED: usize = 64;
 /// What the keys of unfinished blobs begin with.
@@ -27,6 +29,15 @@ const UNFINISHED: &[u8] = b"u\0";
 
 /// The name of a blob.
 pub(crate) type BlobId = [u8; 16];
+
+/// Where the bytes of a blob are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Blob {
+    /// Its name.
+    pub id: BlobId,
+    /// The length of its chunks, in bytes.
+    pub chunk: u32,
+}
 
 /// The blobs that are being written: what is unfinished beside these was given up.
 #[derive(Default)]
@@ -65,7 +76,9 @@ pub(crate) struct BlobWriter {
     homeserver: Arc<Homeserver>,
     blob: BlobId,
     active: Option<Active>,
-    buffer: Vec<u8>,
+    /// The chunks that are not committed yet: all but the last are full.
+    waiting: Vec<Vec<u8>>,
+    /// How many chunks are committed.
     chunks: u32,
     size: u64,
     limit: u64,
@@ -94,7 +107,7 @@ impl BlobWriter {
             homeserver,
             blob: active.blob,
             active: Some(active),
-            buffer: Vec::new(),
+            waiting: Vec::new(),
             chunks: 0,
             size: 0,
             limit,
@@ -117,11 +130,16 @@ impl BlobWriter {
         self.hash.update(bytes);
         let mut rest = bytes;
         while !rest.is_empty() {
-            if self.buffer.len() == COMMITTED {
-                self.flush().await?;
-            }
-            let (now, later) = rest.split_at(rest.len().min(COMMITTED - self.buffer.len()));
-            self.buffer.extend_from_slice(now);
+            let last = self.waiting.last_mut().filter(|chunk| chunk.len() < LENGTH);
+            let Some(chunk) = last else {
+                if self.waiting.len() == COMMITTED {
+                    self.flush().await?;
+                }
+                self.waiting.push(Vec::with_capacity(rest.len().min(LENGTH)));
+                continue;
+            };
+            let (now, later) = rest.split_at(rest.len().min(LENGTH - chunk.len()));
+            chunk.extend_from_slice(now);
             rest = later;
         }
         Ok(())
@@ -142,11 +160,10 @@ impl BlobWriter {
     }
 
     fn put_chunks(&mut self, batch: &mut WriteBatch) {
-        for chunk in self.buffer.chunks(CHUNK) {
-            batch.put(Table::Media, chunk_key(&self.blob, self.chunks), chunk.to_vec());
+        for chunk in self.waiting.drain(..) {
+            batch.put(Table::Media, chunk_key(&self.blob, self.chunks), chunk);
             self.chunks += 1;
         }
-        self.buffer.clear();
     }
 
     /// Ends the blob. It stays unfinished until the batch that is returned is committed; if that never
@@ -183,7 +200,7 @@ impl Drop for BlobWriter {
 /// The bytes `range` of a blob, chunk by chunk.
 pub(crate) fn read_blob(
     store: Arc<dyn Store>,
-    blob: BlobId,
+    blob: Blob,
     range: Range<u64>,
 ) -> impl Stream<Item = Result<Bytes, Error>> {
     stream::try_unfold((store, range), move |(store, range)| async move {
@@ -197,12 +214,14 @@ pub(crate) fn read_blob(
 }
 
 /// The first bytes of `range`, as many as one chunk has of them.
-async fn read_piece(store: &dyn Store, blob: &BlobId, range: &Range<u64>) -> Result<Bytes, Error> {
+async fn read_piece(store: &dyn Store, blob: &Blob, range: &Range<u64>) -> Result<Bytes, Error> {
     let damaged = || Error::Damaged("a chunk of a file is missing".into());
-    let index = u32::try_from(range.start / CHUNK as u64).map_err(|_| damaged())?;
-    let chunk = store.get(Table::Media, &chunk_key(blob, index)).await?;
+    let length = u64::from(blob.chunk);
+    let index = range.start.checked_div(length).ok_or_else(damaged)?;
+    let number = u32::try_from(index).map_err(|_| damaged())?;
+    let chunk = store.get(Table::Media, &chunk_key(&blob.id, number)).await?;
     let chunk = Bytes::from(chunk.ok_or_else(damaged)?);
-    let base = u64::from(index) * CHUNK as u64;
+    let base = index * length;
     let place = |at: u64| usize::try_from(at.saturating_sub(base)).unwrap_or(usize::MAX);
     let (start, end) = (place(range.start), place(range.end).min(chunk.len()));
     if start < end {

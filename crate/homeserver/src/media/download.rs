@@ -10,7 +10,7 @@ use crate::{
     Error, Homeserver,
     media::{
         Description, MediaId, MediaUri,
-        blob::{BlobId, parse_blob, read_blob},
+        blob::{Blob, parse_blob, read_blob},
         record::{Record, file_key, file_prefix},
     },
     stored::from_slice,
@@ -23,13 +23,16 @@ pub struct Media {
     pub description: Description,
     /// Its length in bytes.
     pub size: u64,
-    blob: BlobId,
+    blob: Blob,
 }
 
 impl Media {
     pub(super) fn new(record: Record) -> Result<Self, Error> {
         Ok(Self {
-            blob: parse_blob(&record.blob)?,
+            blob: Blob {
+                id: parse_blob(&record.blob)?,
+                chunk: record.chunk,
+            },
             description: record.description,
             size: record.size,
         })

@@ -56,12 +56,20 @@ pub(crate) struct Record {
     /// The blob that holds its bytes, in hex.
     #[serde(rename = "b")]
     pub blob: String,
+    /// The length of that blob's chunks, in bytes; the last may be shorter.
+    #[serde(rename = "k", default = "first_chunk")]
+    pub chunk: u32,
     /// When it was stored, in milliseconds since the Unix epoch.
     #[serde(rename = "c")]
     pub created: u64,
     /// The local user who uploaded it; nobody if it came from another server or was made here.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub uploader: Option<OwnedUserId>,
+}
+
+/// The length of chunks that records do not tell: all had it once.
+const fn first_chunk() -> u32 {
+    256 * 1024
 }
 
 /// The key of the record of a file.

@@ -9,7 +9,7 @@ use crate::{
     Error, Homeserver,
     media::{
         Description, MediaId, MediaUri,
-        blob::{BlobWriter, Finished},
+        blob::{BlobWriter, CHUNK, Finished},
         record::{Record, file_key, reservation_key},
     },
     stored::to_vec,
@@ -90,6 +90,7 @@ impl Homeserver {
             description,
             size: finished.size,
             blob: finished.blob.clone(),
+            chunk: CHUNK,
             created: self.now(),
             uploader,
         }
