@@ -53,6 +53,8 @@ export class Walk {
     private readonly transport: Transport,
     private readonly url: string,
     private readonly specification: Specification,
+    /** Whether there is a TURN server: where there is none, the document has no answer. */
+    readonly hasTurn: boolean,
   ) {}
 
   /** Somebody without an account. */

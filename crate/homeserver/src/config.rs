@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ruma_common::RoomVersionId;
 
+use crate::turn::Turn;
+
 /// Settings of a homeserver.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -19,6 +21,8 @@ pub struct Config {
     pub access_token_lifetime: Duration,
     /// Whether anybody may come in as a guest.
     pub guests: bool,
+    /// The server through which calls go that find no other way.
+    pub turn: Option<Turn>,
 }
 
 impl Default for Config {
@@ -30,6 +34,7 @@ impl Default for Config {
             max_upload_bytes: 50 * 1024 * 1024,
             access_token_lifetime: Duration::from_secs(5 * 60),
             guests: false,
+            turn: None,
         }
     }
 }

@@ -26,6 +26,7 @@ mod stored;
 pub mod sync;
 pub mod thread_subscriptions;
 pub mod timestamps;
+pub mod turn;
 pub mod typing;
 
 pub use config::Config;

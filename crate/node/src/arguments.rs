@@ -73,6 +73,20 @@ pub(crate) struct Homeserver {
     /// Relay to federate through, as a multiaddr with /p2p/<id>
     #[arg(long = "relay", value_name = "MULTIADDR", value_parser = relay)]
     pub(crate) relays: Vec<String>,
+    /// Address of a TURN server for calls, as turn:HOST or turns:HOST
+    #[arg(long = "turn", value_name = "URI", value_parser = turn_uri, requires = "turn_secret")]
+    pub(crate) turn_uris: Vec<String>,
+    /// File with the secret that the TURN server knows too
+    #[arg(long, value_name = "FILE", requires = "turn_uris")]
+    pub(crate) turn_secret: Option<PathBuf>,
+}
+
+fn turn_uri(text: &str) -> Result<String, &'static str> {
+    let host = text.strip_prefix("turn:").or_else(|| text.strip_prefix("turns:"));
+    match host {
+        Some(host) if !host.is_empty() => Ok(text.to_owned()),
+        _ => Err("not of the form turn:HOST or turns:HOST"),
+    }
 }
 
 fn relay(text: &str) -> Result<String, hearth_p2p::InvalidRelay> {

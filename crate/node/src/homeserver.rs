@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use hearth_api::{Api, ApiConfig, RateLimit};
-use hearth_homeserver::{Clock, Config, Federation, Homeserver, Identity, Rng, Seams, Spawner};
+use hearth_homeserver::{Clock, Config, Federation, Homeserver, Identity, Rng, Seams, Spawner, turn::Turn};
 use hearth_p2p::Network;
 use hearth_storage::{MemoryStore, RedbStore, Store};
 
@@ -53,6 +53,7 @@ pub(crate) async fn run(options: arguments::Homeserver) -> Result<()> {
         open_registration: options.open_registration,
         guests: options.guests,
         default_room_version: options.default_room_version,
+        turn: turn(options.turn_uris, options.turn_secret.as_deref())?,
         ..Config::default()
     };
     let seams = seams(store, network.as_ref());
@@ -74,6 +75,20 @@ pub(crate) async fn run(options: arguments::Homeserver) -> Result<()> {
         listener.url()
     )?;
     listener.serve(http_server::router(api)).await
+}
+
+/// The TURN server, if there is one. The secret is the first line of its file.
+fn turn(uris: Vec<String>, secret: Option<&Path>) -> Result<Option<Turn>> {
+    let Some(path) = secret else {
+        return Ok(None);
+    };
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let secret = text.lines().next().unwrap_or_default().trim();
+    if secret.is_empty() {
+        bail!("there is no secret in {}", path.display());
+    }
+    let secret = secret.as_bytes().to_vec();
+    Ok(Some(Turn { uris, secret }))
 }
 
 fn open_store(folder: Option<&Path>) -> Result<Arc<dyn Store>> {

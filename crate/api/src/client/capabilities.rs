@@ -9,7 +9,6 @@ use serde_json::json;
 use crate::{
     answer::{self, Outcome},
     call::UserCall,
-    error::ApiError,
     router::{Route, user},
 };
 
@@ -43,9 +42,13 @@ async fn capabilities(call: UserCall) -> Outcome {
     answer::json(&answer)
 }
 
-/// There is no TURN server.
-async fn turn_server(_: UserCall) -> Outcome {
-    Err(ApiError::not_found("No TURN server is configured"))
+/// Where there is no TURN server the specification has no answer; clients take an object without fields, which is
+/// Synapse's, for it.
+async fn turn_server(call: UserCall) -> Outcome {
+    match call.homeserver().turn_credentials(&call.requester.user_id) {
+        Some(credentials) => answer::json(&credentials),
+        None => answer::empty(),
+    }
 }
 
 /// There are no bridges.

@@ -95,7 +95,7 @@ pub(super) async fn visit_directory(checker: &mut Checker, server: &TestServer) 
     checker.check(&get, route, server.get(route).await);
 }
 
-/// Tags, push rules, fields of profiles, and account data of a room.
+/// Tags, push rules, fields of profiles, account data of a room, and what calls need.
 pub(super) async fn visit_settings(checker: &mut Checker, server: &TestServer) {
     const TAGS: &str = "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags";
     const RULE: &str = "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}";
@@ -131,6 +131,11 @@ pub(super) async fn visit_settings(checker: &mut Checker, server: &TestServer) {
         (&put, profile.to_owned(), json!({"m.tz": "Europe/Paris"})),
         (&get, profile.to_owned(), Value::Null),
         (&delete, profile.to_owned(), Value::Null),
+        (
+            &get,
+            "/_matrix/client/v3/voip/turnServer".to_owned(),
+            Value::Null,
+        ),
     ] {
         checker.visit(&mia, method.clone(), &route, &ids, body).await;
     }
