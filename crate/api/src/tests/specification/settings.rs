@@ -131,11 +131,7 @@ pub(super) async fn visit_settings(checker: &mut Checker, server: &TestServer) {
         (&put, profile.to_owned(), json!({"m.tz": "Europe/Paris"})),
         (&get, profile.to_owned(), Value::Null),
         (&delete, profile.to_owned(), Value::Null),
-        (
-            &get,
-            "/_matrix/client/v3/voip/turnServer".to_owned(),
-            Value::Null,
-        ),
+        (&get, "/_matrix/client/v3/voip/turnServer".to_owned(), Value::Null),
     ] {
         checker.visit(&mia, method.clone(), &route, &ids, body).await;
     }
