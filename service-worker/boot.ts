@@ -3,7 +3,7 @@ import { module } from "./assets.ts";
 import { Instance, InstanceLost } from "./bridge.ts";
 import { fetchRelays, knownRelays } from "./config.ts";
 import { Ownership } from "./handover.ts";
-import { emptySync, isReadWhole, isRepeatable } from "./route.ts";
+import { emptyPoll, isReadWhole, isRepeatable } from "./route.ts";
 
 declare const self: ServiceWorkerGlobalScope;
 
@@ -58,7 +58,7 @@ export class Supervisor {
 
   async #attempt(request: Request, body: Uint8Array | undefined): Promise<Response> {
     const instance = await this.#running();
-    const empty = emptySync(request);
+    const empty = emptyPoll(request);
     const answer = instance.fetch(request, body);
     return empty === undefined ? answer : this.#poll(answer, empty);
   }

@@ -36,10 +36,13 @@ function isUpload(request: Pick<Request, "url">): boolean {
   return new URL(request.url).pathname.startsWith("/_matrix/media/");
 }
 
-/** What a `/sync` that found nothing new answers, if `request` is one that can be cut short. */
-export function emptySync(request: Pick<Request, "url" | "method">): string | undefined {
+/** What a `/sync` or `/events` that found nothing new answers, if `request` is one that can be cut short. */
+export function emptyPoll(request: Pick<Request, "url" | "method">): string | undefined {
   const url = new URL(request.url);
-  const since = url.searchParams.get("since");
-  const isSync = request.method === "GET" && /^\/_matrix\/client\/[^/]+\/sync$/.test(url.pathname);
-  return isSync && since ? JSON.stringify({ next_batch: since }) : undefined;
+  const [since, from] = ["since", "from"].map((name) => url.searchParams.get(name));
+  const [, poll] = /^\/_matrix\/client\/[^/]+\/(sync|events)$/.exec(url.pathname) ?? [];
+  if (request.method !== "GET") return undefined;
+  if (poll === "sync" && since) return JSON.stringify({ next_batch: since });
+  if (poll === "events" && from) return JSON.stringify({ start: from, end: from, chunk: [] });
+  return undefined;
 }

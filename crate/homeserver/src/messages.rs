@@ -336,7 +336,7 @@ impl Homeserver {
     }
 
     /// Those of `events` that the user may see and the filter lets through.
-    async fn shown(
+    pub(crate) async fn shown(
         &self,
         user_id: &UserId,
         events: Vec<TimelineEvent>,

@@ -9,6 +9,7 @@ mod delayed;
 mod devices;
 mod directory;
 mod discovery;
+mod event_stream;
 mod filter;
 pub(crate) mod interactive;
 mod keys;
@@ -62,6 +63,7 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
         account_data::routes(),
         push_rules::routes(),
         sync::routes(),
+        event_stream::routes(),
         sliding_sync::routes(),
         thread_subscriptions::routes(),
         rooms::routes(),

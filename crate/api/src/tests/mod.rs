@@ -11,6 +11,7 @@ mod delayed;
 mod encryption;
 mod federation;
 mod media;
+mod peeking;
 mod platform;
 mod reading;
 mod relations;

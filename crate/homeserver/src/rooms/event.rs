@@ -308,4 +308,18 @@ impl Homeserver {
             .pop()
             .ok_or_else(not_found)
     }
+
+    /// The event `event_id`, in whichever room, if `user_id` may see it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] as [`Homeserver::event_for`].
+    pub async fn event_anywhere(
+        &self,
+        user_id: &UserId,
+        event_id: &EventId,
+    ) -> Result<Arc<StoredEvent>, Error> {
+        let event = self.stored_event(event_id).await?;
+        let event = event.ok_or_else(|| Error::NotFound("no such event".into()))?;
+        self.event_for(user_id, event.room_id(), event_id).await
+    }
 }

@@ -27,6 +27,7 @@ pub mod membership;
 pub mod memberships;
 pub(crate) mod outgoing;
 pub mod partial;
+pub(crate) mod peek;
 pub mod power;
 mod recheck;
 mod recount;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Homeserver {
-    /// Those of `events` (of one room) that `user_id` may see and does not ignore, in order.
+    /// Those of `events` that `user_id` may see and does not ignore, in order.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].

@@ -5,7 +5,9 @@
 
 mod changes;
 mod encryption;
+mod event_stream;
 pub mod filter;
+mod initial_sync;
 mod joined;
 mod left;
 mod members;
@@ -32,7 +34,9 @@ use self::{
     timeline::Window,
 };
 pub use self::{
+    event_stream::{EventStreamPart, EventStreamRequest},
     filter::{EventFilter, Filter},
+    initial_sync::{InitialSync, RecentMessages, RoomContent, RoomInfo},
     response::SyncResponse,
     sliding::{SlidingRequest, SlidingResponse, position_of_pos},
     token::{PageToken, SyncToken},

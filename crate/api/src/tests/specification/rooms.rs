@@ -150,14 +150,20 @@ pub(super) async fn visit_events(checker: &mut Checker, server: &TestServer) {
     checker
         .visit(&eva, put, &redact, &ids, json!({"reason": "typo"}))
         .await;
-    for path in ["event/{eventId}", "context/{eventId}", "messages?dir=b"] {
+    for path in [
+        "event/{eventId}",
+        "context/{eventId}",
+        "messages?dir=b",
+        "initialSync",
+    ] {
         checker
             .visit(&eva, get.clone(), &format!("{ROOM}/{path}"), &ids, Value::Null)
             .await;
     }
-    checker
-        .visit(&eva, get, "/_matrix/client/v3/sync", &ids, Value::Null)
-        .await;
+    for path in ["sync", "initialSync", "events?from=s1_0", "events/{eventId}"] {
+        let path = format!("/_matrix/client/v3/{path}");
+        checker.visit(&eva, get.clone(), &path, &ids, Value::Null).await;
+    }
 }
 
 async fn visit_search(checker: &mut Checker, client: &Client<'_>, ids: &Ids) {
