@@ -2,6 +2,7 @@
 import {
   EventTimeline,
   EventType,
+  HistoryVisibility,
   type MatrixClient,
   type MatrixEvent,
   MsgType,
@@ -61,6 +62,17 @@ export class Conversations {
 
   async join(roomId: string): Promise<void> {
     await this.client.joinRoom(roomId);
+  }
+
+  /** Lets everybody read a room from now on. */
+  async show(roomId: string): Promise<void> {
+    const content = { history_visibility: HistoryVisibility.WorldReadable };
+    await this.client.sendStateEvent(roomId, EventType.RoomHistoryVisibility, content);
+  }
+
+  /** Reads a room without joining it, and follows what happens there. */
+  async peek(roomId: string): Promise<void> {
+    await this.client.peekInRoom(roomId);
   }
 
   /** Sends a text. */

@@ -15,6 +15,7 @@ export async function events(walk: Walk): Promise<void> {
   await search(kim);
   await redaction(kim, lee, roomId, eventId);
   await sync(kim);
+  await peeking(kim, lee);
 }
 
 async function sending(kim: User, lee: User, roomId: string, eventId: string): Promise<void> {
@@ -116,4 +117,22 @@ async function sync(kim: User): Promise<void> {
   if (Object.keys(rooms).length === 0) throw new Error("sliding sync shows no room");
   await kim.good(sliding, { pos }, { lists: { all: list } });
   await kim.bad(400, "M_UNKNOWN_POS", sliding, { pos: "nowhere" }, { lists: { all: list } });
+}
+
+/** Section "Room Previews", and the deprecated streams, of which the list of rows asks nothing. */
+async function peeking(kim: User, lee: User): Promise<void> {
+  const [snapshot, events] = [`GET ${ROOM}/initialSync`, "GET /v3/events"];
+  const roomId = await kim.createRoom({ preset: "public_chat" });
+  await lee.bad(403, "M_FORBIDDEN", snapshot, { roomId });
+  await lee.bad(403, "M_FORBIDDEN", events, { room_id: roomId });
+  await kim.set(roomId, "m.room.history_visibility", "", { history_visibility: "world_readable" });
+  const { messages } = await lee.good(snapshot, { roomId, limit: 5 });
+  const eventId = await kim.say(roomId, "peekaboo");
+  const { chunk } = await lee.good(events, { room_id: roomId, from: messages.end, timeout: 20_000 });
+  if (chunk[0]?.event_id !== eventId) throw new Error("who peeks hears nothing");
+  await lee.bad(400, "M_INVALID_PARAM", events, { from: "nowhere" });
+  const { end } = await kim.good("GET /v3/initialSync", { limit: 1, archived: true });
+  await kim.good(events, { from: end });
+  await kim.good("GET /v3/events/{eventId}", { eventId });
+  await kim.bad(404, "M_NOT_FOUND", "GET /v3/events/{eventId}", { eventId: "$unknown" });
 }
