@@ -5,7 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use hearth_rooms::{Pdu, auth_check::needed_events, dag::topological_order};
+use hearth_rooms::{
+    Pdu,
+    auth_check::needed_events,
+    dag::{ancestors, topological_order},
+};
 use http::Method;
 use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName};
 use serde_json::{Value, json};
@@ -126,7 +130,7 @@ impl Homeserver {
                     continue;
                 }
             };
-            let added = self.place_old(&server, &room, pdus, None).await?;
+            let added = self.place_old(&server, &room, &missing, pdus, None).await?;
             if added > 0 {
                 return Ok(added);
             }
@@ -212,18 +216,21 @@ impl Homeserver {
         Ok(topological_order(pdus))
     }
 
-    /// Puts `pdus`, oldest first, into the timeline: just before the order `before`, or before all that is there.
-    /// Returns how many were new to it.
+    /// Puts `pdus`, oldest first, into the timeline: just before the order `before`, or before all that is there. They
+    /// are what `server` gives of the events `from`, which known ones follow, and of those before them. Returns how many
+    /// were new to the timeline.
     pub(crate) async fn place_old(
         &self,
         server: &ServerName,
         room: &Arc<Room>,
+        from: &[OwnedEventId],
         pdus: Vec<Pdu>,
         before: Option<i64>,
     ) -> Result<usize, Error> {
         let edges = self.states_at_edges(server, room, &pdus).await?;
         let mut change = self.change(room).await;
         let mut shown = Vec::new();
+        let past = ancestors(from, pdus.clone());
         for pdu in pdus {
             let event_id = pdu.event_id().to_owned();
             if self.keep_old(&mut change, pdu, edges.get(&event_id)).await? {
@@ -238,6 +245,11 @@ impl Homeserver {
         if before.is_none() {
             change.snapshot.record.oldest = order;
         }
+        let past = past
+            .iter()
+            .filter(|pdu| shown.iter().any(|id| id == pdu.event_id()));
+        let followed = past.flat_map(|pdu| pdu.prev_events().iter().cloned());
+        change.forget_followed(&followed.collect()).await?;
         change.commit().await?;
         Ok(shown.len())
     }

@@ -87,7 +87,9 @@ impl Homeserver {
             };
             page.retain(|pdu| pdu.depth() >= least_depth);
             page.drain(..page.len().saturating_sub(gap.places));
-            let added = self.place_old(&server, room, page, Some(gap.order)).await?;
+            let added = self
+                .place_old(&server, room, &gap.from, page, Some(gap.order))
+                .await?;
             if added == 0 {
                 break;
             }

@@ -216,7 +216,10 @@ impl Change<'_> {
 
     /// The root of the state that `states` leave together. Equal ones count as one, so that most often there is
     /// nothing to resolve.
-    async fn joined_state(&mut self, states: Vec<(OwnedEventId, String)>) -> Result<String, Error> {
+    pub(super) async fn joined_state(
+        &mut self,
+        states: Vec<(OwnedEventId, String)>,
+    ) -> Result<String, Error> {
         let roots: BTreeSet<_> = states.into_iter().map(|(_, root)| root).collect();
         match roots.len() {
             0 => Err(Error::Damaged("the state before an event is not known".into())),

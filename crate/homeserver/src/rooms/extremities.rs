@@ -75,6 +75,22 @@ impl Change<'_> {
         Ok(())
     }
 
+    /// Takes those extremities out that are among `followed`, as history has shown, if the state of the room is the
+    /// same without them: what comes after a gap may rest on nothing but the word of one server.
+    pub(crate) async fn forget_followed(&mut self, followed: &BTreeSet<OwnedEventId>) -> Result<(), Error> {
+        let mut left = self.snapshot.record.extremities.clone();
+        left.retain(|id| !followed.contains(id));
+        if left.is_empty() || left.len() == self.snapshot.record.extremities.len() {
+            return Ok(());
+        }
+        let states = self.states_after(&left).await?;
+        let is_whole = states.len() == left.len();
+        if is_whole && self.joined_state(states).await? == self.snapshot.record.state {
+            self.snapshot.record.extremities = left;
+        }
+        Ok(())
+    }
+
     /// Whether somebody has just joined the extremities.
     async fn were_joined(&self) -> Result<bool, Error> {
         let heads = self.known_events(&self.snapshot.record.extremities).await?;
