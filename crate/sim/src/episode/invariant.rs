@@ -130,10 +130,15 @@ pub(crate) fn heads_are_known(users: &[Client], knowledge: &Knowledge) -> Result
         }
     }
     if !missing.is_empty() {
-        missing.extend(knowledge.believers().map(|(server, belief)| {
-            let heads = belief.extremities.iter().map(|id| short_id(id.as_str()));
-            format!("heads of s{server}: {}", heads.collect::<Vec<_>>().join(" "))
-        }));
+        let mut lines: Vec<_> = knowledge
+            .believers()
+            .map(|(server, belief)| {
+                let heads = belief.extremities.iter().map(|id| short_id(id.as_str()));
+                format!("heads of s{server}: {}", heads.collect::<Vec<_>>().join(" "))
+            })
+            .collect();
+        lines.append(&mut missing);
+        missing = lines;
     }
     Violation::found("every head has reached every server in the room", missing)
 }
@@ -325,7 +330,8 @@ fn delivery(world: &World, client: &Client, reader: &Reader, knowledge: &Knowled
         }
     }
     if row == "join" {
-        for event_id in reader.left_out(&knowledge.room_id, &shown) {
+        let is_news = |event_id: &&OwnedEventId| is_news(reader, knowledge, event_id);
+        for event_id in reader.left_out(&knowledge.room_id, &shown).filter(is_news) {
             wrong.push(format!("{} is not told by /sync of:", client.user_id));
             wrong.extend(decided_by_all(knowledge, event_id));
         }
@@ -336,6 +342,16 @@ fn delivery(world: &World, client: &Client, reader: &Reader, knowledge: &Knowled
         }
     }
     wrong
+}
+
+/// Whether a client has to be told of an event that is in the timeline. A redaction that came before what it redacts is
+/// shown once that has come; but then that is told as redacted, and by which event.
+fn is_news(reader: &Reader, knowledge: &Knowledge, event_id: &OwnedEventId) -> bool {
+    let event = knowledge.events.get(event_id);
+    match event.and_then(|event| event.pdu.redacts()) {
+        Some(target) => reader.holds_content(&knowledge.room_id, target),
+        None => true,
+    }
 }
 
 /// What a joined user has to be shown: all in the past of the room as their server knows it, as far as anybody in

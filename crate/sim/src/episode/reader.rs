@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma_common::{OwnedEventId, RoomId};
+use ruma_common::{EventId, OwnedEventId, RoomId};
 use serde_json::Value;
 
 use super::trace::short_id;
@@ -27,6 +27,8 @@ struct Shown {
     events: BTreeSet<String>,
     /// Those of the last timeline that was `limited` and of all after it: between them there is nothing else.
     unbroken: BTreeSet<String>,
+    /// The ids of those that were told with their content.
+    whole: BTreeSet<String>,
     /// The id of the user's own join.
     join: Option<String>,
     /// Whether the client was told that the user is in the room no more.
@@ -66,6 +68,12 @@ impl Reader {
         let since = history.iter().take(oldest.unwrap_or_default());
         since.filter(move |event_id| !is_told(event_id))
     }
+
+    /// Whether the client was told of an event before it was redacted.
+    pub(crate) fn holds_content(&self, room_id: &RoomId, event_id: &EventId) -> bool {
+        let shown = self.rooms.get(room_id.as_str());
+        shown.is_some_and(|shown| shown.whole.contains(event_id.as_str()))
+    }
 }
 
 impl Shown {
@@ -92,6 +100,10 @@ impl Shown {
         if room["timeline"]["limited"] == true {
             self.unbroken.clear();
         }
+        let is_whole = |event: &&Value| event["unsigned"]["redacted_because"].is_null();
+        let whole = events(&room["timeline"]).filter(is_whole);
+        let whole = whole.filter_map(|event| event["event_id"].as_str());
+        self.whole.extend(whole.map(str::to_owned));
         let ids = events(&room["timeline"]).filter_map(|event| event["event_id"].as_str());
         let ids: Vec<_> = ids.map(str::to_owned).collect();
         self.unbroken.extend(ids.iter().cloned());
