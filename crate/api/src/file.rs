@@ -3,7 +3,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use hearth_homeserver::{Homeserver, media::Media};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -57,6 +57,9 @@ const SANDBOX: &str = "sandbox; default-src 'none'; script-src 'none'; plugin-ty
 /// looks for the last one.
 const BOUNDARY: &str = "hearth-file-0b5c1d6e7f";
 
+/// The most bytes of a file that are held at once.
+const SHORT: u64 = 2 * 1024 * 1024;
+
 /// The part of a file that a request asks for.
 enum Asked {
     Whole,
@@ -90,7 +93,7 @@ impl Asked {
 }
 
 /// The file `media` as an answer to a client. `name` replaces the file's own name.
-pub(crate) fn answer(
+pub(crate) async fn answer(
     homeserver: &Arc<Homeserver>,
     media: &Media,
     name: Option<&str>,
@@ -114,7 +117,7 @@ pub(crate) fn answer(
         Asked::Nothing => return not_satisfiable(media.size),
     };
     headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
-    let mut answer = Response::new(body(homeserver, media, range));
+    let mut answer = Response::new(body(homeserver, media, range).await?);
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;
     Ok(answer)
@@ -122,7 +125,11 @@ pub(crate) fn answer(
 
 /// The file `media` as an answer to another server: `multipart/mixed`. Spec: Server-Server API, section
 /// 'Content Repository'.
-pub(crate) fn answer_to_server(homeserver: &Arc<Homeserver>, media: &Media, request: &HeaderMap) -> Outcome {
+pub(crate) async fn answer_to_server(
+    homeserver: &Arc<Homeserver>,
+    media: &Media,
+    request: &HeaderMap,
+) -> Outcome {
     let content_type = media.description.content_type.as_str();
     let disposition = disposition(content_type, media.description.file_name.as_deref());
     let mut head = format!(
@@ -140,7 +147,8 @@ pub(crate) fn answer_to_server(homeserver: &Arc<Homeserver>, media: &Media, requ
     head += "\r\n";
     let tail = format!("\r\n--{BOUNDARY}--\r\n");
     let part = |text: String| stream::once(async move { Ok(text.into()) });
-    let body = Body::stream(part(head).chain(body(homeserver, media, range)).chain(part(tail)));
+    let body = body(homeserver, media, range).await?;
+    let body = Body::stream(part(head).chain(body).chain(part(tail)));
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let content_type = value(&format!("multipart/mixed; boundary={BOUNDARY}"))?;
@@ -148,9 +156,17 @@ pub(crate) fn answer_to_server(homeserver: &Arc<Homeserver>, media: &Media, requ
     Ok(answer)
 }
 
-fn body(homeserver: &Arc<Homeserver>, media: &Media, range: Range<u64>) -> Body {
+/// The bytes `range` of the file. A short one is read first: a body that is there whole costs a browser much less than
+/// a stream.
+async fn body(homeserver: &Arc<Homeserver>, media: &Media, range: Range<u64>) -> Result<Body, ApiError> {
+    let is_short = range.end.saturating_sub(range.start) <= SHORT;
     let chunks = homeserver.read_media(media, range);
-    Body::stream(chunks.map(|chunk| chunk.map_err(|error| BodyError::Aborted(error.to_string()))))
+    if is_short {
+        let chunks: Vec<_> = chunks.try_collect().await?;
+        return Ok(Body::from(chunks.concat()));
+    }
+    let chunks = chunks.map_err(|error| BodyError::Aborted(error.to_string()));
+    Ok(Body::stream(chunks))
 }
 
 fn security() -> HeaderMap {

@@ -136,7 +136,7 @@ async fn send_file<R>(call: Call<R>, remote: bool) -> Outcome {
         .media(&uri(&call)?, wait(&call)?, remote)
         .await?;
     let name = Some(call.param("fileName")).filter(|name| !name.is_empty());
-    file::answer(call.homeserver(), &media, name, &call.headers)
+    file::answer(call.homeserver(), &media, name, &call.headers).await
 }
 
 async fn thumbnail(call: UserCall) -> Outcome {
@@ -151,7 +151,7 @@ async fn legacy_thumbnail(call: PublicCall) -> Outcome {
 async fn send_thumbnail<R>(call: Call<R>, remote: bool) -> Outcome {
     let (uri, size, wait) = (uri(&call)?, size(&call)?, wait(&call)?);
     let media = call.homeserver().thumbnail(&uri, size, wait, remote).await?;
-    file::answer(call.homeserver(), &media, None, &call.headers)
+    file::answer(call.homeserver(), &media, None, &call.headers).await
 }
 
 /// The size that the query asks for.

@@ -39,12 +39,12 @@ fn parameters(call: &ServerCall) -> Result<(MediaId, Duration), ApiError> {
 async fn download(call: ServerCall) -> Outcome {
     let (id, wait) = parameters(&call)?;
     let media = call.homeserver().media_for_server(&id, wait).await?;
-    file::answer_to_server(call.homeserver(), &media, &call.headers)
+    file::answer_to_server(call.homeserver(), &media, &call.headers).await
 }
 
 async fn thumbnail(call: ServerCall) -> Outcome {
     let (id, wait) = parameters(&call)?;
     let size = size(&call)?;
     let media = call.homeserver().thumbnail_for_server(&id, size, wait).await?;
-    file::answer_to_server(call.homeserver(), &media, &call.headers)
+    file::answer_to_server(call.homeserver(), &media, &call.headers).await
 }

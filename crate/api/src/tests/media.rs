@@ -108,39 +108,42 @@ async fn the_same_file_twice_is_stored_once() {
 async fn parts_of_a_file_are_sent() {
     let server = TestServer::new().await;
     let ann = server.register("ann").await;
-    let bytes = noise(600_000);
+    // More than is stored, or read, at once: eight chunks of 255 KiB.
+    let bytes = noise(4_500_000);
     let answer = upload(&server, &ann, Method::POST, UPLOAD, "video/mp4", bytes.clone()).await;
     let location = location(&answer.ok());
     for (range, part) in [
         ("bytes=0-0", 0..1),
-        ("bytes=262143-262144", 262_143..262_145),
-        ("bytes=524288-", 524_288..600_000),
-        ("bytes=-5", 599_995..600_000),
+        ("bytes=261119-261120", 261_119..261_121),
+        ("bytes=2088959-2088960", 2_088_959..2_088_961),
+        ("bytes=100-4300000", 100..4_300_001),
+        ("bytes=4438999-", 4_438_999..4_500_000),
+        ("bytes=-5", 4_499_995..4_500_000),
     ] {
         let answer = download(&server, &ann, &location, Some(range)).await;
         assert_eq!(answer.status(), 206, "{range}");
         assert_eq!(answer.body().as_ref(), &bytes[part.clone()], "{range}");
-        let told = format!("bytes {}-{}/600000", part.start, part.end - 1);
+        let told = format!("bytes {}-{}/4500000", part.start, part.end - 1);
         assert_eq!(header(&answer, "content-range"), told);
     }
-    let answer = download(&server, &ann, &location, Some("bytes=600000-")).await;
+    let answer = download(&server, &ann, &location, Some("bytes=4500000-")).await;
     assert_eq!(answer.status(), 416);
-    assert_eq!(header(&answer, "content-range"), "bytes */600000");
+    assert_eq!(header(&answer, "content-range"), "bytes */4500000");
 }
 
 #[tokio::test]
 async fn an_upload_that_fails_leaves_nothing() {
     let config = Config {
-        max_upload_bytes: 1_000_000,
+        max_upload_bytes: 2_500_000,
         ..Config::default()
     };
     let server = TestServer::with(config, ApiConfig::default()).await;
     let ann = server.register("ann").await;
     let before = server.dump().await;
-    let answer = upload(&server, &ann, Method::POST, UPLOAD, "a/b", noise(1_000_001)).await;
+    let answer = upload(&server, &ann, Method::POST, UPLOAD, "a/b", noise(2_500_001)).await;
     answer.fails(413, "M_TOO_LARGE");
     let pieces = [
-        Ok(noise(900_000).into()),
+        Ok(noise(2_400_000).into()),
         Err(crate::BodyError::Aborted("gone".into())),
     ];
     let cut = Body::stream(futures::stream::iter(pieces));

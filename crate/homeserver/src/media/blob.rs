@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{Stream, stream};
+use futures::{Stream, TryStreamExt as _, stream};
 use hearth_storage::{Direction, KeyRange, Store, Table, WriteBatch};
 use sha2::{Digest as _, Sha256};
 
@@ -22,6 +22,8 @@ pub(crate) const CHUNK: u32 = 255 * 1024;
 const LENGTH: usize = CHUNK as usize;
 /// How many chunks are committed at once: each commit is waited for.
 const COMMITTED: usize = 8;
+/// How many chunks are read at once.
+const READ: u64 = 8;
 /// How many chunks are removed at once.
 const REMOVED: usize = 64;
 /// What the keys of unfinished blobs begin with.
@@ -203,32 +205,44 @@ pub(crate) fn read_blob(
     blob: Blob,
     range: Range<u64>,
 ) -> impl Stream<Item = Result<Bytes, Error>> {
-    stream::try_unfold((store, range), move |(store, range)| async move {
+    let groups = stream::try_unfold((store, range), move |(store, range)| async move {
         if range.is_empty() {
             return Ok(None);
         }
-        let piece = read_piece(&*store, &blob, &range).await?;
-        let next = range.start + piece.len() as u64;
-        Ok(Some((piece, (store, next..range.end))))
-    })
+        let pieces = read_pieces(&*store, &blob, &range).await?;
+        let next = pieces
+            .iter()
+            .fold(range.start, |next, piece| next + piece.len() as u64);
+        Ok::<_, Error>(Some((pieces, (store, next..range.end))))
+    });
+    groups
+        .map_ok(|pieces| stream::iter(pieces.into_iter().map(Ok)))
+        .try_flatten()
 }
 
-/// The first bytes of `range`, as many as one chunk has of them.
-async fn read_piece(store: &dyn Store, blob: &Blob, range: &Range<u64>) -> Result<Bytes, Error> {
+/// The first bytes of `range`, as many as [`READ`] chunks have of them, by chunks.
+async fn read_pieces(store: &dyn Store, blob: &Blob, range: &Range<u64>) -> Result<Vec<Bytes>, Error> {
     let damaged = || Error::Damaged("a chunk of a file is missing".into());
     let length = u64::from(blob.chunk);
-    let index = range.start.checked_div(length).ok_or_else(damaged)?;
-    let number = u32::try_from(index).map_err(|_| damaged())?;
-    let chunk = store.get(Table::Media, &chunk_key(&blob.id, number)).await?;
-    let chunk = Bytes::from(chunk.ok_or_else(damaged)?);
-    let base = index * length;
-    let place = |at: u64| usize::try_from(at.saturating_sub(base)).unwrap_or(usize::MAX);
-    let (start, end) = (place(range.start), place(range.end).min(chunk.len()));
-    if start < end {
-        Ok(chunk.slice(start..end))
-    } else {
-        Err(damaged())
-    }
+    let first = range.start.checked_div(length).ok_or_else(damaged)?;
+    let numbers = first..range.end.div_ceil(length).min(first + READ);
+    let key = |number: u64| Ok(chunk_key(&blob.id, u32::try_from(number).map_err(|_| damaged())?));
+    let keys = numbers.clone().map(key).collect::<Result<Vec<_>, Error>>()?;
+    let chunks = store.get_many(Table::Media, &keys).await?;
+    let piece = |(number, chunk): (u64, Option<Vec<u8>>)| {
+        let chunk = Bytes::from(chunk.ok_or_else(damaged)?);
+        let base = number * length;
+        let place = |at: u64| usize::try_from(at.saturating_sub(base)).unwrap_or(usize::MAX);
+        let (start, end) = (place(range.start), place(range.end).min(chunk.len()));
+        let is_whole = end == chunk.len() && chunk.len() as u64 == length;
+        // Only what is asked for last may be shorter than a chunk.
+        if start < end && (is_whole || base + end as u64 == range.end) {
+            Ok(chunk.slice(start..end))
+        } else {
+            Err(damaged())
+        }
+    };
+    numbers.zip(chunks).map(piece).collect()
 }
 
 impl Homeserver {
