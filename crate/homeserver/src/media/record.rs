@@ -102,3 +102,17 @@ pub(crate) fn reservation_key(id: &MediaId) -> Vec<u8> {
 
 /// What the keys of reserved ids begin with.
 pub(crate) const RESERVATIONS: &[u8] = b"r\0";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failure is what a test is for")]
+
+    use super::*;
+    use crate::stored::from_slice;
+
+    #[test]
+    fn a_record_that_tells_no_length_of_chunks_is_of_an_earlier_database() {
+        let earlier = br#"{"t":"image/png","s":300000,"b":"00","c":1}"#;
+        assert_eq!(from_slice::<Record>(earlier).unwrap().chunk, 256 * 1024);
+    }
+}
