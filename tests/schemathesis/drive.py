@@ -12,6 +12,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import urllib.request
 
 CHECKS = "not_a_server_error,content_type_conformance,response_schema_conformance"
@@ -20,13 +21,20 @@ ENDING_THE_SESSION = r"/(logout|logout/all|account/deactivate|account/password)$
 
 
 def main(node, document, examples="5"):
-    command = [node, "homeserver", "--listen", "127.0.0.1:0", "--open-registration", "--no-rate-limits"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            url = address(server)
-            return ask(url, register(url), document, examples)
-        finally:
-            server.terminate()
+    with tempfile.NamedTemporaryFile("w") as secret:
+        secret.write("shared")
+        secret.flush()
+        command = [
+            node, "homeserver", "--listen", "127.0.0.1:0", "--open-registration", "--no-rate-limits",
+            # Without a TURN server one answer is an object without fields, for which the document has no place.
+            "--turn", "turn:turn.example:3478", "--turn-secret", secret.name,
+        ]  # fmt: skip
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                url = address(server)
+                return ask(url, register(url), document, examples)
+            finally:
+                server.terminate()
 
 
 def address(server):
