@@ -112,23 +112,17 @@ impl Client {
 
     /// Removes a user from a room.
     pub fn kick(&self, world: &World, room_id: &str, user_id: &str) -> Answer {
-        let path = format!("/rooms/{}/kick", encode(room_id));
-        self.post(world, &path, &json!({"user_id": user_id}))
+        self.act_on(world, room_id, "kick", user_id)
     }
 
     /// Bans a user from a room.
     pub fn ban(&self, world: &World, room_id: &str, user_id: &str) -> Answer {
-        let path = format!("/rooms/{}/ban", encode(room_id));
-        self.post(world, &path, &json!({"user_id": user_id}))
+        self.act_on(world, room_id, "ban", user_id)
     }
 
     /// Invites a user.
     pub fn invite(&self, world: &World, room_id: &str, user_id: &str) -> Answer {
-        self.post(
-            world,
-            &format!("/rooms/{}/invite", encode(room_id)),
-            &json!({"user_id": user_id}),
-        )
+        self.act_on(world, room_id, "invite", user_id)
     }
 
     /// Sends a text message whose transaction id is its text.
@@ -239,6 +233,11 @@ impl Client {
             .map(|since| format!("&since={}", encode(since)))
             .unwrap_or_default();
         self.get(world, &format!("/sync?timeout=0{since}"))
+    }
+
+    fn act_on(&self, world: &World, room_id: &str, action: &str, user_id: &str) -> Answer {
+        let path = format!("/rooms/{}/{action}", encode(room_id));
+        self.post(world, &path, &json!({"user_id": user_id}))
     }
 
     fn ask(&self, world: &World, method: &str, path: &str, body: Option<&Value>) -> Answer {

@@ -131,8 +131,7 @@ impl Change<'_> {
 
     /// Gives an event that this change stores its place in the timeline.
     pub(crate) fn place(&mut self, event_id: &EventId, order: i64) {
-        let index = self.indices.get(event_id);
-        if let Some(pending) = index.and_then(|index| self.events.get_mut(*index)) {
+        if let Some(pending) = self.pending_mut(event_id) {
             pending.is_new = true;
             Arc::make_mut(&mut pending.event).decision.order = Some(order);
         }
@@ -140,8 +139,7 @@ impl Change<'_> {
 
     /// Notes that what came before an event that this change adds was missed.
     pub(crate) fn note_gap(&mut self, event_id: &EventId) {
-        let index = self.indices.get(event_id);
-        if let Some(pending) = index.and_then(|index| self.events.get_mut(*index)) {
+        if let Some(pending) = self.pending_mut(event_id) {
             Arc::make_mut(&mut pending.event).decision.after_gap = true;
         }
     }
@@ -160,8 +158,7 @@ impl Change<'_> {
 
     /// Puts `event` in place of the copy of it that is stored, or that this change adds.
     pub(crate) fn rewrite(&mut self, event: StoredEvent) {
-        let index = self.indices.get(&event.event_id);
-        match index.and_then(|index| self.events.get_mut(*index)) {
+        match self.pending_mut(&event.event_id) {
             Some(pending) => pending.event = Arc::new(event),
             None => drop(self.redacted.insert(event.event_id.clone(), Arc::new(event))),
         }
@@ -222,21 +219,21 @@ impl Change<'_> {
 
     /// An event as this change writes it.
     pub(super) fn own_event(&self, event_id: &EventId) -> Option<&Arc<StoredEvent>> {
-        let pending = self
-            .indices
-            .get(event_id)
-            .and_then(|index| self.events.get(*index));
-        let pending = pending.map(|pending| &pending.event);
+        let pending = self.pending(event_id).map(|pending| &pending.event);
         pending.or_else(|| self.redacted.get(event_id))
     }
 
     /// Whether an event of this change is known not to be stored yet.
     pub(super) fn is_unstored(&self, event_id: &EventId) -> bool {
-        let pending = self
-            .indices
-            .get(event_id)
-            .and_then(|index| self.events.get(*index));
-        pending.is_some_and(|pending| pending.is_unstored)
+        self.pending(event_id).is_some_and(|pending| pending.is_unstored)
+    }
+
+    fn pending(&self, event_id: &EventId) -> Option<&Pending> {
+        self.events.get(*self.indices.get(event_id)?)
+    }
+
+    fn pending_mut(&mut self, event_id: &EventId) -> Option<&mut Pending> {
+        self.events.get_mut(*self.indices.get(event_id)?)
     }
 
     /// The state events that have no place in the chain cover yet.
@@ -249,8 +246,7 @@ impl Change<'_> {
 
     /// Notes the place in the chain cover of an event of this change.
     pub(super) fn set_position(&mut self, event_id: &EventId, position: String) {
-        let index = self.indices.get(event_id).copied();
-        if let Some(pending) = index.and_then(|index| self.events.get_mut(index)) {
+        if let Some(pending) = self.pending_mut(event_id) {
             Arc::make_mut(&mut pending.event).decision.position = Some(position);
         }
     }

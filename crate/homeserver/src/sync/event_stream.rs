@@ -163,11 +163,11 @@ impl Homeserver {
         user_id: &UserId,
         ids: &[OwnedEventId],
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        let mut events = self.stored_events(ids).await?;
+        let events = self.stored_events(ids).await?;
         let visible = self.visible_events(user_id, events.clone()).await?;
         let visible: BTreeSet<_> = visible.iter().map(|event| event.event_id.clone()).collect();
         let mut shown = Vec::with_capacity(events.len());
-        for event in events.drain(..) {
+        for event in events {
             if visible.contains(&event.event_id) || self.is_own_news(user_id, &event).await? {
                 shown.push(event);
             }
