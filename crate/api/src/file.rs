@@ -156,8 +156,8 @@ pub(crate) async fn answer_to_server(
     Ok(answer)
 }
 
-/// The bytes `range` of the file. A short one is read first: a body that is there whole costs a browser much less than
-/// a stream.
+/// The bytes `range` of the file. Short ones are read before the answer begins: if they are damaged, it can still be an
+/// error.
 async fn body(homeserver: &Arc<Homeserver>, media: &Media, range: Range<u64>) -> Result<Body, ApiError> {
     let is_short = range.end.saturating_sub(range.start) <= SHORT;
     let chunks = homeserver.read_media(media, range);
