@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hearth_storage::Table;
+use hearth_storage::{StoreError, Table};
 use ruma_common::{OwnedUserId, UserId};
 
 use crate::{
@@ -100,21 +100,19 @@ impl Homeserver {
     pub(super) async fn keep_file(
         &self,
         uri: &MediaUri,
-        finished: Finished,
+        mut finished: Finished,
         record: &Record,
         was_reserved: bool,
     ) -> Result<(), Error> {
-        let key = file_key(&uri.id, &uri.server);
-        if self.seams.store.get(Table::Media, &key).await?.is_some() {
-            return self.discard(finished).await;
-        }
-        let mut finished = finished;
         let mut batch = std::mem::take(&mut finished.batch);
-        batch.put(Table::Media, key, to_vec(record)?);
+        batch.insert(Table::Media, file_key(&uri.id, &uri.server), to_vec(record)?);
         if was_reserved {
             batch.delete(Table::Media, reservation_key(&uri.id));
         }
-        self.seams.store.commit(batch).await?;
+        match self.seams.store.commit(batch).await {
+            Err(StoreError::Exists) => return self.discard(finished).await,
+            done => done?,
+        }
         if was_reserved {
             self.media.uploaded.notify(usize::MAX);
         }
