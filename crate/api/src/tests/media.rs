@@ -92,12 +92,13 @@ async fn a_file_comes_back_as_it_was() {
 async fn the_same_file_twice_is_stored_once() {
     let server = TestServer::new().await;
     let ann = server.register("ann").await;
-    let send = || upload(&server, &ann, Method::POST, UPLOAD, "text/plain", noise(600_000));
+    // More than is committed at once: what is stored by then must go again.
+    let send = || upload(&server, &ann, Method::POST, UPLOAD, "text/plain", noise(2_500_000));
     let first = location(&send().await.ok());
     let before = server.dump().await;
     assert_eq!(location(&send().await.ok()), first);
     assert_eq!(server.dump().await, before);
-    let other = upload(&server, &ann, Method::POST, UPLOAD, "text/html", noise(600_000)).await;
+    let other = upload(&server, &ann, Method::POST, UPLOAD, "text/html", noise(2_500_000)).await;
     let other = location(&other.ok());
     assert_ne!(other, first);
     let page = download(&server, &ann, &other, None).await;
