@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use hearth_rooms::client_event::ClientEvent;
 use ruma_common::{EventId, RoomId, UserId};
 use serde::Serialize;
 
@@ -70,10 +71,10 @@ pub struct Messages {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<String>,
     /// The events, in the order of the direction.
-    pub chunk: Vec<JsonObject>,
+    pub chunk: Vec<ClientEvent>,
     /// The members who sent them, if members are loaded lazily.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub state: Vec<JsonObject>,
+    pub state: Vec<ClientEvent>,
 }
 
 /// An event and what happened around it, as the spec has it.
@@ -84,13 +85,13 @@ pub struct EventContext {
     /// Where to go on forwards.
     pub end: String,
     /// The event.
-    pub event: JsonObject,
+    pub event: ClientEvent,
     /// The events before it, newest first.
-    pub events_before: Vec<JsonObject>,
+    pub events_before: Vec<ClientEvent>,
     /// The events after it, oldest first.
-    pub events_after: Vec<JsonObject>,
+    pub events_after: Vec<ClientEvent>,
     /// The state at the last of the events.
-    pub state: Vec<JsonObject>,
+    pub state: Vec<ClientEvent>,
 }
 
 /// Which members of a room are asked for.
@@ -161,10 +162,8 @@ impl Homeserver {
         filter: &EventFilter,
     ) -> Result<EventContext, Error> {
         let event = self.event_for(viewer.user_id, room_id, event_id).await?;
-        let place = event
-            .decision
-            .order
-            .ok_or_else(|| Error::NotFound("no such event".into()))?;
+        let not_found = || Error::NotFound("no such event".into());
+        let place = event.decision.order.ok_or_else(not_found)?;
         let limit = limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
         let (before, after) = (limit / 2, limit - limit / 2);
         let older = self.timeline_before(room_id, place, before).await?;
@@ -177,14 +176,11 @@ impl Homeserver {
         let state = self
             .context_state(room_id, newer.last().unwrap_or(&event), &all, filter)
             .await?;
+        let mut shown = self.bundled_events(&[event], viewer).await?;
         Ok(EventContext {
             start: PageToken(start).to_string(),
             end: PageToken(end).to_string(),
-            event: self
-                .bundled_events(&[event], viewer)
-                .await?
-                .pop()
-                .unwrap_or_default(),
+            event: shown.pop().ok_or_else(not_found)?,
             events_before: self.bundled_events(&older, viewer).await?,
             events_after: self.bundled_events(&newer, viewer).await?,
             state: self.client_events(&state, viewer).await?,
@@ -200,7 +196,7 @@ impl Homeserver {
         viewer: Viewer<'_>,
         room_id: &RoomId,
         request: &MembersRequest,
-    ) -> Result<Vec<JsonObject>, Error> {
+    ) -> Result<Vec<ClientEvent>, Error> {
         let mut members = self.room_members(viewer.user_id, room_id).await?;
         if let Some(PageToken(at)) = request.at
             && let Some((_, last)) = self.timeline_before(room_id, at, 1).await?.pop()

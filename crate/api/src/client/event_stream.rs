@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use hearth_homeserver::{Error, sync::EventStreamRequest};
 use ruma_common::RoomId;
-use serde_json::Value;
 
 use super::messages::limit;
 use crate::{
@@ -53,7 +52,7 @@ async fn event(call: UserCall) -> Outcome {
     let user_id = &call.requester.user_id;
     let event = homeserver.event_anywhere(user_id, &event_id).await?;
     let mut events = homeserver.bundled_events(&[event], call.viewer()).await?;
-    answer::json(&events.pop().map(Value::Object))
+    answer::json(&events.pop())
 }
 
 async fn initial_sync(call: UserCall) -> Outcome {

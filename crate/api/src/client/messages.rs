@@ -4,7 +4,6 @@ use hearth_homeserver::{
     messages::{MessagesRequest, PageDirection},
     sync::EventFilter,
 };
-use serde_json::Value;
 
 use crate::{
     answer::{self, Outcome},
@@ -54,7 +53,7 @@ async fn event(call: UserCall) -> Outcome {
         .event_for(user_id, &call.room_id()?, &call.event_id()?)
         .await?;
     let mut events = call.homeserver().bundled_events(&[event], call.viewer()).await?;
-    answer::json(&events.pop().map(Value::Object))
+    answer::json(&events.pop())
 }
 
 async fn context(call: UserCall) -> Outcome {

@@ -1,7 +1,7 @@
 //! State events, read and set. Spec: Client-Server API, sections 'Getting events for a room' and 'Sending events'.
 
 use hearth_homeserver::rooms::delayed::Wish;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::delayed;
 use crate::{
@@ -47,7 +47,7 @@ async fn get(call: UserCall) -> Outcome {
         None | Some("content") => answer::json(event.content()),
         Some("event") => {
             let mut events = call.homeserver().client_events(&[event], call.viewer()).await?;
-            answer::json(&events.pop().map(Value::Object))
+            answer::json(&events.pop())
         }
         Some(_) => Err(ApiError::invalid_param("format is neither content nor event")),
     }

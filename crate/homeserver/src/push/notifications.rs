@@ -5,12 +5,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use hearth_rooms::client_event::ClientEvent;
 use ruma_common::{OwnedRoomId, UserId, push::Action};
 use serde::Serialize;
 
 use super::evaluation::actions;
 use crate::{
-    Error, Homeserver, JsonObject, LogEntry,
+    Error, Homeserver, LogEntry,
     policy::Refusals,
     rooms::{client_event::Viewer, event::StoredEvent, memberships::UserMembership},
 };
@@ -40,7 +41,7 @@ pub struct Notification {
     /// What the push rules say.
     pub actions: Vec<Action>,
     /// The event.
-    pub event: JsonObject,
+    pub event: ClientEvent,
     /// Whether the user has read it.
     pub read: bool,
     /// Its room.

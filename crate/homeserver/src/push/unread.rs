@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hearth_rooms::client_event::{RoomIdField, client_event};
+use hearth_rooms::client_event::{ClientEvent, RoomIdField};
 use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId, push::Ruleset};
 use serde::Serialize;
 
@@ -315,5 +315,5 @@ fn creators(snapshot: &Snapshot, state: &View) -> Vec<String> {
 
 /// An event as push rules see it.
 pub(super) fn json(event: &StoredEvent) -> JsonObject {
-    client_event(&event.pdu, RoomIdField::Included, JsonObject::new())
+    ClientEvent::new(event.pdu.clone(), RoomIdField::Included).into_object()
 }

@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use hearth_rooms::client_event::ClientEvent;
 use hearth_storage::{BoxFuture, Direction, KeyRange, Table};
 use ruma_common::{EventId, OwnedEventId, OwnedRoomId, RoomId, UserId};
 use serde_json::{Value, json};
@@ -60,13 +61,11 @@ impl Homeserver {
         &self,
         events: &[Arc<StoredEvent>],
         viewer: Viewer<'_>,
-    ) -> Result<Vec<JsonObject>, Error> {
+    ) -> Result<Vec<ClientEvent>, Error> {
         let mut shown = self.client_events(events, viewer).await?;
         let bundles = self.bundles(events, viewer, true).await?;
         for (event, bundle) in shown.iter_mut().zip(bundles) {
-            if let Some(bundle) = bundle {
-                add_bundle(event, bundle);
-            }
+            add_bundle(event, bundle);
         }
         Ok(shown)
     }
@@ -290,11 +289,8 @@ impl Homeserver {
         let mut edits = candidates.edits.iter().filter_map(|id| visible.get(id));
         if let Some(edit) = edits.find(|edit| replaces(edit, parent)) {
             let shown = self.client_events(std::slice::from_ref(edit), viewer).await?;
-            bundle.extend(
-                shown
-                    .into_iter()
-                    .map(|edit| (REPLACE.to_owned(), Value::Object(edit))),
-            );
+            let edits = shown.into_iter().map(ClientEvent::into_object);
+            bundle.extend(edits.map(|edit| (REPLACE.to_owned(), Value::Object(edit))));
         }
         let references = candidates
             .references
@@ -319,22 +315,20 @@ impl Homeserver {
     /// The latest event of a thread, with its edit and its references.
     async fn with_own_bundle(&self, event: &Arc<StoredEvent>, viewer: Viewer<'_>) -> Result<Value, Error> {
         let events = std::slice::from_ref(event);
-        let shown = self.client_events(events, viewer).await?.pop();
-        let mut shown = shown.unwrap_or_default();
-        if let Some(bundle) = self.bundles(events, viewer, false).await?.pop().flatten() {
-            add_bundle(&mut shown, bundle);
-        }
-        Ok(Value::Object(shown))
+        let Some(mut shown) = self.client_events(events, viewer).await?.pop() else {
+            return Ok(Value::Null);
+        };
+        add_bundle(
+            &mut shown,
+            self.bundles(events, viewer, false).await?.pop().flatten(),
+        );
+        Ok(Value::Object(shown.into_object()))
     }
 }
 
-fn add_bundle(event: &mut JsonObject, bundle: JsonObject) {
-    if let Some(unsigned) = event
-        .entry("unsigned")
-        .or_insert_with(|| json!({}))
-        .as_object_mut()
-    {
-        unsigned.insert("m.relations".to_owned(), Value::Object(bundle));
+fn add_bundle(event: &mut ClientEvent, bundle: Option<JsonObject>) {
+    if bundle.is_some() {
+        event.unsigned.get_or_insert_default().relations = bundle;
     }
 }
 

@@ -5,13 +5,14 @@ use std::{
     sync::Arc,
 };
 
+use hearth_rooms::client_event::ClientEvent;
 use hearth_storage::{Direction, KeyRange, Table};
 use ruma_common::{EventId, OwnedEventId, RoomId};
 use serde::Serialize;
 
 use super::index::{Child, order_of, ordered_key};
 use crate::{
-    Error, Homeserver, JsonObject,
+    Error, Homeserver,
     messages::PageDirection,
     rooms::{client_event::Viewer, event::StoredEvent},
     stored::from_slice,
@@ -54,7 +55,7 @@ pub struct RelationsRequest {
 #[derive(Clone, Debug, Serialize)]
 pub struct Relations {
     /// The events, in the order of the direction.
-    pub chunk: Vec<JsonObject>,
+    pub chunk: Vec<ClientEvent>,
     /// Where to go on; `None` at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_batch: Option<String>,

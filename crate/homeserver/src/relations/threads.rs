@@ -2,13 +2,14 @@
 
 use std::{ops::Bound, sync::Arc};
 
+use hearth_rooms::client_event::ClientEvent;
 use hearth_storage::{Direction, KeyRange, Table};
 use ruma_common::{EventId, OwnedEventId, RoomId};
 use serde::Serialize;
 
 use super::index::{order_of, thread_key};
 use crate::{
-    Error, Homeserver, JsonObject,
+    Error, Homeserver,
     rooms::{client_event::Viewer, event::StoredEvent},
     sync::PageToken,
 };
@@ -47,7 +48,7 @@ pub struct ThreadsRequest {
 #[derive(Clone, Debug, Serialize)]
 pub struct Threads {
     /// The roots, those of the threads with the newest events first.
-    pub chunk: Vec<JsonObject>,
+    pub chunk: Vec<ClientEvent>,
     /// Where to go on; `None` at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_batch: Option<String>,

@@ -4,9 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use hearth_rooms::{
     Pdu,
-    client_event::{RoomIdField, client_event, stripped_state},
+    client_event::{ClientEvent, RoomIdField, Unsigned, stripped_state},
 };
-use ruma_common::{DeviceId, EventId, UserId};
+use ruma_common::{DeviceId, EventId, OwnedEventId, UserId};
 use serde_json::Value;
 
 use crate::{Error, Homeserver, JsonObject, rooms::event::StoredEvent};
@@ -45,7 +45,7 @@ impl Homeserver {
         &self,
         events: &[Arc<StoredEvent>],
         viewer: Viewer<'_>,
-    ) -> Result<Vec<JsonObject>, Error> {
+    ) -> Result<Vec<ClientEvent>, Error> {
         let decisions = events.iter().map(|event| &event.decision);
         let referred = decisions.flat_map(|decision| [&decision.replaces, &decision.redacted_by]);
         let referred: Vec<_> = referred.flatten().cloned().collect();
@@ -57,13 +57,11 @@ impl Homeserver {
                 self.give_way().await;
             }
             shown.extend(slice.iter().map(|event| {
-                let unsigned = self.unsigned(event, viewer, &referred);
                 let erased = self.erased_for(event, viewer);
-                client_event(
-                    erased.as_ref().unwrap_or(&event.pdu),
-                    RoomIdField::Included,
-                    unsigned,
-                )
+                let pdu = erased.unwrap_or_else(|| event.pdu.clone());
+                let mut shown = ClientEvent::new(pdu, RoomIdField::Included);
+                shown.unsigned = Some(self.unsigned(event, viewer, &referred));
+                shown
             }));
         }
         Ok(shown)
@@ -80,26 +78,19 @@ impl Homeserver {
     }
 
     /// `unsigned` of an event; `referred` has the events that its decision refers to.
-    fn unsigned(&self, event: &StoredEvent, viewer: Viewer<'_>, referred: &Referred<'_>) -> JsonObject {
-        let mut unsigned = JsonObject::new();
-        let age = self.now().saturating_sub(event.origin_server_ts());
-        unsigned.insert("age".into(), age.into());
-        if let Some(txn_id) = transaction_of(event, viewer) {
-            unsigned.insert("transaction_id".into(), txn_id.into());
+    fn unsigned(&self, event: &StoredEvent, viewer: Viewer<'_>, referred: &Referred<'_>) -> Unsigned {
+        let find = |event_id: &Option<OwnedEventId>| referred.get(event_id.as_deref()?).copied();
+        let replaced = find(&event.decision.replaces);
+        let redaction = find(&event.decision.redacted_by);
+        Unsigned {
+            age: Some(self.now().saturating_sub(event.origin_server_ts())),
+            transaction_id: transaction_of(event, viewer).map(str::to_owned),
+            replaces_state: replaced.map(|replaced| replaced.event_id.clone()),
+            prev_content: replaced.map(|replaced| replaced.content().clone()),
+            redacted_because: redaction
+                .map(|redaction| ClientEvent::new(redaction.pdu.clone(), RoomIdField::Included).into()),
+            relations: None,
         }
-        if let Some(replaced) = &event.decision.replaces
-            && let Some(replaced) = referred.get(&**replaced)
-        {
-            unsigned.insert("replaces_state".into(), replaced.event_id.as_str().into());
-            unsigned.insert("prev_content".into(), replaced.content().clone().into());
-        }
-        if let Some(redaction) = &event.decision.redacted_by
-            && let Some(redaction) = referred.get(&**redaction)
-        {
-            let redaction = client_event(&redaction.pdu, RoomIdField::Included, JsonObject::new());
-            unsigned.insert("redacted_because".into(), redaction.into());
-        }
-        unsigned
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use hearth_rooms::client_event::ClientEvent;
 use ruma_common::{OwnedRoomId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -118,7 +119,7 @@ pub struct SearchResults {
     pub groups: JsonObject,
     /// The state of the rooms of the results, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<BTreeMap<OwnedRoomId, Vec<JsonObject>>>,
+    pub state: Option<BTreeMap<OwnedRoomId, Vec<ClientEvent>>>,
     /// Where to go on; `None` at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_batch: Option<String>,
@@ -262,7 +263,7 @@ impl Homeserver {
         for ((rank, event), shown) in results.iter().zip(shown) {
             let mut result = JsonObject::new();
             result.insert("rank".into(), json!(rank));
-            result.insert("result".into(), Value::Object(shown));
+            result.insert("result".into(), shown.into_object().into());
             if let Some(wanted) = &request.event_context {
                 result.insert(
                     "context".into(),
@@ -346,7 +347,7 @@ impl Homeserver {
         viewer: Viewer<'_>,
         request: &SearchRequest,
         results: &[Ranked],
-    ) -> Result<Option<BTreeMap<OwnedRoomId, Vec<JsonObject>>>, Error> {
+    ) -> Result<Option<BTreeMap<OwnedRoomId, Vec<ClientEvent>>>, Error> {
         if !request.include_state {
             return Ok(None);
         }

@@ -11,12 +11,13 @@ use std::{
 };
 
 use futures::future::{Either, FutureExt, select};
+use hearth_rooms::client_event::ClientEvent;
 use ruma_common::{DeviceId, OwnedEventId, OwnedRoomId, RoomId, UserId};
 use serde::Serialize;
 
 use super::{MAX_WAIT, SyncToken};
 use crate::{
-    Error, Homeserver, JsonObject, LogEntry,
+    Error, Homeserver, LogEntry,
     presence::PresenceState,
     rooms::{client_event::Viewer, event::StoredEvent, memberships::UserMembership, view::MEMBER},
 };
@@ -45,7 +46,7 @@ pub struct EventStreamPart {
     /// Where to go on.
     pub end: String,
     /// The events, oldest first.
-    pub chunk: Vec<JsonObject>,
+    pub chunk: Vec<ClientEvent>,
 }
 
 /// Which events of the log are told.

@@ -7,6 +7,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use futures::future::try_join_all;
+use hearth_rooms::client_event::ClientEvent;
 use ruma_common::{OwnedRoomId, RoomId, UserId};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -55,7 +56,7 @@ pub struct RoomInfo {
     pub membership: Option<String>,
     /// The user's invite.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub invite: Option<JsonObject>,
+    pub invite: Option<ClientEvent>,
     /// What is in the room, if the user may look into it.
     #[serde(flatten)]
     pub content: Option<RoomContent>,
@@ -67,7 +68,7 @@ pub struct RoomContent {
     /// The newest messages.
     pub messages: RecentMessages,
     /// The state after them.
-    pub state: Vec<JsonObject>,
+    pub state: Vec<ClientEvent>,
     /// The user's account data for the room.
     pub account_data: Vec<JsonObject>,
     /// Whether the room is in the directory: `public` or `private`.
@@ -86,7 +87,7 @@ pub struct RecentMessages {
     /// Where the event stream goes on, or where the user left.
     pub end: String,
     /// The messages, oldest first.
-    pub chunk: Vec<JsonObject>,
+    pub chunk: Vec<ClientEvent>,
 }
 
 /// What a room is told by.

@@ -10,7 +10,7 @@ use super::{
     changes::RoomChanges,
     event,
     members::needed_members,
-    response::{Events, JoinedRoom, State, Summary},
+    response::{Events, JoinedRoom, RoomEvent, State, Summary},
     state::{Extent, Scope},
     timeline::{Span, Window},
 };
@@ -107,7 +107,7 @@ impl Homeserver {
         snapshot: &Snapshot,
         window: &Window,
         summary: Option<&Summary>,
-    ) -> Result<Events, Error> {
+    ) -> Result<Events<RoomEvent>, Error> {
         let context = telling.context;
         let filter = &context.request.filter.room.state;
         if !filter.allows_room(telling.room_id) {

@@ -9,7 +9,7 @@ use super::{
     Context, account_data_events, event,
     joined::place,
     members::needed_members,
-    response::{Events, LeftRoom, State},
+    response::{Events, LeftRoom, RoomEvent, State},
     state::{Extent, Scope},
     timeline::Span,
 };
@@ -94,7 +94,9 @@ impl Homeserver {
         let was_told = order.is_some_and(|order| order <= place(context.position()));
         let events = match leaving {
             Some(event) => self.rendered(context, &[event]).await?,
-            None => vec![self.unsent_leaving(context.viewer.user_id, membership)],
+            None => vec![RoomEvent::Object(
+                self.unsent_leaving(context.viewer.user_id, membership),
+            )],
         };
         let mut left = LeftRoom::default();
         if was_told {

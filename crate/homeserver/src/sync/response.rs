@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hearth_rooms::client_event::ClientEvent;
 use ruma_common::OwnedRoomId;
 use serde::Serialize;
 
-use super::StateForm;
+use super::{Filter, StateForm};
 use crate::{
     JsonObject,
     encryption::DeviceLists,
@@ -75,17 +76,27 @@ pub struct Rooms {
 }
 
 /// A list of events.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Events {
+#[derive(Clone, Debug, Serialize)]
+pub struct Events<E = JsonObject> {
     /// The events.
-    pub events: Vec<JsonObject>,
+    pub events: Vec<E>,
+}
+
+/// An event of a room, in the form and with the fields that the filter asks for.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum RoomEvent {
+    /// All of it, as clients see it.
+    Whole(ClientEvent),
+    /// Any other form.
+    Object(JsonObject),
 }
 
 /// A part of a room's timeline.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Timeline {
     /// The events, oldest first.
-    pub events: Vec<JsonObject>,
+    pub events: Vec<RoomEvent>,
     /// Whether there are events between what the client has and these.
     pub limited: bool,
     /// Where to go on with `/messages` to see the events before these.
@@ -160,21 +171,21 @@ pub struct LeftRoom {
 pub struct State {
     /// Up to the start of the timeline.
     #[serde(rename = "state", skip_serializing_if = "Option::is_none")]
-    before: Option<Events>,
+    before: Option<Events<RoomEvent>>,
     /// Up to the end of the timeline.
     #[serde(rename = "state_after", skip_serializing_if = "Option::is_none")]
-    after: Option<Events>,
+    after: Option<Events<RoomEvent>>,
     /// Up to the end of the timeline, for clients that know it by its name from before it was in the spec.
     #[serde(
         rename = "org.matrix.msc4222.state_after",
         skip_serializing_if = "Option::is_none"
     )]
-    after_unstable: Option<Events>,
+    after_unstable: Option<Events<RoomEvent>>,
 }
 
 impl State {
     /// `events` under the name of `form`.
-    pub fn new(form: StateForm, events: Events) -> Self {
+    pub fn new(form: StateForm, events: Events<RoomEvent>) -> Self {
         let state = Self::default();
         match form {
             StateForm::Before => Self {
@@ -230,15 +241,39 @@ impl Rooms {
     }
 }
 
-impl Events {
+impl<E> Events<E> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 }
 
-impl From<Vec<JsonObject>> for Events {
-    fn from(events: Vec<JsonObject>) -> Self {
+impl<E> Default for Events<E> {
+    fn default() -> Self {
+        Vec::new().into()
+    }
+}
+
+impl<E> From<Vec<E>> for Events<E> {
+    fn from(events: Vec<E>) -> Self {
         Self { events }
+    }
+}
+
+impl RoomEvent {
+    /// `event` with the fields that `filter` asks for.
+    pub(super) fn cut(event: ClientEvent, filter: &Filter) -> Self {
+        match filter.event_fields {
+            None => Self::Whole(event),
+            Some(_) => Self::Object(filter.cut(event.into_object())),
+        }
+    }
+
+    /// Its id, if that was asked for.
+    pub(super) fn event_id(&self) -> Option<&str> {
+        match self {
+            Self::Whole(event) => Some(event.pdu().event_id().as_str()),
+            Self::Object(event) => event.get("event_id")?.as_str(),
+        }
     }
 }

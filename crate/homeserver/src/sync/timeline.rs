@@ -5,9 +5,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ruma_common::{EventId, OwnedEventId, RoomId};
 
-use super::{Context, PageToken, filter::EventFormat, response};
+use super::{
+    Context, PageToken,
+    filter::EventFormat,
+    response::{self, RoomEvent},
+};
 use crate::{
-    Error, Homeserver, JsonObject,
+    Error, Homeserver,
     rooms::{
         event::StoredEvent,
         view::{CANONICAL_ALIAS, NAME},
@@ -216,13 +220,16 @@ impl Homeserver {
         &self,
         context: &Context<'_>,
         events: &[Arc<StoredEvent>],
-    ) -> Result<Vec<JsonObject>, Error> {
+    ) -> Result<Vec<RoomEvent>, Error> {
         let filter = &context.request.filter;
         if filter.event_format == EventFormat::Federation {
             return self.rendered(context, events).await;
         }
         let events = self.bundled_events(events, context.viewer).await?;
-        Ok(events.into_iter().map(|event| filter.cut(event)).collect())
+        Ok(events
+            .into_iter()
+            .map(|event| RoomEvent::cut(event, filter))
+            .collect())
     }
 
     /// Room events as the client wants them.
@@ -233,15 +240,19 @@ impl Homeserver {
         &self,
         context: &Context<'_>,
         events: &[Arc<StoredEvent>],
-    ) -> Result<Vec<JsonObject>, Error> {
+    ) -> Result<Vec<RoomEvent>, Error> {
         let filter = &context.request.filter;
-        let events = match filter.event_format {
-            EventFormat::Client => self.client_events(events, context.viewer).await?,
-            EventFormat::Federation => events
-                .iter()
-                .map(|event| from_slice(event.pdu.json().as_bytes()))
-                .collect::<Result<_, _>>()?,
-        };
-        Ok(events.into_iter().map(|event| filter.cut(event)).collect())
+        if filter.event_format == EventFormat::Federation {
+            let parsed = |event: &Arc<StoredEvent>| from_slice(event.pdu.json().as_bytes());
+            let events = events.iter().map(parsed);
+            return events
+                .map(|event| Ok(RoomEvent::Object(filter.cut(event?))))
+                .collect();
+        }
+        let events = self.client_events(events, context.viewer).await?;
+        Ok(events
+            .into_iter()
+            .map(|event| RoomEvent::cut(event, filter))
+            .collect())
     }
 }

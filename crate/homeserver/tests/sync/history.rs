@@ -191,7 +191,7 @@ async fn members_are_listed_now_and_then() {
             let list = homeserver.members(viewer, &room_id, &request).await.unwrap();
             let users = list
                 .iter()
-                .map(|event| event["state_key"].as_str().unwrap().to_owned());
+                .map(|event| event.pdu().state_key().unwrap().to_owned());
             users.collect::<Vec<_>>()
         }
     };

@@ -4,7 +4,7 @@ use hearth_rooms::{
     Pdu, RoomVersion,
     auth_check::{check_auth_events, check_state, needed_events},
     auth_selection::auth_types_of,
-    client_event::{RoomIdField, client_event, stripped_state},
+    client_event::{ClientEvent, RoomIdField, stripped_state},
     pdu::{MAX_AUTH_EVENTS, MAX_FIELD_BYTES, MAX_PDU_BYTES, MAX_PREV_EVENTS},
     signatures::{Verification, verify},
 };
@@ -31,7 +31,7 @@ pub fn check(data: &[u8]) {
     assert!(check_auth_events(&pdu, |_| None).is_err() || pdu.auth_events().is_empty());
     let _ = check_state(&pdu, |_, _| None);
     let _ = (auth_types_of(&pdu), needed_events(&pdu), pdu.membership());
-    let _ = client_event(&pdu, RoomIdField::Included, serde_json::Map::new());
+    let _ = ClientEvent::new(pdu.clone(), RoomIdField::Included).into_object();
     let _ = stripped_state(&pdu);
 }
 

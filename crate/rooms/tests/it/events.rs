@@ -2,7 +2,7 @@
 
 use hearth_rooms::{
     Pdu, PduError, RoomVersion, StateMap, Verification,
-    client_event::{RoomIdField, client_event, stripped_state},
+    client_event::{ClientEvent, RoomIdField, Unsigned, stripped_state},
     dag::topological_order,
     redaction,
     signatures::{required_servers, verify},
@@ -268,7 +268,7 @@ fn redacts_is_found_and_served_in_both_places() {
         assert_eq!(pdu.redacts(), Some(target.event_id()));
         let json: Value = serde_json::from_str(pdu.json()).unwrap();
         assert_eq!(json.get("redacts").is_some(), version < RoomVersion::V11);
-        let client = Value::from(client_event(&pdu, RoomIdField::Included, Map::new()));
+        let client = Value::from(ClientEvent::new(pdu.clone(), RoomIdField::Included).into_object());
         assert_eq!(client["redacts"], target.event_id().as_str());
         assert_eq!(
             client["content"],
@@ -308,12 +308,15 @@ fn clients_see_the_format_of_the_specification() {
         "event_id": member.event_id(), "origin_server_ts": member.origin_server_ts(),
         "content": {"membership": "join"}, "unsigned": {"age": 5},
     });
-    let unsigned = json!({"age": 5}).as_object().unwrap().clone();
-    assert_eq!(
-        Value::from(client_event(&member, RoomIdField::Included, unsigned)),
-        expected
-    );
-    let without = client_event(&member, RoomIdField::Omitted, Map::new());
+    let mut event = ClientEvent::new(member.clone(), RoomIdField::Included);
+    event.unsigned = Some(Unsigned {
+        age: Some(5),
+        ..Unsigned::default()
+    });
+    let written: Value = serde_json::from_str(&serde_json::to_string(&event).unwrap()).unwrap();
+    assert_eq!(written, expected);
+    assert_eq!(Value::from(event.into_object()), expected);
+    let without = ClientEvent::new(member.clone(), RoomIdField::Omitted).into_object();
     assert!(!without.contains_key("room_id") && !without.contains_key("unsigned"));
     let stripped = json!({
         "type": "m.room.member", "state_key": alice.user, "sender": alice.user, "content": {"membership": "join"},
@@ -376,7 +379,7 @@ proptest! {
         if let Ok(pdu) = Pdu::parse(RoomVersion::V12, &String::from_utf8_lossy(&bytes)) {
             let _ = verify(&pdu, key_of);
             let _ = pdu.redacted();
-            let _ = client_event(&pdu, RoomIdField::Included, Map::new());
+            let _ = ClientEvent::new(pdu, RoomIdField::Included).into_object();
         }
     }
 }

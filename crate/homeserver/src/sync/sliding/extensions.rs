@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruma_common::{OwnedRoomId, RoomId};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     super::{
-        Context, SyncToken, account_data_events, changes::Changes, event, joined::receipts_event,
-        response::KeysPart,
+        Context, SyncToken, account_data_events,
+        changes::Changes,
+        event,
+        joined::receipts_event,
+        response::{KeysPart, RoomEvent},
     },
     Turn,
     connection::Sent,
@@ -244,11 +247,8 @@ fn message_token(asked: &request::ToDevice) -> Result<u64, Error> {
 }
 
 /// The receipts at the events of `timeline`, and the user's own.
-fn near(receipts: &RoomReceipts, user_id: &ruma_common::UserId, timeline: &[JsonObject]) -> RoomReceipts {
-    let ids: BTreeSet<_> = timeline
-        .iter()
-        .filter_map(|event| event.get("event_id").and_then(Value::as_str))
-        .collect();
+fn near(receipts: &RoomReceipts, user_id: &ruma_common::UserId, timeline: &[RoomEvent]) -> RoomReceipts {
+    let ids: BTreeSet<_> = timeline.iter().filter_map(RoomEvent::event_id).collect();
     let near = receipts
         .iter()
         .filter(|(key, receipt)| key.user_id == user_id || ids.contains(receipt.event_id.as_str()));

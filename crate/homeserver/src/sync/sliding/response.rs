@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ruma_common::OwnedRoomId;
 use serde::Serialize;
 
-use super::super::response::KeysPart;
+use super::super::response::{KeysPart, RoomEvent};
 use crate::{JsonObject, thread_subscriptions::SubscriptionChanges};
 
 /// The body of the answer.
@@ -54,10 +54,10 @@ pub struct RoomData {
     pub invite_state: Option<Vec<JsonObject>>,
     /// State that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub required_state: Vec<JsonObject>,
+    pub required_state: Vec<RoomEvent>,
     /// New events, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub timeline: Vec<JsonObject>,
+    pub timeline: Vec<RoomEvent>,
     /// Whether there are events between what the client has and these.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub limited: bool,

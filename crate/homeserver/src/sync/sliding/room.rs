@@ -12,6 +12,7 @@ use super::{
         filter::RoomFilter,
         joined::place,
         members::needed_members,
+        response::RoomEvent,
         state::{Extent, Scope},
         timeline::{Span, Window},
     },
@@ -21,7 +22,7 @@ use super::{
     response::{Hero, RoomData},
 };
 use crate::{
-    Error, Homeserver, JsonObject,
+    Error, Homeserver,
     rooms::{
         event::StoredEvent,
         memberships::UserMembership,
@@ -144,7 +145,7 @@ impl Homeserver {
         news: &News<'_>,
         snapshot: &Snapshot,
         window: &Window,
-    ) -> Result<Vec<JsonObject>, Error> {
+    ) -> Result<Vec<RoomEvent>, Error> {
         let (config, user_id) = (news.asked.config, news.context.viewer.user_id);
         if config.required_state.is_empty() {
             return Ok(Vec::new());
