@@ -33,6 +33,9 @@ pub struct Unsigned {
     /// How long ago it was sent, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age: Option<u64>,
+    /// The reader's membership once it had happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub membership: Option<String>,
     /// The transaction id, for the device that sent it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transaction_id: Option<String>,

@@ -227,3 +227,31 @@ async fn receipts_and_counts_know_the_threads_of_what_relates_to_their_messages(
     read(&reference, &root).await.ok();
     assert_eq!(counts().await, (json!(0), Value::Null));
 }
+
+#[tokio::test]
+async fn events_say_what_their_reader_was_at_the_time() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = ann.create_room(json!({"preset": "private_chat"})).await;
+    ann.say(&room, "1", "alone").await;
+    ann.post(&format!("{ROOMS}/{room}/invite"), json!({"user_id": bob.user_id}))
+        .await
+        .ok();
+    ann.say(&room, "2", "invited").await;
+    bob.post(&format!("{ROOMS}/{room}/join"), json!({})).await.ok();
+    ann.say(&room, "3", "joined").await;
+    let page = format!("{ROOMS}/{room}/messages?dir=f&limit=100");
+    for (reader, expected) in [
+        (&bob, ["leave", "invite", "invite", "join", "join"]),
+        (&ann, ["join"; 5]),
+    ] {
+        let chunk = reader.get(&page).await.ok()["chunk"].take();
+        let events = chunk.as_array().unwrap().iter().rev().take(5).rev();
+        let memberships: Vec<_> = events.map(|event| event["unsigned"]["membership"].clone()).collect();
+        assert_eq!(memberships, expected, "{chunk}");
+    }
+    let sync = bob.get("/_matrix/client/v3/sync").await.ok();
+    let timeline = &sync["rooms"]["join"][&room]["timeline"]["events"];
+    let last = timeline.as_array().unwrap().last().unwrap();
+    assert_eq!(last["unsigned"]["membership"], "join", "{last}");
+}

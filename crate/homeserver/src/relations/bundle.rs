@@ -52,8 +52,8 @@ struct Candidates {
 type Visible = HashMap<OwnedEventId, Arc<StoredEvent>>;
 
 impl Homeserver {
-    /// `events` as `viewer` gets them ([`Homeserver::client_events`]), each with what is told of its children.
-    /// An event without children costs no read of its own.
+    /// `events` as `viewer` gets them ([`Homeserver::client_events`]), each with what is told of its children and
+    /// with the viewer's membership at the time. An event without children costs no read of its own.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
@@ -64,8 +64,10 @@ impl Homeserver {
     ) -> Result<Vec<ClientEvent>, Error> {
         let mut shown = self.client_events(events, viewer).await?;
         let bundles = self.bundles(events, viewer, true).await?;
-        for (event, bundle) in shown.iter_mut().zip(bundles) {
+        let memberships = self.memberships_at(events, viewer.user_id).await?;
+        for ((event, bundle), membership) in shown.iter_mut().zip(bundles).zip(memberships) {
             add_bundle(event, bundle);
+            event.unsigned.get_or_insert_default().membership = membership;
         }
         Ok(shown)
     }

@@ -9,7 +9,13 @@ use hearth_rooms::{
 use ruma_common::{DeviceId, EventId, OwnedEventId, UserId};
 use serde_json::Value;
 
-use crate::{Error, Homeserver, JsonObject, rooms::event::StoredEvent};
+use crate::{
+    Error, Homeserver, JsonObject,
+    rooms::{
+        event::StoredEvent,
+        view::{MEMBER, member},
+    },
+};
 
 /// Who is to read an event: decides `unsigned.transaction_id`.
 #[derive(Clone, Copy, Debug)]
@@ -89,8 +95,58 @@ impl Homeserver {
             prev_content: replaced.map(|replaced| replaced.content().clone()),
             redacted_because: redaction
                 .map(|redaction| ClientEvent::new(redaction.pdu.clone(), RoomIdField::Included).into()),
+            membership: None,
             relations: None,
         }
+    }
+
+    /// The user's membership once each of `events` had happened; `None` where the state is not known.
+    pub(crate) async fn memberships_at(
+        &self,
+        events: &[Arc<StoredEvent>],
+        user_id: &UserId,
+    ) -> Result<Vec<Option<String>>, Error> {
+        let mut known = HashMap::new();
+        let mut memberships = Vec::with_capacity(events.len());
+        for event in events {
+            memberships.push(match self.membership_of_late(event, user_id) {
+                Some(membership) => Some(membership),
+                None => self.membership_before(event, user_id, &mut known).await?,
+            });
+        }
+        Ok(memberships)
+    }
+
+    /// The user's membership once `event` had happened, if it is that event which says so or the user has been joined
+    /// ever since.
+    fn membership_of_late(&self, event: &StoredEvent, user_id: &UserId) -> Option<String> {
+        if event.kind() == MEMBER && event.state_key() == Some(user_id.as_str()) {
+            return event.content_text("membership").map(str::to_owned);
+        }
+        let own = self.user_membership(user_id, event.room_id())?;
+        let since = own.joined_at.filter(|_| own.membership == "join")?;
+        (event.decision.order >= Some(since.cast_signed())).then_some(own.membership)
+    }
+
+    /// The user's membership in the state before `event`; `known` are those found so far, by state.
+    async fn membership_before<'e>(
+        &self,
+        event: &'e StoredEvent,
+        user_id: &UserId,
+        known: &mut HashMap<&'e str, Option<String>>,
+    ) -> Result<Option<String>, Error> {
+        let Some(root) = event.decision.state_before.as_deref() else {
+            return Ok(None);
+        };
+        if let Some(membership) = known.get(root) {
+            return Ok(membership.clone());
+        }
+        let state = self.view_at(root, &[member(user_id)]).await?;
+        let found = state.text(member(user_id), "membership");
+        let membership = found.or((!event.decision.partial).then_some("leave"));
+        let membership = membership.map(str::to_owned);
+        known.insert(root, membership.clone());
+        Ok(membership)
     }
 }
 
