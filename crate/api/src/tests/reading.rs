@@ -247,11 +247,36 @@ async fn events_say_what_their_reader_was_at_the_time() {
     ] {
         let chunk = reader.get(&page).await.ok()["chunk"].take();
         let events = chunk.as_array().unwrap().iter().rev().take(5).rev();
-        let memberships: Vec<_> = events.map(|event| event["unsigned"]["membership"].clone()).collect();
+        let memberships: Vec<_> = events
+            .map(|event| event["unsigned"]["membership"].clone())
+            .collect();
         assert_eq!(memberships, expected, "{chunk}");
     }
     let sync = bob.get("/_matrix/client/v3/sync").await.ok();
     let timeline = &sync["rooms"]["join"][&room]["timeline"]["events"];
     let last = timeline.as_array().unwrap().last().unwrap();
     assert_eq!(last["unsigned"]["membership"], "join", "{last}");
+}
+
+#[tokio::test]
+async fn what_a_thread_said_before_its_reader_came_is_not_unread() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = ann.create_room(json!({"preset": "public_chat"})).await;
+    let root = ann.say(&room, "root", "root").await;
+    let reply = async |txn: &str| {
+        let relation = json!({"rel_type": "m.thread", "event_id": root});
+        let content = json!({"msgtype": "m.text", "body": txn, "m.relates_to": relation});
+        let path = format!("{ROOMS}/{room}/send/m.room.message/{txn}");
+        ann.put(&path, content).await.ok();
+    };
+    let counts = async || {
+        let sync = bob.get("/_matrix/client/v3/sync").await.ok();
+        sync["rooms"]["join"][&room]["unread_notifications"]["notification_count"].clone()
+    };
+    reply("before").await;
+    bob.post(&format!("{ROOMS}/{room}/join"), json!({})).await.ok();
+    assert_eq!(counts().await, 0);
+    reply("after").await;
+    assert_eq!(counts().await, 1);
 }

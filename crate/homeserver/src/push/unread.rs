@@ -1,8 +1,9 @@
 //! How much of a room a user has not read: notifications and highlights, for each thread.
 //!
 //! Counts are not stored. They follow from the timeline, the receipts and the push rules; what was found is kept
-//! in memory, so that a sync looks at each event once. A user has read up to their latest receipt, and up to
-//! their own latest event. Spec: Client-Server API, section 'Receiving notifications'.
+//! in memory, so that a sync looks at each event once. A user has read up to their latest receipt and up to
+//! their own latest event, and everything from before they joined. Spec: Client-Server API, section 'Receiving
+//! notifications'.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -116,9 +117,10 @@ impl Homeserver {
                 own: BTreeMap::new(),
             },
         };
-        let floor = found
-            .upto
-            .max(receipt_order(user_id, &receipts, None).unwrap_or_default());
+        let read = receipt_order(user_id, &receipts, None).unwrap_or_default();
+        let own = self.user_membership(user_id, room_id);
+        let joined = own.and_then(|own| own.joined_at).unwrap_or_default();
+        let floor = found.upto.max(read).max(joined.cast_signed());
         let new = self.newest_events(room_id, floor, upto).await?;
         let context = self.push_context(user_id, snapshot).await?;
         let threads = self.threads_of(&new).await?;
