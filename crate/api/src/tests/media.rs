@@ -93,7 +93,16 @@ async fn the_same_file_twice_is_stored_once() {
     let server = TestServer::new().await;
     let ann = server.register("ann").await;
     // More than is committed at once: what is stored by then must go again.
-    let send = || upload(&server, &ann, Method::POST, UPLOAD, "text/plain", noise(2_500_000));
+    let send = || {
+        upload(
+            &server,
+            &ann,
+            Method::POST,
+            UPLOAD,
+            "text/plain",
+            noise(2_500_000),
+        )
+    };
     let first = location(&send().await.ok());
     let before = server.dump().await;
     assert_eq!(location(&send().await.ok()), first);
