@@ -1,7 +1,8 @@
 //! The native store: one redb file.
 //!
-//! Reads run on tokio's blocking threads, so a store is used within a tokio runtime; writes run on one thread
-//! that belongs to the store. That thread merges all batches that wait for it into one transaction (group
+//! A read of a few entries runs where it is asked for: mostly they are in memory, and to wake another thread takes
+//! longer. Longer reads run on tokio's blocking threads, so a store is used within a tokio runtime; writes run on one
+//! thread that belongs to the store. That thread merges all batches that wait for it into one transaction (group
 //! commit). Both durabilities flush: redb's cheaper one keeps commits in the memory of the process, and a
 //! killed process would lose what it had acknowledged.
 
@@ -29,6 +30,9 @@ const VERSION: &str = "version";
 
 /// The most batches in one transaction: bounds how long the first of them waits for the last.
 const GROUP_LIMIT: usize = 256;
+
+/// The most entries that are read without another thread.
+const FEW: usize = 256;
 
 /// A store in one redb file.
 ///
@@ -86,10 +90,15 @@ impl RedbStore {
         Ok(Self { database, writer })
     }
 
+    /// Runs `read`, which reads at most `entries` entries.
     async fn read<T: Send + 'static>(
         &self,
+        entries: usize,
         read: impl FnOnce(&Database) -> Result<T, ::redb::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
+        if entries <= FEW {
+            return read(&self.database).map_err(failure);
+        }
         let database = Arc::clone(&self.database);
         tokio::task::spawn_blocking(move || read(&database).map_err(failure))
             .await
@@ -100,7 +109,7 @@ impl RedbStore {
 impl Store for RedbStore {
     fn get<'a>(&'a self, table: Table, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
         let key = key.to_vec();
-        Box::pin(self.read(move |database| {
+        Box::pin(self.read(1, move |database| {
             let entries = database.begin_read()?.open_table(definition(table))?;
             Ok(entries.get(key.as_slice())?.map(|value| value.value().to_vec()))
         }))
@@ -112,7 +121,7 @@ impl Store for RedbStore {
         keys: &'a [Vec<u8>],
     ) -> BoxFuture<'a, Result<Vec<Option<Vec<u8>>>, StoreError>> {
         let keys = keys.to_vec();
-        Box::pin(self.read(move |database| {
+        Box::pin(self.read(keys.len(), move |database| {
             let entries = database.begin_read()?.open_table(definition(table))?;
             keys.iter()
                 .map(|key| Ok(entries.get(key.as_slice())?.map(|value| value.value().to_vec())))
@@ -127,7 +136,9 @@ impl Store for RedbStore {
         direction: Direction,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
-        Box::pin(self.read(move |database| scan(database, table, &range, direction, limit)))
+        Box::pin(self.read(limit, move |database| {
+            scan(database, table, &range, direction, limit)
+        }))
     }
 
     fn commit(&self, batch: WriteBatch) -> BoxFuture<'_, Result<(), StoreError>> {
