@@ -10,8 +10,8 @@ use crate::{
 };
 
 /// The versions of the specification whose endpoints are served, but for those of e-mail, telephones, single sign-on and
-/// bridges, and the event stream from before `/sync` (`/events`, `/initialSync`), which are missing. Clients look at versions for what came with them: files with authentication (1.11), summaries of
-/// rooms (1.15), fields of profiles (1.16).
+/// bridges, which are missing. Clients look at versions for what came with them: files with authentication (1.11),
+/// summaries of rooms (1.15), fields of profiles (1.16).
 const VERSIONS: [&str; 17] = [
     "r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11",
     "v1.12", "v1.13", "v1.14", "v1.15", "v1.16",
