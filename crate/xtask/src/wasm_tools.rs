@@ -29,6 +29,9 @@ pub fn ensure() -> Result<()> {
             "--root",
         ])
         .arg(target("tools"))
+        // They run for seconds, and take minutes to compile; TLS is for drivers that are not on this machine.
+        .arg("--no-default-features")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
         .env("CARGO_TARGET_DIR", target("tools/build")))
 }
 
