@@ -24,6 +24,7 @@ mod redactions;
 mod refused;
 mod search;
 mod send;
+mod sliding;
 mod support;
 mod together;
 mod upgrade;

@@ -63,6 +63,9 @@ pub(super) struct Sent {
     /// The log position up to which it has been told everything, if that is not all up to now.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub(super) upto: Option<u64>,
+    /// Whether the state has changed without an event since `upto`.
+    #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) state: bool,
     /// The most events of the timeline that it was told with.
     #[serde(rename = "l")]
     pub(super) limit: u64,

@@ -341,12 +341,13 @@ impl Known {
     ) -> Self {
         let mut next = self.clone();
         next.subscriptions.clone_from(&turn.request.room_subscriptions);
-        for room_id in changes.rooms.keys() {
+        for (room_id, changes) in &changes.rooms {
             // What has changed in a room that is not sent is left for when it is.
             if !wanted.rooms.contains_key(&**room_id)
                 && let Some(sent) = next.rooms.get_mut(room_id)
             {
                 sent.upto = sent.upto.or(Some(turn.context.position()));
+                sent.state |= changes.state;
             }
         }
         for (room_id, (room, config)) in &wanted.rooms {
@@ -357,6 +358,7 @@ impl Known {
                 let known = next.rooms.get(*room_id).map_or(0, |sent| sent.limit);
                 let sent = Sent {
                     upto: None,
+                    state: false,
                     limit: config.timeline_limit.max(known),
                     required: config.required_hash(),
                 };

@@ -131,7 +131,7 @@ impl Homeserver {
             required_state,
             ..RoomData::default()
         };
-        let is_news = news.is_initial || news.own_receipt_moved() || !is_empty(&data);
+        let is_news = news.is_initial || news.state_moved() || news.own_receipt_moved() || !is_empty(&data);
         if !is_news {
             return Ok(None);
         }
@@ -154,7 +154,7 @@ impl Homeserver {
             true => needed_members(&window.events, user_id, None, false),
             false => BTreeSet::new(),
         };
-        let whole = news.is_initial || news.is_other_state;
+        let whole = news.is_initial || news.is_other_state || news.state_moved();
         if !whole && !news.state_may_differ(window) && lazy.is_empty() {
             return Ok(Vec::new());
         }
@@ -338,9 +338,14 @@ impl<'a> News<'a> {
 
     /// Whether the state may be another one than the client knows.
     fn state_may_differ(&self, window: &Window) -> bool {
-        let by_changes = self.asked.changes.is_some_and(|changes| changes.state);
         let in_window = window.events.iter().any(|event| event.state_key().is_some());
-        by_changes || in_window || window.limited || window.is_partial || !self.is_live
+        self.state_moved() || in_window || window.limited || window.is_partial || !self.is_live
+    }
+
+    /// Whether the state has changed without an event: what is in it now may be older than what was told.
+    fn state_moved(&self) -> bool {
+        let by_changes = self.asked.changes.is_some_and(|changes| changes.state);
+        by_changes || self.asked.sent.is_some_and(|sent| sent.state)
     }
 
     fn own_receipt_moved(&self) -> bool {

@@ -244,6 +244,33 @@ fn a_kick_during_the_join_ends_it() {
     assert!(!later.iter().any(|one| one.request.contains("/state_ids/")));
 }
 
+#[test]
+fn sliding_sync_tells_how_many_there_are_when_all_have_come() {
+    let (world, clients, room) = large_room(61, 2, 300);
+    let (bob, room) = (&clients[1], room.room_id.as_str());
+    let gate = Gate::shut(&world, 0);
+    bob.join(&world, room, &[world.server(0).name()]).expect(200);
+    let slide = |query: &str| {
+        let path = format!("/_matrix/client/unstable/org.matrix.simplified_msc3575/sync{query}");
+        let list = json!({
+            "ranges": [[0, 9]], "timeline_limit": 1, "required_state": [["m.room.member", "$LAZY"]],
+        });
+        let body = json!({"lists": {"all": list}});
+        let answer = world.request(bob.server, "POST", &path, Some(&bob.token), Some(&body));
+        let answer = answer.expect(200);
+        let after = format!("?pos={}", answer["pos"].as_str().unwrap());
+        (answer["rooms"].get(room).cloned(), after)
+    };
+    let (told, after) = slide("");
+    assert_ne!(told.unwrap()["joined_count"], 303);
+    gate.open();
+    world.settle();
+    let (told, after) = slide(&after);
+    let told = told.unwrap();
+    assert_eq!((&told["joined_count"], told.get("initial")), (&json!(303), None));
+    assert_eq!(slide(&after).0, None);
+}
+
 /// `HEARTH_LARGE_ROOM=13000` makes it as large as the largest rooms are.
 #[test]
 fn sync_answers_while_the_members_of_a_large_room_come() {
