@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use hearth_homeserver::{Error, accounts::Session, sync::SlidingRequest};
-use ruma_common::{OwnedUserId, RoomId, UserId};
+use hearth_homeserver::{Error, accounts::Session, receipts::ReceiptKind, sync::SlidingRequest};
+use ruma_common::{EventId, OwnedUserId, RoomId, UserId};
 use serde_json::{Value, json};
 
 use crate::support::{Server, bodies, device, kinds, members, object, settles};
@@ -70,6 +70,19 @@ fn rooms(answer: &Value) -> Vec<&str> {
 
 fn room<'v>(answer: &'v Value, room_id: &RoomId) -> &'v Value {
     &answer["rooms"][room_id.as_str()]
+}
+
+/// Moves the user's public receipt.
+async fn read(server: &Server, user_id: &UserId, room_id: &RoomId, event_id: &EventId) {
+    let receipt = server
+        .homeserver
+        .set_receipt(user_id, room_id, ReceiptKind::Read, event_id, None);
+    receipt.await.unwrap();
+}
+
+/// The content of the receipts that are told of a room.
+fn receipts<'v>(answer: &'v Value, room_id: &RoomId) -> &'v Value {
+    &answer["extensions"]["receipts"]["rooms"][room_id.as_str()]["content"]
 }
 
 #[tokio::test]
@@ -178,6 +191,46 @@ async fn a_room_that_comes_back_is_told_of_what_was_missed() {
     assert_eq!(room(&answer, &one).get("limited"), None);
     assert_eq!(room(&answer, &one)["num_live"], 1);
     assert_eq!(client.slide(first(1, 2)).await["rooms"], json!({}));
+}
+
+#[tokio::test]
+async fn what_was_read_and_tagged_in_a_room_outside_all_windows_is_told_when_it_comes_back() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let (one, two) = (server.room(&alice).await, server.room(&alice).await);
+    server.join(&bob, &one).await;
+    let said = server.say(&bob, &one, "unread").await;
+    server.say(&alice, &two, "newer").await;
+    let body = |count| {
+        let mut body = first(count, 2);
+        body["extensions"] = json!({"account_data": {"enabled": true}, "receipts": {"enabled": true}});
+        body
+    };
+    let mut client = Slider::new(&server, &alice);
+    let answer = client.slide(body(2)).await;
+    assert_eq!(room(&answer, &one)["notification_count"], 1);
+    assert_eq!(client.slide(body(1)).await["rooms"], json!({}));
+    read(&server, &alice, &one, &said).await;
+    read(&server, &bob, &one, &said).await;
+    let tag = object(json!({"tags": {"m.favourite": {}}}));
+    let tagged = server
+        .homeserver
+        .set_account_data(&alice, Some(&one), "m.tag", tag);
+    tagged.await.unwrap();
+    let answer = client.slide(body(1)).await;
+    assert_eq!(answer["rooms"], json!({}));
+    assert_eq!(answer["extensions"].get("receipts"), None);
+    let answer = client.slide(body(2)).await;
+    assert_eq!(rooms(&answer), [one.as_str()]);
+    assert_eq!(room(&answer, &one)["notification_count"], 0);
+    let readers = &receipts(&answer, &one)[said.as_str()]["m.read"];
+    assert!(readers[alice.as_str()].is_object(), "{answer}");
+    assert!(readers[bob.as_str()].is_object(), "{answer}");
+    let data = &answer["extensions"]["account_data"]["rooms"][one.as_str()];
+    assert_eq!(kinds(data), ["m.tag"]);
+    let answer = client.slide(body(2)).await;
+    assert_eq!(answer["rooms"], json!({}));
+    assert_eq!(answer["extensions"].get("receipts"), None);
 }
 
 #[tokio::test]
@@ -455,12 +508,7 @@ async fn extensions_tell_what_is_beside_the_rooms() {
         0
     );
     assert_eq!(extensions.get("typing"), None);
-    let kind = hearth_homeserver::receipts::ReceiptKind::Read;
-    server
-        .homeserver
-        .set_receipt(&bob, &room_id, kind, &said, None)
-        .await
-        .unwrap();
+    read(&server, &bob, &room_id, &said).await;
     server
         .homeserver
         .set_typing(&bob, &room_id, Some(10_000))
@@ -482,11 +530,8 @@ async fn extensions_tell_what_is_beside_the_rooms() {
         extensions["typing"]["rooms"][room_id.as_str()]["content"]["user_ids"],
         json!([bob])
     );
-    let receipt = &extensions["receipts"]["rooms"][room_id.as_str()]["content"];
-    assert!(
-        receipt[said.as_str()]["m.read"][bob.as_str()].is_object(),
-        "{answer}"
-    );
+    let readers = &receipts(&answer, &room_id)[said.as_str()]["m.read"];
+    assert!(readers[bob.as_str()].is_object(), "{answer}");
     assert_eq!(
         kinds(&extensions["account_data"]["rooms"][room_id.as_str()]),
         ["org.mine"]

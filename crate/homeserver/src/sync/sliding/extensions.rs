@@ -174,9 +174,14 @@ impl Homeserver {
                     let receipts = self.room_receipts(room_id).await?;
                     receipts_event(&receipts, user_id, Some(moved))
                 }
-                (false, Some(room), _) => {
+                (false, Some(room), _) if room.initial => {
                     let receipts = self.room_receipts(room_id).await?;
                     receipts_event(&near(&receipts, user_id, &room.timeline), user_id, None)
+                }
+                // Which of them moved while the room was outside all windows is not remembered.
+                (false, Some(_), _) => {
+                    let receipts = self.room_receipts(room_id).await?;
+                    receipts_event(&receipts, user_id, None)
                 }
                 _ => None,
             };

@@ -131,7 +131,11 @@ impl Homeserver {
             required_state,
             ..RoomData::default()
         };
-        let is_news = news.is_initial || news.state_moved() || news.own_receipt_moved() || !is_empty(&data);
+        let is_news = news.is_initial
+            || news.comes_back()
+            || news.state_moved()
+            || news.own_receipt_moved()
+            || !is_empty(&data);
         if !is_news {
             return Ok(None);
         }
@@ -340,6 +344,11 @@ impl<'a> News<'a> {
     fn state_may_differ(&self, window: &Window) -> bool {
         let in_window = window.events.iter().any(|event| event.state_key().is_some());
         self.state_moved() || in_window || window.limited || window.is_partial || !self.is_live
+    }
+
+    /// Whether anything has changed, if only a receipt, while the room was outside all windows.
+    fn comes_back(&self) -> bool {
+        self.asked.sent.is_some_and(|sent| sent.upto.is_some())
     }
 
     /// Whether the state has changed without an event: what is in it now may be older than what was told.
