@@ -234,6 +234,41 @@ async fn what_was_read_and_tagged_in_a_room_outside_all_windows_is_told_when_it_
 }
 
 #[tokio::test]
+async fn with_older_events_come_the_receipts_at_them() {
+    let server = Server::new().await;
+    let (alice, bob, carol) = (server.user("alice"), server.user("bob"), server.user("carol"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    server.join(&carol, &room_id).await;
+    server.say_many(&alice, &room_id, 3).await;
+    let older = server.say(&alice, &room_id, "read by carol").await;
+    server.say_many(&alice, &room_id, 3).await;
+    let old = server.say(&alice, &room_id, "read by bob").await;
+    server.say_many(&alice, &room_id, 3).await;
+    read(&server, &bob, &room_id, &old).await;
+    let body = |limit| {
+        let mut body = first(1, limit);
+        body["extensions"] = json!({"receipts": {"enabled": true}});
+        body
+    };
+    let mut client = Slider::new(&server, &alice);
+    let answer = client.slide(body(1)).await;
+    assert_eq!(answer["extensions"].get("receipts"), None, "{answer}");
+    // What moves meanwhile is told as well, wherever it is.
+    read(&server, &carol, &room_id, &older).await;
+    let answer = client.slide(body(5)).await;
+    assert_eq!(room(&answer, &room_id)["unstable_expanded_timeline"], true);
+    let told = receipts(&answer, &room_id);
+    assert!(told[old.as_str()]["m.read"][bob.as_str()].is_object(), "{answer}");
+    assert!(
+        told[older.as_str()]["m.read"][carol.as_str()].is_object(),
+        "{answer}"
+    );
+    let answer = client.slide(body(5)).await;
+    assert_eq!(answer["extensions"].get("receipts"), None);
+}
+
+#[tokio::test]
 async fn filters_say_which_rooms_are_in_a_list() {
     let server = Server::new().await;
     let (alice, bob) = (server.user("alice"), server.user("bob"));

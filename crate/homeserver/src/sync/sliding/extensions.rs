@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma_common::{OwnedRoomId, RoomId};
+use ruma_common::{DeviceId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde_json::json;
 
 use super::{
@@ -100,7 +100,7 @@ impl Homeserver {
     /// [`Error::InvalidParam`] if the token is malformed.
     pub(super) async fn acknowledge(
         &self,
-        context: (&ruma_common::UserId, &ruma_common::DeviceId),
+        context: (&UserId, &DeviceId),
         asked: &request::ToDevice,
     ) -> Result<(), Error> {
         match asked.enabled {
@@ -169,14 +169,16 @@ impl Homeserver {
         for room_id in asked.rooms(windows.lists, windows.subscribed) {
             let told = windows.rooms.get(room_id);
             let moved = changes.rooms.get(room_id).map(|changes| &changes.receipts);
-            let found = match (windows.is_live(room_id), told, moved) {
+            let is_live = windows.is_live(room_id);
+            let found = match (is_live, told, moved) {
+                (_, Some(room), _) if room.initial || (is_live && room.unstable_expanded_timeline) => {
+                    let receipts = self.room_receipts(room_id).await?;
+                    let near = near(&receipts, user_id, &room.timeline, moved);
+                    receipts_event(&near, user_id, None)
+                }
                 (true, _, Some(moved)) if !moved.is_empty() => {
                     let receipts = self.room_receipts(room_id).await?;
                     receipts_event(&receipts, user_id, Some(moved))
-                }
-                (false, Some(room), _) if room.initial => {
-                    let receipts = self.room_receipts(room_id).await?;
-                    receipts_event(&near(&receipts, user_id, &room.timeline), user_id, None)
                 }
                 // Which of them moved while the room was outside all windows is not remembered.
                 (false, Some(_), _) => {
@@ -251,12 +253,18 @@ fn message_token(asked: &request::ToDevice) -> Result<u64, Error> {
     }
 }
 
-/// The receipts at the events of `timeline`, and the user's own.
-fn near(receipts: &RoomReceipts, user_id: &ruma_common::UserId, timeline: &[RoomEvent]) -> RoomReceipts {
+/// The receipts at the events of `timeline`, those that have `moved`, and the user's own.
+fn near(
+    receipts: &RoomReceipts,
+    user_id: &UserId,
+    timeline: &[RoomEvent],
+    moved: Option<&BTreeSet<OwnedUserId>>,
+) -> RoomReceipts {
     let ids: BTreeSet<_> = timeline.iter().filter_map(RoomEvent::event_id).collect();
-    let near = receipts
-        .iter()
-        .filter(|(key, receipt)| key.user_id == user_id || ids.contains(receipt.event_id.as_str()));
+    let has_moved = |user: &OwnedUserId| moved.is_some_and(|moved| moved.contains(user));
+    let near = receipts.iter().filter(|(key, receipt)| {
+        key.user_id == user_id || has_moved(&key.user_id) || ids.contains(receipt.event_id.as_str())
+    });
     near.map(|(key, receipt)| (key.clone(), receipt.clone()))
         .collect()
 }
