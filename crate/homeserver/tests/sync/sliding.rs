@@ -124,6 +124,43 @@ async fn the_first_rooms_are_those_where_something_was_said_last() {
 }
 
 #[tokio::test]
+async fn a_room_stays_in_its_place_whatever_nobody_looks_at() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let (one, two) = (server.room(&alice).await, server.room(&alice).await);
+    for room_id in [&one, &two] {
+        server.join(&bob, room_id).await;
+    }
+    let said = server.say(&bob, &one, "x").await;
+    server.say(&bob, &two, "y").await;
+    let stamps = async |server: &Server| {
+        let answer = Slider::new(server, &alice).slide(first(2, 1)).await;
+        [&one, &two].map(|room_id| room(&answer, room_id)["bump_stamp"].as_u64().unwrap())
+    };
+    let [older, newer] = stamps(&server).await;
+    assert!(older < newer);
+    for number in 0..140 {
+        let key = number.to_string();
+        let relation = json!({"rel_type": "m.annotation", "event_id": said, "key": key});
+        let content = object(json!({"m.relates_to": relation}));
+        let reaction = server
+            .homeserver
+            .send_message(&bob, device(), &one, "m.reaction", &key, content);
+        reaction.await.unwrap();
+    }
+    let renamed = object(json!({"membership": "join", "displayname": "Alice"}));
+    let renamed = server
+        .homeserver
+        .send_state(&alice, &one, "m.room.member", alice.as_str(), renamed);
+    renamed.await.unwrap();
+    assert_eq!(stamps(&server).await, [older, newer]);
+    let server = server.restarted().await;
+    assert_eq!(stamps(&server).await, [older, newer]);
+    let answer = Slider::new(&server, &alice).slide(first(1, 1)).await;
+    assert_eq!(rooms(&answer), [two.as_str()]);
+}
+
+#[tokio::test]
 async fn a_room_that_is_sent_is_told_of_what_is_new_only() {
     let server = Server::new().await;
     let (alice, bob) = (server.user("alice"), server.user("bob"));

@@ -24,8 +24,12 @@ const BUMPS: [&str; 8] = [
     "org.matrix.msc3381.poll.start",
     "m.beacon_info",
 ];
-/// How many of the newest events of a room are looked at.
-const LOOK_BACK: usize = 30;
+/// How many of the newest events of a room are looked at first.
+const FIRST_PAGE: usize = 30;
+/// How many are looked at together where those are not enough.
+const PAGE: usize = 100;
+/// How many pages are looked at.
+const MAX_PAGES: usize = 20;
 /// How many log entries are followed; beyond that everything is forgotten.
 const MAX_BEHIND: u64 = 4_000;
 /// The most rooms that are kept.
@@ -43,6 +47,7 @@ pub(super) struct Recency {
 struct Known {
     /// The log position up to which it is up to date.
     upto: u64,
+    /// 0 for a room in which nothing was found.
     stamps: HashMap<OwnedRoomId, u64>,
 }
 
@@ -82,7 +87,9 @@ impl Homeserver {
                     _ if membership.membership != "join" => {
                         stamps.insert((*room_id).clone(), membership.position);
                     }
-                    Some(stamp) => drop(stamps.insert((*room_id).clone(), *stamp)),
+                    Some(found) => {
+                        stamps.insert((*room_id).clone(), stamp(membership, *found));
+                    }
                     None => unknown.push((*room_id, *membership)),
                 }
             }
@@ -90,22 +97,32 @@ impl Homeserver {
         for some in unknown.chunks(AT_ONCE) {
             let looked = some.iter().map(|(room_id, _)| self.newest_bump(room_id, to));
             for ((room_id, membership), found) in some.iter().zip(try_join_all(looked).await?) {
-                let stamp = found.unwrap_or(membership.position);
-                self.sliding.recency.known().raise(room_id, stamp);
-                stamps.insert((*room_id).clone(), stamp);
+                self.sliding.recency.known().raise(room_id, found);
+                stamps.insert((*room_id).clone(), stamp(membership, found));
             }
         }
         Ok(stamps)
     }
 
-    /// The place of the newest event that makes people look, if it is among the newest.
-    async fn newest_bump(&self, room_id: &RoomId, to: u64) -> Result<Option<u64>, Error> {
-        let before = i64::try_from(to).unwrap_or(i64::MAX).saturating_add(1);
-        let newest = self.timeline_before(room_id, before, LOOK_BACK).await?;
-        let bump = newest
-            .iter()
-            .find(|(_, event)| event.is_shown() && is_bump(event.kind()));
-        Ok(bump.and_then(|(order, _)| u64::try_from(*order).ok()))
+    /// The place of the newest event that makes people look; 0 if there is none among those that are looked at.
+    async fn newest_bump(&self, room_id: &RoomId, to: u64) -> Result<u64, Error> {
+        let mut before = i64::try_from(to).unwrap_or(i64::MAX).saturating_add(1);
+        for read in 0..MAX_PAGES {
+            let wanted = if read == 0 { FIRST_PAGE } else { PAGE };
+            let page = self.timeline_before(room_id, before, wanted).await?;
+            let bump = page
+                .iter()
+                .find(|(_, event)| event.is_shown() && is_bump(event.kind()));
+            if let Some((order, _)) = bump {
+                return Ok(u64::try_from(*order).unwrap_or_default());
+            }
+            // What came as history has places below 0, and is no stamp.
+            match page.last() {
+                Some((oldest, _)) if page.len() == wanted && *oldest > 0 => before = *oldest,
+                _ => break,
+            }
+        }
+        Ok(0)
     }
 
     /// Brings what is known up to date.
@@ -141,6 +158,35 @@ impl Homeserver {
     }
 }
 
+/// The bump stamp of a joined room: where nothing was `found`, when the user came in.
+fn stamp(membership: &UserMembership, found: u64) -> u64 {
+    match found {
+        0 => membership.joined_at.unwrap_or(membership.position),
+        _ => found,
+    }
+}
+
 fn is_bump(kind: &str) -> bool {
     BUMPS.contains(&kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma_common::event_id;
+
+    use super::*;
+
+    #[test]
+    fn where_nothing_was_said_a_new_name_moves_no_room() {
+        let mut membership = UserMembership {
+            membership: "join".into(),
+            event_id: event_id!("$renamed").to_owned(),
+            position: 9,
+            joined_at: Some(5),
+            through: None,
+        };
+        assert_eq!([stamp(&membership, 0), stamp(&membership, 3)], [5, 3]);
+        membership.joined_at = None;
+        assert_eq!(stamp(&membership, 0), 9);
+    }
 }
