@@ -33,19 +33,31 @@ impl Homeserver {
         let (room_id, servers) = self.locate(room).await?;
         self.check_guest(user_id, &room_id).await?;
         let content = self.member_content(user_id, "join", reason).await?;
-        if let Some(room) = self.resident_room(&room_id).await? {
-            if !self.is_joined(&room_id, user_id).await? {
-                self.join_resident(user_id, &room, content).await?;
-                self.tell_presence(user_id);
-            }
-            return Ok(room_id);
-        }
-        let mut candidates = [via, &servers].concat();
-        candidates.extend(self.inviting_servers(user_id, &room_id).await?);
-        candidates.extend(room_id.server_name().map(ToOwned::to_owned));
-        self.join_remote(user_id, &room_id, candidates, content).await?;
-        self.tell_presence(user_id);
+        self.enter(user_id, &room_id, [via, &servers].concat(), content)
+            .await?;
         Ok(room_id)
+    }
+
+    /// Joins `user_id` to a room with a membership of this content, through `candidates` (servers to ask, best first) and
+    /// those that the user's invite and the room's id name, if it is not held here.
+    pub(super) async fn enter(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+        mut candidates: Vec<OwnedServerName>,
+        content: JsonObject,
+    ) -> Result<(), Error> {
+        match self.resident_room(room_id).await? {
+            Some(_) if self.is_joined(room_id, user_id).await? => return Ok(()),
+            Some(room) => self.join_resident(user_id, &room, content).await?,
+            None => {
+                candidates.extend(self.inviting_servers(user_id, room_id).await?);
+                candidates.extend(room_id.server_name().map(ToOwned::to_owned));
+                self.join_remote(user_id, room_id, candidates, content).await?;
+            }
+        }
+        self.tell_presence(user_id);
+        Ok(())
     }
 
     /// Asks to be let into a room, through `via` (servers to ask, best first) if it is not held here.

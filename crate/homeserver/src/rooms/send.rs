@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Error, Homeserver, JsonObject,
+    federation::member_event::VOUCHER,
     rooms::{
         change::Change,
         draft::Draft,
@@ -16,6 +17,9 @@ use crate::{
         view::{CREATE, MEMBER, POWER_LEVELS},
     },
 };
+
+/// The types of events that local users cannot redact.
+const KEPT: [&str; 2] = ["m.room.create", "m.room.server_acl"];
 
 impl Homeserver {
     /// Sends a message event. The same `txn_id` from the same device to the same room and type gives the same
@@ -98,22 +102,31 @@ impl Homeserver {
         }
     }
 
-    /// A membership that is set as state: the same as through its own endpoint.
+    /// A membership that is set as state: the same as through its own endpoint. Who vouches for a join is for servers to
+    /// say: what a client says of it may be left of an earlier join, and would want the signature of another server.
     async fn send_member(
         &self,
         sender: &UserId,
         room_id: &RoomId,
         state_key: &str,
-        content: JsonObject,
+        mut content: JsonObject,
     ) -> Result<OwnedEventId, Error> {
         let target = UserId::parse(state_key)
             .map_err(|_| Error::InvalidParam("the state key of a membership is a user id".into()))?;
-        let membership = content.get("membership").and_then(Value::as_str);
-        if membership.is_none() {
-            return Err(Error::BadJson("a membership event has a `membership`".into()));
-        }
-        if membership == Some("invite") && !self.is_local(&target) {
-            return self.invite_remote(sender, room_id, &target, content).await;
+        content.remove(VOUCHER);
+        match content.get("membership").and_then(Value::as_str) {
+            None => return Err(Error::BadJson("a membership event has a `membership`".into())),
+            Some("invite") if !self.is_local(&target) => {
+                return self.invite_remote(sender, room_id, &target, content).await;
+            }
+            Some("join") if target == sender && !self.is_joined(room_id, sender).await? => {
+                self.enter(sender, room_id, Vec::new(), content).await?;
+                let own = self.user_membership(sender, room_id);
+                return own
+                    .map(|own| own.event_id)
+                    .ok_or_else(|| Error::NotFound("the join is gone again".into()));
+            }
+            Some(_) => (),
         }
         self.send_draft(room_id, Draft::member(sender, &target, content))
             .await
@@ -126,12 +139,19 @@ impl Homeserver {
     }
 
     /// Whether the sender may redact what `draft` redacts. Other servers let users of one server redact each
-    /// other's events: who may is this server's to say.
+    /// other's events: who may is this server's to say. Like Synapse, it keeps what a room cannot do without.
     pub(super) async fn check_redaction(&self, change: &Change<'_>, draft: &Draft) -> Result<(), Error> {
         let Some(target) = &draft.redacts else {
             return Ok(());
         };
         let target = change.known_events(std::slice::from_ref(target)).await?.pop();
+        // Without their content a room would be another, or let no server in.
+        if target
+            .as_ref()
+            .is_some_and(|target| KEPT.contains(&target.kind()))
+        {
+            return Err(Error::Forbidden("this event cannot be redacted".into()));
+        }
         let is_own = target.is_none_or(|target| target.sender() == draft.sender);
         let state = change.view(&[CREATE, POWER_LEVELS]).await?;
         match is_own || state.power_level(&draft.sender) >= state.power_field("redact", 50) {

@@ -1,6 +1,7 @@
 //! Who is in a room.
 
 use hearth_homeserver::Error;
+use ruma_common::OwnedUserId;
 use serde_json::json;
 
 use crate::support::{Server, object};
@@ -148,6 +149,31 @@ async fn restricted_rooms_let_in_members_of_the_rooms_they_name() {
         server.join(&carol, &back_room).await,
         Err(Error::Forbidden(_))
     ));
+    // Nobody lets themselves in by naming a member who could.
+    let vouched = json!({ "membership": "join", "join_authorised_via_users_server": server.alice() });
+    let set = |user: &OwnedUserId| {
+        let (user, content) = (user.clone(), object(vouched.clone()));
+        let (homeserver, room) = (&server.homeserver, &back_room);
+        async move {
+            let kind = "m.room.member";
+            homeserver
+                .send_state(&user, room, kind, user.as_str(), content)
+                .await
+        }
+    };
+    assert!(matches!(set(&carol).await, Err(Error::Forbidden(_))));
+    // Who may come in does so by setting their membership too, and the server says who let them in.
+    let dave = server.user("dave");
+    server.join(&dave, &club).await.unwrap();
+    let join = set(&dave).await.unwrap();
+    let join = server.homeserver.stored_event(&join).await.unwrap().unwrap();
+    assert_eq!(
+        join.content()["join_authorised_via_users_server"],
+        server.alice().as_str()
+    );
+    let again = set(&dave).await.unwrap();
+    let again = server.homeserver.stored_event(&again).await.unwrap().unwrap();
+    assert_eq!(again.content().get("join_authorised_via_users_server"), None);
 }
 
 #[tokio::test]

@@ -1,12 +1,13 @@
 //! Redactions: which count, when they come early, and when clients see them.
 
+use hearth_homeserver::Error;
 use hearth_rooms::Pdu;
 use ruma_common::{EventId, OwnedEventId, OwnedRoomId};
 use serde_json::json;
 
 use crate::{
     peer::{Peer, auth_of, value},
-    support::{Server, device},
+    support::{Server, device, object},
 };
 
 /// A room of alice's that mallory and another, each of their own server, have joined.
@@ -280,4 +281,36 @@ async fn an_event_of_another_room_is_not_redacted() {
     scene.mallory.send(server, "t", &[value(&target)]).await;
     assert!(!scene.is_redacted(target.event_id()).await);
     assert!(!scene.is_shown(redaction.event_id()).await);
+}
+
+#[tokio::test]
+async fn what_a_room_cannot_do_without_is_not_redacted() {
+    let server = Server::new().await;
+    let (alice, room) = (server.alice(), server.public_room().await);
+    let homeserver = &server.homeserver;
+    let set = async |kind: &str, content| {
+        let content = object(content);
+        homeserver
+            .send_state(&alice, &room, kind, "", content)
+            .await
+            .unwrap()
+    };
+    let acl = set("m.room.server_acl", json!({ "allow": ["*"] })).await;
+    let topic = set("m.room.topic", json!({ "topic": "rude" })).await;
+    let create = homeserver
+        .state_event(&alice, &room, "m.room.create", "")
+        .await
+        .unwrap();
+    for target in [&acl, &create.event_id] {
+        let redaction = homeserver.redact_event(&alice, device(), &room, target, target.as_str(), None);
+        assert!(matches!(redaction.await, Err(Error::Forbidden(_))));
+        let content = object(json!({ "redacts": target }));
+        let kind = "m.room.redaction";
+        let redaction = homeserver.send_message(&alice, device(), &room, kind, target.as_str(), content);
+        assert!(matches!(redaction.await, Err(Error::Forbidden(_))));
+    }
+    homeserver
+        .redact_event(&alice, device(), &room, &topic, "topic", None)
+        .await
+        .unwrap();
 }

@@ -77,6 +77,29 @@ fn a_server_whose_users_may_not_let_anybody_in_asks_another() {
 }
 
 #[test]
+fn a_member_let_in_by_another_server_changes_how_they_are_called() {
+    let (world, clients) = world(34, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let (club, back_room) = club_and_back_room(&world, alice, "restricted", "12");
+    let via = [world.server(0).name()];
+    bob.join(&world, &club, &via).expect(200);
+    bob.join(&world, &back_room, &via).expect(200);
+    soon(&world);
+    let path = format!("/rooms/{back_room}/state/m.room.member/{}", bob.user_id);
+    // As clients do it: the present content, changed. It still says who let bob in.
+    let mut content = bob.get(&world, &path).expect(200).clone();
+    content["displayname"] = json!("Bobby");
+    let member = "m.room.member";
+    bob.set_state(&world, &back_room, member, &bob.user_id, &content)
+        .expect(200);
+    bob.send(&world, &back_room, "still here").expect(200);
+    soon(&world);
+    same_state(&world, &clients, &back_room);
+    assert_eq!(alice.get(&world, &path)["displayname"], "Bobby");
+    assert_eq!(alice.messages(&world, &back_room), ["still here"]);
+}
+
+#[test]
 fn who_is_not_in_the_room_named_may_knock() {
     let (world, clients) = world(33, 2);
     let [alice, bob] = &clients[..] else { panic!() };
