@@ -151,7 +151,7 @@ impl Homeserver {
         Ok(())
     }
 
-    /// Moves the read marker (`m.fully_read`) of a local user.
+    /// Moves the read marker (`m.fully_read`) of a local user; never back, like Synapse: another device may be behind.
     ///
     /// # Errors
     /// [`Error::Forbidden`] if the user is not in the room, [`Error::NotFound`] if it has no such event.
@@ -161,7 +161,19 @@ impl Homeserver {
         room_id: &RoomId,
         event_id: &EventId,
     ) -> Result<(), Error> {
-        self.readable_event(user_id, room_id, event_id).await?;
+        let event = self.readable_event(user_id, room_id, event_id).await?;
+        let _lock = self.accounts.lock(user_id).await;
+        let marker = self.account_data(user_id, Some(room_id), "m.fully_read").await?;
+        let marked = marker
+            .as_ref()
+            .and_then(|marker| marker.get("event_id")?.as_str());
+        if let Some(marked) = marked.and_then(|marked| EventId::parse(marked).ok())
+            && let Some(marked) = self.stored_event(&marked).await?
+            && marked.room_id() == room_id
+            && marked.decision.order >= event.decision.order
+        {
+            return Ok(());
+        }
         let content = JsonObject::from_iter([("event_id".to_owned(), json!(event_id))]);
         self.set_account_data(user_id, Some(room_id), "m.fully_read", content)
             .await

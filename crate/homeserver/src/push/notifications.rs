@@ -138,7 +138,10 @@ impl Homeserver {
             }
         }
         let mut events = self.stored_events(&ids).await?;
-        events.retain(|event| event.is_shown() && event.sender() != user_id && !refusals.hides(event));
+        events.retain(|event| {
+            let is_redacted = event.decision.redacted_by.is_some();
+            event.is_shown() && !is_redacted && event.sender() != user_id && !refusals.hides(event)
+        });
         Ok(events)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Counts are not stored. They follow from the timeline, the receipts and the push rules; what was found is kept
 //! in memory, so that a sync looks at each event once. A user has read up to their latest receipt and up to
-//! their own latest event, and everything from before they joined. Spec: Client-Server API, section 'Receiving
+//! their own latest event, and everything from before they joined; of what is redacted there is nothing to read. Spec: Client-Server API, section 'Receiving
 //! notifications'.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 };
 
 use hearth_rooms::client_event::{ClientEvent, RoomIdField};
-use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId, push::Ruleset};
+use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId, push::Ruleset};
 use serde::Serialize;
 
 use super::{RoomContext, attention};
@@ -69,6 +69,7 @@ struct Found {
 
 #[derive(Clone)]
 struct Notifying {
+    event_id: OwnedEventId,
     order: i64,
     thread: String,
     highlight: bool,
@@ -187,17 +188,21 @@ impl Found {
         context: &RoomContext<'_>,
     ) {
         for ((order, event), thread) in events.iter().zip(threads) {
+            if let Some(redacted) = event.pdu.redacts() {
+                self.notifying.retain(|notifying| notifying.event_id != redacted);
+            }
             if event.sender() == user_id {
                 self.own.insert(thread.to_owned(), *order);
                 continue;
             }
-            if self.refusals.hides(event) {
+            if self.refusals.hides(event) || event.decision.redacted_by.is_some() {
                 continue;
             }
             let attention = attention(&self.rules, user_id, &json(event), context);
             if attention.notify {
                 let thread = thread.to_owned();
                 self.notifying.push(Notifying {
+                    event_id: event.event_id.clone(),
                     order: *order,
                     thread,
                     highlight: attention.highlight,

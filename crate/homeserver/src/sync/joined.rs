@@ -308,7 +308,8 @@ fn has_news(room: &JoinedRoom) -> bool {
         || !room.account_data.is_empty()
 }
 
-/// The receipts of `users` (`None`: of everybody) that `viewer` may see, as one event.
+/// The receipts of `users` (`None`: of everybody) that `viewer` may see, as one event. Of several of a user for one event
+/// that of the whole room is told (MSC4102), which comes first.
 pub(super) fn receipts_event(
     receipts: &RoomReceipts,
     viewer: &UserId,
@@ -320,11 +321,15 @@ pub(super) fn receipts_event(
         if !visible || users.is_some_and(|users| !users.contains(&key.user_id)) {
             continue;
         }
+        let told = &mut content[receipt.event_id.as_str()][key.kind.name()][key.user_id.as_str()];
+        if !told.is_null() {
+            continue;
+        }
         let mut data = json!({"ts": receipt.ts});
         if let Some(thread) = &key.thread {
             data["thread_id"] = json!(thread);
         }
-        content[receipt.event_id.as_str()][key.kind.name()][key.user_id.as_str()] = data;
+        *told = data;
     }
     let is_empty = content.as_object().is_none_or(JsonObject::is_empty);
     (!is_empty).then(|| event("m.receipt", content))

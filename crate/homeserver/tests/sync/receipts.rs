@@ -7,7 +7,7 @@ use ruma_common::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Server, joined, object};
+use crate::support::{Server, device, joined, object};
 
 async fn read(server: &Server, user_id: &UserId, room_id: &RoomId, event_id: &EventId, thread: Option<&str>) {
     let thread = thread.map(str::to_owned);
@@ -230,6 +230,68 @@ async fn the_read_marker_is_account_data() {
     let answer = client.sync().await;
     let expected = json!([{"type": "m.fully_read", "content": {"event_id": event_id}}]);
     assert_eq!(joined(&answer, &room_id)["account_data"]["events"], expected);
+}
+
+#[tokio::test]
+async fn the_read_marker_does_not_move_back() {
+    let server = Server::new().await;
+    let alice = server.user("alice");
+    let room_id = server.room(&alice).await;
+    let first = server.say(&alice, &room_id, "first").await;
+    let second = server.say(&alice, &room_id, "second").await;
+    let mark = |event_id| server.homeserver.set_fully_read(&alice, &room_id, event_id);
+    mark(&second).await.unwrap();
+    let mut client = server.client(&alice).await;
+    mark(&first).await.unwrap();
+    assert_eq!(client.sync().await.get("rooms"), None);
+    let answer = server.sync(&alice, None, json!({})).await;
+    let marker = &joined(&answer, &room_id)["account_data"]["events"][0];
+    assert_eq!(marker["content"]["event_id"], second.as_str());
+}
+
+#[tokio::test]
+async fn of_two_receipts_for_an_event_that_of_the_room_is_told() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    let event_id = server.say(&bob, &room_id, "read me").await;
+    read(&server, &alice, &room_id, &event_id, None).await;
+    read(&server, &alice, &room_id, &event_id, Some("main")).await;
+    for user_id in [&alice, &bob] {
+        let answer = server.sync(user_id, None, json!({})).await;
+        let receipt =
+            &ephemeral(&answer, &room_id)[0]["content"][event_id.as_str()]["m.read"][alice.as_str()];
+        assert!(
+            receipt.is_object() && receipt.get("thread_id").is_none(),
+            "{receipt}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_redacted_is_not_unread() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    let root = server.say(&alice, &room_id, "root").await;
+    let mention = json!({"msgtype": "m.text", "body": "oh", "m.mentions": {"user_ids": [alice]}});
+    let mut threaded = mention.clone();
+    threaded["m.relates_to"] = json!({"rel_type": "m.thread", "event_id": root});
+    let mut said = Vec::new();
+    for content in [mention, threaded] {
+        said.push(server.send(&bob, &room_id, content).await);
+    }
+    assert_eq!(unread(&server, &alice, &room_id).await, (2, 2));
+    for event_id in &said {
+        let (homeserver, txn_id) = (&server.homeserver, event_id.as_str());
+        let redaction = homeserver.redact_event(&bob, device(), &room_id, event_id, txn_id, None);
+        redaction.await.unwrap();
+    }
+    assert_eq!(unread(&server, &alice, &room_id).await, (0, 0));
+    let server = server.restarted().await;
+    assert_eq!(unread(&server, &alice, &room_id).await, (0, 0));
 }
 
 #[tokio::test]
