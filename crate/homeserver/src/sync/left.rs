@@ -31,13 +31,16 @@ impl Homeserver {
             return self.rejected_room(context, membership).await;
         };
         let after = place(context.position());
+        // Who joined and left since then is told of a room that the client does not know, or not as it has become.
+        let came_and_went = membership.joined_at > Some(context.position());
         let span = Span {
-            after,
+            after: if came_and_went { 0 } else { after },
             upto: place(membership.position),
             joined_at: None,
         };
-        let window = self.window(context, room_id, span, None).await?;
-        let extent = if context.whole {
+        let mut window = self.window(context, room_id, span, None).await?;
+        window.limited |= came_and_went && context.from.is_some();
+        let extent = if context.whole || came_and_went {
             Extent::Whole
         } else {
             Extent::Since(after)

@@ -171,6 +171,30 @@ async fn coming_back_tells_the_room_anew() {
 }
 
 #[tokio::test]
+async fn a_room_joined_and_left_in_between_is_told_whole() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server
+        .set(&alice, &room_id, "m.room.name", json!({"name": "party"}))
+        .await;
+    server.say_many(&alice, &room_id, 20).await;
+    let mut client = server.client(&bob).await;
+    server.join(&bob, &room_id).await;
+    server.leave(&bob, &room_id).await;
+    let answer = client.sync().await;
+    let room = &answer["rooms"]["leave"][room_id.as_str()];
+    assert_eq!(room["timeline"]["limited"], true);
+    assert_eq!(members(&room["timeline"]["events"]), [bob.as_str(); 2]);
+    let told = kinds(&room["state"]["events"]);
+    assert!(
+        told.contains(&"m.room.name") && told.contains(&"m.room.create"),
+        "{told:?}"
+    );
+    assert_eq!(client.sync().await.get("rooms"), None);
+}
+
+#[tokio::test]
 async fn history_from_before_joining_is_hidden_where_the_room_says_so() {
     let server = Server::new().await;
     let (alice, bob) = (server.user("alice"), server.user("bob"));

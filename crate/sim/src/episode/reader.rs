@@ -47,6 +47,8 @@ impl Reader {
         }
         for (room_id, room) in rooms("leave") {
             let shown = self.rooms.entry(room_id.clone()).or_default();
+            // The user may have come back before they left.
+            shown.come_in(user_id, room);
             self.doubles.extend(shown.add(user_id, room));
             shown.is_left = true;
         }
