@@ -55,8 +55,9 @@ async fn put(mut call: UserCall) -> Outcome {
         Some(value) => Some(value).filter(|value| !value.is_null()),
         None => return Err(ApiError::missing_param(format!("Missing {field}"))),
     };
-    // An empty name is no name.
-    let value = value.filter(|value| field != "displayname" || value.as_str() != Some(""));
+    // An empty name is no name, and an empty address of a picture no picture.
+    let is_of_spec = matches!(field, "displayname" | "avatar_url");
+    let value = value.filter(|value| !is_of_spec || value.as_str() != Some(""));
     call.homeserver()
         .set_profile_field(&user_id, field, value)
         .await?;

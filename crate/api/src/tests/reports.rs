@@ -104,6 +104,13 @@ async fn profiles_are_changed_as_a_whole() {
         ann.user_id
     );
     assert_eq!(ann.get(&member).await.ok()["displayname"], "Ann");
+    // An empty picture is how clients take theirs away.
+    let picture = format!("{path}/avatar_url");
+    ann.put(&picture, json!({"avatar_url": "mxc://localhost/a"}))
+        .await
+        .ok();
+    ann.put(&picture, json!({"avatar_url": ""})).await.ok();
+    assert_eq!(bob.get(&picture).await.ok(), json!({}));
     let before = server.dump().await;
     ann.put(&path, json!({"a": 1, "displayname": 7}))
         .await
