@@ -30,7 +30,8 @@ pub struct ApiConfig {
     /// The URL under which clients reach this API, without a slash at the end: for
     /// `/.well-known/matrix/client`, which is 404 without it.
     pub base_url: Option<String>,
-    /// The rate limit of sign-in and writes for each user; `None` for no limit.
+    /// The rate limit of sign-in and writes for each user, and for each address of who is none yet; `None` for no
+    /// limit.
     pub rate_limit: Option<RateLimit>,
 }
 
@@ -123,7 +124,7 @@ impl Api {
     ) -> Outcome {
         match route.handler {
             Handler::Public(endpoint) => {
-                self.limit(route, "")?;
+                self.limit(route, &anonymous_key(route, address))?;
                 endpoint(call).await
             }
             Handler::User(endpoint) => {
@@ -189,6 +190,14 @@ impl Api {
             .take(limit, key, now)
             .map_err(ApiError::limit_exceeded)
     }
+}
+
+/// What a call to `route` is counted under if nobody says who makes it: where it comes from, and which API it is for, so
+/// that pictures use up nobody's logins. No user id and no server name has a space.
+fn anonymous_key(route: &Route, address: Option<ClientAddress>) -> String {
+    let api = route.path.split('/').nth(2).unwrap_or_default();
+    let network = address.map(|address| address.network().to_string());
+    format!("{api} {}", network.unwrap_or_default())
 }
 
 /// Whether `path` is one that homeservers ask of each other.

@@ -1,4 +1,5 @@
-//! How many requests one user may make. Spec: Client-Server API, section 'Rate limiting'.
+//! How many requests one user, one server, or one address of nobody known may make. Spec: Client-Server API, section
+//! 'Rate limiting'.
 //!
 //! A bucket of tokens for each key, refilled over time. It limits what costs: sign-in and writes; reads
 //! and `/sync` are free.

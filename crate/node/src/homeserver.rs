@@ -30,7 +30,7 @@ use crate::{arguments, listener::Listener};
 
 /// The database within the folder of `--data`.
 const DATABASE: &str = "hearth.redb";
-/// Sign-ins and writes of one user: ten a second in the long run, a hundred at once.
+/// Sign-ins from one address and writes of one user: ten a second in the long run, a hundred at once.
 const RATE_LIMIT: RateLimit = RateLimit {
     per_second: 10.0,
     burst: 100.0,

@@ -1,11 +1,11 @@
 //! Accounts: registration, login, devices, profiles, filters, account data, push rules.
 
 use hearth_homeserver::Config;
-use http::Method;
+use http::{Method, Request};
 use serde_json::{Value, json};
 
-use super::server::TestServer;
-use crate::{ApiConfig, RateLimit};
+use super::server::{Answer, TestServer};
+use crate::{ApiConfig, Body, ClientAddress, RateLimit};
 
 const REGISTER: &str = "/_matrix/client/v3/register";
 const LOGIN: &str = "/_matrix/client/v3/login";
@@ -512,20 +512,25 @@ async fn a_changed_password_logs_the_other_devices_out() {
     server.post(LOGIN, login("ann", "new")).await.ok();
 }
 
-#[tokio::test]
-async fn too_many_writes_are_put_off() {
+/// A homeserver that takes two writes, and then none for long.
+async fn limited_server() -> TestServer {
     let rate_limit = Some(RateLimit {
         per_second: 0.001,
         burst: 2.0,
     });
-    let server = TestServer::with(
+    TestServer::with(
         Config::default(),
         ApiConfig {
             base_url: None,
             rate_limit,
         },
     )
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn too_many_writes_are_put_off() {
+    let server = limited_server().await;
     for _ in 0..2 {
         server.post(REGISTER, json!({})).await;
     }
@@ -541,6 +546,47 @@ async fn too_many_writes_are_put_off() {
             > 0
     );
     server.get("/_matrix/client/versions").await.ok();
+}
+
+/// The answer to `request`, made without a token from `address`.
+async fn from_address(server: &TestServer, address: &str, request: (Method, &str, Value)) -> Answer {
+    let (method, path, body) = request;
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .extension(ClientAddress(address.parse().unwrap()));
+    let body = Body::from(body.to_string().into_bytes());
+    server.send(request.body(body).unwrap()).await
+}
+
+#[tokio::test]
+async fn no_address_uses_up_the_logins_of_another() {
+    let server = limited_server().await;
+    let log_in = |address| from_address(&server, address, (Method::POST, LOGIN, login("nobody", "x")));
+    for (one, same) in [("1.1.1.1", "1.1.1.1"), ("2001:db8::1", "2001:db8::2")] {
+        for _ in 0..2 {
+            log_in(one).await.fails(403, "M_FORBIDDEN");
+        }
+        log_in(same).await.fails(429, "M_LIMIT_EXCEEDED");
+    }
+    log_in("2.2.2.2").await.fails(403, "M_FORBIDDEN");
+    log_in("2001:db8:0:1::1").await.fails(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn files_do_not_use_up_the_logins() {
+    let server = limited_server().await;
+    let send = |request| from_address(&server, "1.1.1.1", request);
+    let file = || {
+        let path = "/_matrix/media/v3/download/elsewhere.example/x?allow_remote=false";
+        send((Method::GET, path, Value::Null))
+    };
+    for _ in 0..2 {
+        file().await.fails(404, "M_NOT_FOUND");
+    }
+    file().await.fails(429, "M_LIMIT_EXCEEDED");
+    let log_in = send((Method::POST, LOGIN, login("nobody", "x")));
+    log_in.await.fails(403, "M_FORBIDDEN");
 }
 
 #[tokio::test]
