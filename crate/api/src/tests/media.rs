@@ -89,6 +89,20 @@ async fn a_file_comes_back_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_file_keeps_as_long_a_name_as_file_systems_have() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let name = "%D0%B6".repeat(200);
+    let path = format!("{UPLOAD}?filename={name}");
+    let answer = upload(&server, &ann, Method::POST, &path, "image/png", "x").await;
+    let file = download(&server, &ann, &location(&answer.ok()), None).await;
+    assert_eq!(
+        header(&file, "content-disposition"),
+        format!("inline; filename*=utf-8''{name}")
+    );
+}
+
+#[tokio::test]
 async fn the_same_file_twice_is_stored_once() {
     let server = TestServer::new().await;
     let ann = server.register("ann").await;
@@ -159,7 +173,7 @@ async fn an_upload_that_fails_leaves_nothing() {
     let cut = Body::stream(futures::stream::iter(pieces));
     let answer = upload(&server, &ann, Method::POST, UPLOAD, "a/b", cut).await;
     assert_eq!(answer.status, 400);
-    let long = format!("{UPLOAD}?filename={}", "x".repeat(256));
+    let long = format!("{UPLOAD}?filename={}", "x".repeat(1025));
     let answer = upload(&server, &ann, Method::POST, &long, "a/b", noise(1)).await;
     answer.fails(400, "M_INVALID_PARAM");
     // What the failed ones stored is removed by a task.

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, media::MediaId};
 
-/// The longest content type and the longest file name, in bytes.
-const MAX_TEXT: usize = 255;
+/// The longest content type, in bytes.
+const MAX_TYPE: usize = 255;
+/// The longest file name, in bytes. File systems have names of up to 255 units of UTF-16, which are up to 765 bytes.
+const MAX_NAME: usize = 1024;
 /// The content type of a file whose uploader gave none.
 const UNKNOWN_TYPE: &str = "application/octet-stream";
 
@@ -27,21 +29,37 @@ impl Description {
     /// # Errors
     /// [`Error::InvalidParam`] if a text is too long, or a content type holds what no header can.
     pub fn new(content_type: Option<&str>, file_name: Option<&str>) -> Result<Self, Error> {
-        let content_type = content_type.unwrap_or(UNKNOWN_TYPE);
-        let printable = |byte: u8| (b' '..=b'~').contains(&byte);
-        if content_type.len() > MAX_TEXT || !content_type.bytes().all(printable) {
+        if !content_type.is_none_or(is_type) {
             return Err(Error::InvalidParam("the content type is malformed".into()));
         }
-        if file_name.is_some_and(|name| name.len() > MAX_TEXT) {
+        if !file_name.is_none_or(is_name) {
             return Err(Error::InvalidParam(format!(
-                "a file name has at most {MAX_TEXT} bytes"
+                "a file name has at most {MAX_NAME} bytes"
             )));
         }
-        Ok(Self {
-            content_type: content_type.to_owned(),
-            file_name: file_name.filter(|name| !name.is_empty()).map(str::to_owned),
-        })
+        Ok(Self::of_remote(content_type, file_name))
     }
+
+    /// A description from what another server says. What cannot be is left out, so that the file can be had. An id that
+    /// is a hash covers the description too: what is then left of it is not what such an id is of.
+    pub(crate) fn of_remote(content_type: Option<&str>, file_name: Option<&str>) -> Self {
+        let file_name = file_name.filter(|name| !name.is_empty() && is_name(name));
+        Self {
+            content_type: content_type
+                .filter(|text| is_type(text))
+                .unwrap_or(UNKNOWN_TYPE)
+                .to_owned(),
+            file_name: file_name.map(str::to_owned),
+        }
+    }
+}
+
+fn is_type(text: &str) -> bool {
+    text.len() <= MAX_TYPE && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= MAX_NAME
 }
 
 /// A file that is stored whole.
@@ -109,6 +127,27 @@ mod tests {
 
     use super::*;
     use crate::stored::from_slice;
+
+    #[test]
+    fn another_server_is_not_held_to_what_cannot_be() {
+        let (long_type, long_name) = ("a".repeat(256), "a".repeat(1025));
+        for (content_type, file_name) in [
+            (Some(long_type.as_str()), None),
+            (Some("text/\u{e9}"), None),
+            (None, Some(long_name.as_str())),
+        ] {
+            assert!(Description::new(content_type, file_name).is_err());
+            let description = Description::of_remote(content_type, file_name);
+            assert_eq!(description, Description::new(None, None).unwrap());
+        }
+        let (content_type, file_name) = (Some("text/plain"), Some("\u{436}".repeat(512)));
+        let description = Description::of_remote(content_type, file_name.as_deref());
+        assert_eq!(description.file_name, file_name);
+        assert_eq!(
+            description,
+            Description::new(content_type, file_name.as_deref()).unwrap()
+        );
+    }
 
     #[test]
     fn a_record_that_tells_no_length_of_chunks_is_of_an_earlier_database() {

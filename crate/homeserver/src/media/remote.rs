@@ -139,7 +139,7 @@ impl Homeserver {
         let disposition = file.headers.get(header::CONTENT_DISPOSITION.as_str());
         let name = disposition.and_then(|value| multipart::file_name(value));
         Ok(Piece {
-            description: Description::new(content_type.map(String::as_str), name.as_deref())?,
+            description: Description::of_remote(content_type.map(String::as_str), name.as_deref()),
             content: file.content,
             total,
         })
