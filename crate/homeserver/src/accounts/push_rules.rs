@@ -9,8 +9,11 @@ use std::{
 };
 
 use ruma_common::{
-    OwnedUserId, UserId,
-    push::{Action, NewPushRule, RuleKind, Ruleset},
+    OwnedUserId, RoomId, UserId,
+    push::{
+        Action, ConditionalPushRule, NewConditionalPushRule, NewPushRule, NewSimplePushRule, PushCondition,
+        RuleKind, Ruleset,
+    },
 };
 use serde_json::{Value, json};
 
@@ -130,6 +133,29 @@ impl Homeserver {
         self.change_push_rules(user_id, change).await
     }
 
+    /// Copies the user's rules for the room `old` that are switched on to the room `new`, each right after the one
+    /// it is a copy of. What is there for `new` already stays as it is.
+    pub(crate) async fn copy_push_rules(
+        &self,
+        user_id: &UserId,
+        old: &RoomId,
+        new: &RoomId,
+    ) -> Result<(), Error> {
+        if copies(&*self.push_rules(user_id).await?, old, new).is_empty() {
+            return Ok(());
+        }
+        self.change_push_rules(user_id, |rules| {
+            for (original, copy) in copies(rules, old, new) {
+                // A room of another server may have an id that cannot be part of a rule's.
+                if let Err(error) = rules.insert(copy, Some(&original), None) {
+                    tracing::info!(%new, %error, "a push rule was not copied");
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     async fn change_push_rules(
         &self,
         user_id: &UserId,
@@ -198,6 +224,44 @@ fn merged(stored: Option<&JsonObject>, user_id: &UserId) -> Result<Ruleset, Erro
         .map_err(|error| Error::Damaged(format!("push rules: {error}")))?;
     rules.update_with_server_default(default);
     Ok(rules)
+}
+
+/// The user's rules for the room `old` as rules for `new`, as far as these are not there yet, with the ids of those
+/// that they are copies of.
+fn copies(rules: &Ruleset, old: &RoomId, new: &RoomId) -> Vec<(String, NewPushRule)> {
+    let mut copies = Vec::new();
+    if let Some(rule) = rules.room.get(old.as_str()).filter(|rule| rule.enabled) {
+        let copy = NewSimplePushRule::new(new.to_owned(), rule.actions.clone());
+        copies.push((old.to_string(), NewPushRule::Room(copy)));
+    }
+    let copy = |rule: &ConditionalPushRule| Some((rule.rule_id.clone(), for_room(rule, old, new)?));
+    let overriding = rules.override_.iter().filter_map(copy);
+    copies.extend(overriding.map(|(id, copy)| (id, NewPushRule::Override(copy))));
+    let underriding = rules.underride.iter().filter_map(copy);
+    copies.extend(underriding.map(|(id, copy)| (id, NewPushRule::Underride(copy))));
+    copies.retain(|(_, copy)| rules.get(copy.kind(), copy.rule_id()).is_none());
+    copies
+}
+
+/// `rule` for the room `new`, if it is one of the user's own for the room `old`.
+fn for_room(rule: &ConditionalPushRule, old: &RoomId, new: &RoomId) -> Option<NewConditionalPushRule> {
+    let mut conditions = rule.conditions.clone();
+    let mut is_for_old = false;
+    for condition in &mut conditions {
+        if let PushCondition::EventMatch(field) = condition
+            && field.key == "room_id"
+            && field.pattern == old.as_str()
+        {
+            field.pattern = new.to_string();
+            is_for_old = true;
+        }
+    }
+    let id = match rule.rule_id.contains(old.as_str()) {
+        true => rule.rule_id.replace(old.as_str(), new.as_str()),
+        false => format!("{}.{new}", rule.rule_id),
+    };
+    let is_own = rule.enabled && !rule.default;
+    (is_for_old && is_own).then(|| NewConditionalPushRule::new(id, conditions, rule.actions.clone()))
 }
 
 fn no_such_rule() -> Error {

@@ -47,6 +47,7 @@ impl Homeserver {
         mut candidates: Vec<OwnedServerName>,
         content: JsonObject,
     ) -> Result<(), Error> {
+        let returns = self.has_joined(user_id, room_id);
         match self.resident_room(room_id).await? {
             Some(_) if self.is_joined(room_id, user_id).await? => return Ok(()),
             Some(room) => self.join_resident(user_id, &room, content).await?,
@@ -57,6 +58,9 @@ impl Homeserver {
             }
         }
         self.tell_presence(user_id);
+        if !returns {
+            self.carry_over(user_id, room_id).await;
+        }
         Ok(())
     }
 

@@ -29,6 +29,7 @@ pub(crate) mod outgoing;
 pub mod partial;
 pub(crate) mod peek;
 pub mod power;
+mod predecessor;
 mod recheck;
 mod recount;
 pub mod redact;

@@ -2,7 +2,8 @@
 //!
 //! Everything is built and authorised before anything is stored. Then the new room is committed, and after it, as
 //! one batch, what happens to the old one: tombstone, power levels, aliases, directory. A crash in between
-//! leaves the old room as it was. Members are *not* carried over: they join the new room themselves.
+//! leaves the old room as it was. Members are *not* carried over: they join the new room themselves, and then find what
+//! they kept for the old one (`predecessor`).
 
 use hearth_rooms::{Pdu, RoomVersion, UnsupportedVersion};
 use hearth_storage::Table;
@@ -69,6 +70,17 @@ impl Homeserver {
     /// [`Error::Forbidden`] if the user may not send the tombstone, [`Error::InvalidRoomState`] if the new
     /// version does not allow the state. Then nothing has changed.
     pub async fn upgrade_room(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+        request: UpgradeRoom,
+    ) -> Result<OwnedRoomId, Error> {
+        let replacement = self.replace_room(user_id, room_id, request).await?;
+        self.carry_over(user_id, &replacement).await;
+        Ok(replacement)
+    }
+
+    async fn replace_room(
         &self,
         user_id: &UserId,
         room_id: &RoomId,

@@ -1,10 +1,20 @@
 //! Replacing rooms.
 
-use hearth_homeserver::{Error, RoomVersion, rooms::upgrade::UpgradeRoom};
-use ruma_common::{OwnedRoomId, RoomId, UserId};
+use hearth_homeserver::{
+    Error, RoomVersion,
+    rooms::upgrade::UpgradeRoom,
+    sync::{Filter, SyncRequest},
+};
+use ruma_common::{
+    OwnedRoomId, RoomId, UserId,
+    push::{
+        EventMatchConditionData, NewConditionalPushRule, NewPushRule, NewSimplePushRule, PushCondition,
+        RuleKind,
+    },
+};
 use serde_json::{Value, json};
 
-use crate::support::{Server, object};
+use crate::support::{Server, device, object};
 
 async fn upgrade(
     server: &Server,
@@ -345,4 +355,184 @@ async fn absurd_levels_do_not_stop_a_replacement() {
     );
     assert_eq!(copied["kick"], -9_007_199_254_740_991_i64);
     assert_eq!(copied["notifications"], json!({ "room": 20 }));
+}
+
+/// What a user keeps for a room: a tag, the mark of a direct chat, and rules that mute it.
+async fn keep(server: &Server, user: &UserId, room: &RoomId) {
+    let homeserver = &server.homeserver;
+    let tags = object(json!({ "tags": { "m.favourite": { "order": 0.5 } } }));
+    homeserver
+        .set_account_data(user, Some(room), "m.tag", tags)
+        .await
+        .unwrap();
+    let direct = object(json!({ "@friend:x": [room, "!else:x"], "@other:x": ["!else:x"] }));
+    homeserver
+        .set_account_data(user, None, "m.direct", direct)
+        .await
+        .unwrap();
+    let condition = EventMatchConditionData::new("room_id".into(), room.to_string());
+    let condition = vec![PushCondition::EventMatch(condition)];
+    for rule in [
+        NewPushRule::Room(NewSimplePushRule::new(room.to_owned(), vec![])),
+        NewPushRule::Override(NewConditionalPushRule::new(
+            room.to_string(),
+            condition.clone(),
+            vec![],
+        )),
+        NewPushRule::Override(NewConditionalPushRule::new("quiet".into(), condition, vec![])),
+        NewPushRule::Override(NewConditionalPushRule::new("unrelated".into(), vec![], vec![])),
+    ] {
+        homeserver.put_push_rule(user, rule, None, None).await.unwrap();
+    }
+}
+
+/// What `user` has for `room`: its tags, the users whose direct chat it is, and the rules that are for it alone.
+async fn kept(server: &Server, user: &UserId, room: &RoomId) -> (Value, Vec<String>, Vec<String>) {
+    let homeserver = &server.homeserver;
+    let tags = homeserver.account_data(user, Some(room), "m.tag").await.unwrap();
+    let direct = homeserver.account_data(user, None, "m.direct").await.unwrap();
+    let has_room = |rooms: &Value| rooms.as_array().unwrap().contains(&json!(room));
+    let direct = direct.unwrap_or_default().into_iter();
+    let friends = direct
+        .filter(|(_, rooms)| has_room(rooms))
+        .map(|(friend, _)| friend);
+    let rules = homeserver.push_rules(user).await.unwrap();
+    let rule_room = rules.get(RuleKind::Room, room).map(|_| "room".to_owned());
+    let is_for_room = |condition: &PushCondition| matches!(condition, PushCondition::EventMatch(field) if field.pattern == room.as_str());
+    let overrides = rules.override_.iter();
+    let overrides = overrides.filter(|rule| rule.conditions.iter().any(is_for_room));
+    let overrides = overrides.map(|rule| rule.rule_id.clone());
+    (
+        tags.map_or(Value::Null, Value::Object),
+        friends.collect(),
+        rule_room.into_iter().chain(overrides).collect(),
+    )
+}
+
+fn expected(new: &RoomId) -> (Value, Vec<String>, Vec<String>) {
+    (
+        json!({ "tags": { "m.favourite": { "order": 0.5 } } }),
+        vec!["@friend:x".into()],
+        vec!["room".into(), format!("quiet.{new}"), new.to_string()],
+    )
+}
+
+/// The types of account data that a `/sync` tells, of `room` and global; and where the next one begins.
+async fn told(server: &Server, user: &UserId, room: &RoomId, since: Option<&str>) -> (Value, String) {
+    let request = SyncRequest {
+        since: since.map(|since| since.parse().unwrap()),
+        filter: Filter::parse("{}").unwrap(),
+        ..SyncRequest::default()
+    };
+    let answer = server.homeserver.sync(user, device(), request).await.unwrap();
+    let answer = serde_json::to_value(answer).unwrap();
+    let kinds = |data: &Value| {
+        let events = data["account_data"]["events"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let mut kinds: Vec<_> = events
+            .iter()
+            .map(|event| event["type"].as_str().unwrap().to_owned())
+            .collect();
+        kinds.sort();
+        kinds
+    };
+    let told = json!([kinds(&answer["rooms"]["join"][room.as_str()]), kinds(&answer)]);
+    (told, answer["next_batch"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn what_a_user_kept_for_a_room_holds_for_its_replacement() {
+    let server = Server::new().await;
+    let (alice, bob, carol) = (server.alice(), server.bob(), server.user("carol"));
+    let old = server.public_room().await;
+    server.join(&bob, &old).await.unwrap();
+    for user in [&alice, &bob, &carol] {
+        keep(&server, user, &old).await;
+    }
+    let (_, alice_since) = told(&server, &alice, &old, None).await;
+    let (_, bob_since) = told(&server, &bob, &old, None).await;
+    let new = upgrade(&server, &alice, &old, json!({ "new_version": "12" }))
+        .await
+        .unwrap();
+    let everything = json!([["m.tag"], ["m.direct", "m.push_rules"]]);
+    assert_eq!(kept(&server, &alice, &new).await, expected(&new));
+    assert_eq!(
+        told(&server, &alice, &new, Some(&alice_since)).await.0,
+        everything
+    );
+    assert_eq!(
+        kept(&server, &bob, &new).await,
+        (Value::Null, vec![], vec![]),
+        "who is not there yet"
+    );
+    server.join(&bob, &new).await.unwrap();
+    assert_eq!(kept(&server, &bob, &new).await, expected(&new));
+    assert_eq!(told(&server, &bob, &new, Some(&bob_since)).await.0, everything);
+    // What was kept for the old room stays.
+    assert_eq!(kept(&server, &bob, &old).await.0, expected(&new).0);
+    server.join(&carol, &new).await.unwrap();
+    assert_eq!(
+        kept(&server, &carol, &new).await,
+        (Value::Null, vec![], vec![]),
+        "who never was in the old room"
+    );
+}
+
+#[tokio::test]
+async fn what_a_user_changed_in_a_replacement_stays_when_they_return() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.alice(), server.bob());
+    let old = server.public_room().await;
+    server.join(&bob, &old).await.unwrap();
+    keep(&server, &bob, &old).await;
+    let new = upgrade(&server, &alice, &old, json!({ "new_version": "12" }))
+        .await
+        .unwrap();
+    // A membership that is set as state is a join like any other.
+    let join = object(json!({ "membership": "join" }));
+    server
+        .homeserver
+        .send_state(&bob, &new, "m.room.member", bob.as_str(), join)
+        .await
+        .unwrap();
+    assert_eq!(kept(&server, &bob, &new).await, expected(&new));
+    let homeserver = &server.homeserver;
+    homeserver
+        .delete_account_data(&bob, Some(&new), "m.tag")
+        .await
+        .unwrap();
+    homeserver
+        .set_account_data(&bob, None, "m.direct", object(json!({ "@friend:x": [old] })))
+        .await
+        .unwrap();
+    homeserver
+        .delete_push_rule(&bob, RuleKind::Room, new.as_str())
+        .await
+        .unwrap();
+    homeserver.leave_room(&bob, &new, None).await.unwrap();
+    server.join(&bob, &new).await.unwrap();
+    let (tags, friends, rules) = kept(&server, &bob, &new).await;
+    assert_eq!((tags, friends), (Value::Null, vec![]));
+    assert_eq!(rules, expected(&new).2[1..]);
+}
+
+#[tokio::test]
+async fn a_room_that_merely_says_to_replace_another_gets_nothing() {
+    let server = Server::new().await;
+    let bob = server.bob();
+    let old = server.public_room().await;
+    server.join(&bob, &old).await.unwrap();
+    keep(&server, &bob, &old).await;
+    let request =
+        json!({ "preset": "public_chat", "creation_content": { "predecessor": { "room_id": old } } });
+    let false_one = server.create(request).await.unwrap();
+    let create = server.state_content(&false_one, "m.room.create").await.unwrap();
+    assert_eq!(create["predecessor"]["room_id"], old.as_str());
+    server.join(&bob, &false_one).await.unwrap();
+    assert_eq!(
+        kept(&server, &bob, &false_one).await,
+        (Value::Null, vec![], vec![])
+    );
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{membership, same_state, soon, timeline, world, world_with_room};
+use crate::{membership, outsider::encode, same_state, soon, timeline, world, world_with_room};
 
 #[test]
 fn an_invite_leads_to_messages_both_ways() {
@@ -132,6 +132,29 @@ fn a_member_leaves_and_joins_again() {
     assert_eq!(alice.messages(&world, &room), ["while bob is away", "back"]);
     assert_eq!(bob.messages(&world, &room), ["while bob is away", "back"]);
     same_state(&world, &clients, &room);
+}
+
+#[test]
+fn tags_are_found_again_in_a_replacement_on_another_server() {
+    let (world, clients, room) = world_with_room(10, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let tags = |room: &str| {
+        let user = encode(&bob.user_id);
+        format!("/user/{user}/rooms/{}/tags", encode(room))
+    };
+    let favourite = json!({"order": 0.25});
+    bob.put(&world, &format!("{}/m.favourite", tags(&room)), &favourite)
+        .expect(200);
+    let path = format!("/rooms/{}/upgrade", encode(&room));
+    let answer = alice.post(&world, &path, &json!({"new_version": "12"}));
+    let new = answer.expect(200)["replacement_room"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    soon(&world);
+    bob.join(&world, &new, &[world.server(0).name()]).expect(200);
+    let kept = bob.get(&world, &tags(&new));
+    assert_eq!(kept.expect(200)["tags"], json!({"m.favourite": favourite}));
 }
 
 #[test]
