@@ -128,7 +128,8 @@ impl Homeserver {
         Ok(self.seams.store.commit(batch).await?)
     }
 
-    /// The published rooms that match, with their number of members.
+    /// The published rooms that match, with their number of members. One that no user of this server is in is left
+    /// out: what is known of it grows old, and nobody here lets others in.
     async fn published_rooms(&self, query: &DirectoryQuery) -> Result<Vec<(u64, JsonObject)>, Error> {
         let term = query
             .filter
@@ -146,7 +147,7 @@ impl Homeserver {
             let Some(room_id) = room_id.and_then(|id| RoomId::parse(id).ok()) else {
                 continue;
             };
-            let Some(room) = self.room(&room_id).await? else {
+            let Some(room) = self.resident_room(&room_id).await? else {
                 continue;
             };
             let summary = self.directory_entry(&room.snapshot()).await?;

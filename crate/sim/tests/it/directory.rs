@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{outsider::encode, soon, world, world_with_room};
+use crate::{membership, outsider::encode, soon, world, world_with_room};
 
 /// The ephemeral events of a kind in a room, in what is new since `since`.
 fn ephemeral(sync: &Value, room: &str, kind: &str) -> Vec<Value> {
@@ -30,6 +30,34 @@ fn a_room_is_joined_by_its_alias() {
     );
     let unknown = format!("#nowhere:{}", world.server(0).name());
     assert_eq!(bob.join(&world, &unknown, &[]).status, 404);
+}
+
+#[test]
+fn a_directory_lists_rooms_while_its_users_are_in_them() {
+    let (world, clients) = world(53, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let options = json!({"preset": "public_chat", "visibility": "public"});
+    let room = alice.create_room(&world, &options);
+    let via = [world.server(0).name(), world.server(1).name()];
+    bob.join(&world, &room, &via).expect(200);
+    soon(&world);
+    let listed = || {
+        let page = alice.get(&world, "/publicRooms").expect(200).clone();
+        let ids: Vec<_> = page["chunk"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|room| room["room_id"].clone())
+            .collect();
+        (ids, page["total_room_count_estimate"].clone())
+    };
+    assert_eq!(listed(), (vec![json!(room)], json!(1)));
+    alice.leave(&world, &room).expect(200);
+    soon(&world);
+    assert_eq!(membership(&world, bob, &room, bob).as_deref(), Some("join"));
+    assert_eq!(listed(), (vec![], json!(0)));
+    alice.join(&world, &room, &via).expect(200);
+    assert_eq!(listed(), (vec![json!(room)], json!(1)));
 }
 
 #[test]
