@@ -240,6 +240,45 @@ async fn children_are_queried_by_relation_and_type() {
 }
 
 #[tokio::test]
+async fn long_threads_are_followed_to_their_end_in_both_directions() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let room = ann.create_room(json!({})).await;
+    let root = ann.say(&room, "root", "root").await;
+    let mut expected = Vec::new();
+    for number in 0..520 {
+        let text = number.to_string();
+        expected.push(message(&ann, &room, &text, related("m.thread", &root, &text)).await);
+    }
+    let all = async |direction: &str| {
+        let (mut from, mut found) = (String::new(), Vec::new());
+        loop {
+            let query = format!("recurse=true&limit=100&dir={direction}{from}");
+            let page = ann
+                .get(&format!("{V1}/{room}/relations/{root}?{query}"))
+                .await
+                .ok();
+            found.extend(ids(&page).into_iter().map(str::to_owned));
+            assert!(found.len() <= 1000, "it ends");
+            match page["next_batch"].as_str() {
+                Some(next) => from = format!("&from={next}"),
+                None => return found,
+            }
+        }
+    };
+    let backwards = |ids: &[String]| ids.iter().rev().cloned().collect::<Vec<_>>();
+    assert!(all("f").await == expected);
+    assert!(all("b").await == backwards(&expected));
+    for number in 0..50 {
+        let reaction = reaction(&expected[number], "+");
+        expected.push(send(&ann, &room, "m.reaction", &format!("r{number}"), reaction).await);
+    }
+    assert_eq!(expected.len(), 570);
+    assert!(all("f").await == expected);
+    assert!(all("b").await == backwards(&expected));
+}
+
+#[tokio::test]
 async fn a_thread_has_what_its_reader_may_see() {
     let server = TestServer::new().await;
     let (ann, bob) = (server.register("ann").await, server.register("bob").await);

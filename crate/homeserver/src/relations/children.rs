@@ -1,16 +1,16 @@
 //! Pages of an event's children. Spec: Client-Server API, section 'Querying relationships'.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use hearth_rooms::client_event::ClientEvent;
 use hearth_storage::{Direction, KeyRange, Table};
-use ruma_common::{EventId, OwnedEventId, RoomId};
+use ruma_common::{EventId, RoomId};
 use serde::Serialize;
 
-use super::index::{Child, order_of, ordered_key};
+use super::{
+    descendants::MAX_DEPTH,
+    index::{Child, order_of, ordered_key},
+};
 use crate::{
     Error, Homeserver,
     messages::PageDirection,
@@ -27,10 +27,6 @@ const MAX_LIMIT: usize = 500;
 const MAX_READS: usize = 10;
 /// The fewest children to read at once.
 const PAGE: usize = 50;
-/// How far relations are followed.
-const MAX_DEPTH: u64 = 3;
-/// The most events that are found by following relations.
-const MAX_FOUND: usize = 500;
 
 /// Which children of an event are asked for.
 #[derive(Clone, Debug, Default)]
@@ -68,10 +64,10 @@ pub struct Relations {
 }
 
 /// A child and its place in the timeline.
-type Placed = (i64, Child);
+pub(super) type Placed = (i64, Child);
 
 /// The places that are left of a page: from the first up to but without the second.
-type Span = (i64, i64);
+pub(super) type Span = (i64, i64);
 
 impl Homeserver {
     /// A page of the children of `event_id`, as far as `viewer` may see them.
@@ -87,17 +83,21 @@ impl Homeserver {
     ) -> Result<Relations, Error> {
         self.event_for(viewer.user_id, room_id, event_id).await?;
         let limit = request.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
+        let rel_type = request.rel_type.as_deref().unwrap_or_default();
         let mut span = request.span();
         let found = match request.recurse {
-            true => Some(self.descendants(room_id, event_id).await?),
+            true => Some(self.descendants(room_id, event_id, &request, span).await?),
             false => None,
         };
         let (mut events, mut ended) = (Vec::new(), false);
         for _ in 0..MAX_READS {
             let wanted = (limit - events.len()).max(PAGE);
             let page = match &found {
-                Some(found) => select(found, span, request.direction, wanted),
-                None => self.children(room_id, event_id, &request, span, wanted).await?,
+                Some(found) => found.page(span, wanted),
+                None => {
+                    self.children(room_id, event_id, rel_type, request.direction, span, wanted)
+                        .await?
+                }
             };
             let is_short = page.len() < wanted;
             let missing = limit - events.len();
@@ -114,8 +114,8 @@ impl Homeserver {
             if let Some((order, _)) = page.last() {
                 request.advance(&mut span, *order);
             }
-            ended = is_short;
-            if ended || events.len() == limit {
+            ended = is_short && found.as_ref().is_none_or(|found| !found.is_cut);
+            if is_short || events.len() == limit {
                 break;
             }
         }
@@ -127,19 +127,19 @@ impl Homeserver {
         })
     }
 
-    /// The next children in the order of the request's direction.
-    async fn children(
+    /// The next children in the order of `direction`; of all types of relation if `rel_type` is empty.
+    pub(super) async fn children(
         &self,
         room_id: &RoomId,
         parent: &EventId,
-        request: &RelationsRequest,
+        rel_type: &str,
+        direction: PageDirection,
         (first, end): Span,
         limit: usize,
     ) -> Result<Vec<Placed>, Error> {
-        let rel_type = request.rel_type.as_deref().unwrap_or_default();
         let key = |order| ordered_key(room_id, parent, rel_type, order);
         let range = KeyRange::between(key(first), key(end));
-        let direction = match request.direction {
+        let direction = match direction {
             PageDirection::Backward => Direction::Backward,
             PageDirection::Forward => Direction::Forward,
         };
@@ -156,32 +156,6 @@ impl Homeserver {
             Ok((order, from_slice(row)?))
         };
         rows.iter().map(placed).collect()
-    }
-
-    /// The children of an event and theirs, by their places, as far as relations are followed.
-    async fn descendants(&self, room_id: &RoomId, event_id: &EventId) -> Result<BTreeMap<i64, Child>, Error> {
-        let all = RelationsRequest::default();
-        let mut found = BTreeMap::new();
-        let mut seen: BTreeSet<OwnedEventId> = BTreeSet::from([event_id.to_owned()]);
-        let mut parents = vec![event_id.to_owned()];
-        for _ in 0..MAX_DEPTH {
-            let mut next = Vec::new();
-            for parent in &parents {
-                let left = MAX_FOUND.saturating_sub(found.len());
-                if left == 0 {
-                    return Ok(found);
-                }
-                let span = (i64::MIN, i64::MAX);
-                for (order, child) in self.children(room_id, parent, &all, span, left).await? {
-                    if seen.insert(child.event_id.clone()) {
-                        next.push(child.event_id.clone());
-                        found.insert(order, child);
-                    }
-                }
-            }
-            parents = next;
-        }
-        Ok(found)
     }
 
     /// Those of `page` that the request asks for and the viewer may see.
@@ -226,26 +200,9 @@ impl RelationsRequest {
         }
     }
 
-    fn allows(&self, child: &Child) -> bool {
+    pub(super) fn allows(&self, child: &Child) -> bool {
         let is =
             |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         is(&self.rel_type, &child.rel_type) && is(&self.kind, &child.kind)
-    }
-}
-
-fn select(
-    found: &BTreeMap<i64, Child>,
-    (first, end): Span,
-    direction: PageDirection,
-    limit: usize,
-) -> Vec<Placed> {
-    if first >= end {
-        return Vec::new();
-    }
-    let placed = |(order, child): (&i64, &Child)| (*order, child.clone());
-    let range = found.range(first..end);
-    match direction {
-        PageDirection::Backward => range.rev().take(limit).map(placed).collect(),
-        PageDirection::Forward => range.take(limit).map(placed).collect(),
     }
 }
