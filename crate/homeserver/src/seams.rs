@@ -107,8 +107,9 @@ pub type Scaled = Result<(Picture, Vec<u8>), String>;
 
 /// Makes pictures smaller, without keeping anybody waiting meanwhile.
 pub trait Images: MaybeSend + MaybeSync + 'static {
-    /// The part of the picture `bytes` that `scaling` says, encoded as [`Picture::made_smaller`] says. An `Err`
-    /// says why that cannot be. The picture's own claim of its size was checked; what is in it was not.
+    /// The part of the picture `bytes` that `scaling` says, encoded as [`Picture::made_smaller`] says; of a JPEG file, the
+    /// part of the picture turned and mirrored as its Exif says. An `Err` says why that cannot be. The picture's own claim of
+    /// its size was checked; what is in it was not.
     fn scale(&self, picture: Picture, bytes: Bytes, scaling: Scaling) -> BoxFuture<'_, Scaled>;
 }
 

@@ -39,6 +39,7 @@ impl Images for Canvas {
     }
 }
 
+/// The browser turns a picture as its Exif says before it cuts the part out.
 async fn drawn(picture: Picture, bytes: &[u8], scaling: Scaling) -> Result<(Picture, Vec<u8>), JsValue> {
     let source = blob(picture, bytes)?;
     let part = create_image_bitmap(

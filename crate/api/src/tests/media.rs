@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hearth_homeserver::Config;
-use hearth_storage::Table;
+use hearth_storage::{Store as _, Table, WriteBatch};
 use http::{Method, Request, Response};
 use serde_json::Value;
 
@@ -244,6 +244,28 @@ async fn what_is_not_there_is_not_found() {
     ann.get(&format!("{path}?width=1&height=1&method=stretch"))
         .await
         .fails(400, "M_INVALID_PARAM");
+}
+
+#[tokio::test]
+async fn thumbnails_of_earlier_databases_go() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let answer = upload(&server, &ann, Method::POST, UPLOAD, "image/jpeg", "no picture").await;
+    let location = location(&answer.ok());
+    let before = server.dump().await;
+    let (name, id) = location.split_once('/').unwrap();
+    let key = format!("t\0{id}\0{name}\x00320x240-scale").into_bytes();
+    let record = format!(
+        r#"{{"t":"image/jpeg","s":1,"b":"{}","k":64512,"c":1}}"#,
+        "77".repeat(16)
+    );
+    let mut batch = WriteBatch::new();
+    batch.put(Table::Media, key, record.into_bytes());
+    batch.put(Table::Media, b"bwwwwwwwwwwwwwwww\0\0\0\0".to_vec(), vec![1]);
+    server.store.commit(batch).await.unwrap();
+    let path = format!("/_matrix/client/v1/media/thumbnail/{location}?width=10&height=10");
+    ann.get(&path).await.fails(400, "M_UNKNOWN");
+    assert_eq!(server.dump().await, before);
 }
 
 #[tokio::test]

@@ -261,7 +261,12 @@ impl Homeserver {
 
     /// Removes a blob that nothing will name.
     pub(crate) async fn discard(&self, finished: Finished) -> Result<(), Error> {
-        self.try_remove(&parse_blob(&finished.blob)?).await
+        self.remove_blob(&finished.blob).await
+    }
+
+    /// Removes the blob of that name.
+    pub(crate) async fn remove_blob(&self, blob: &str) -> Result<(), Error> {
+        self.try_remove(&parse_blob(blob)?).await
     }
 
     async fn remove_unfinished(&self, blob: &BlobId) {

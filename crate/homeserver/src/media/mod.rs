@@ -4,12 +4,14 @@
 //! it is ([`MediaId::of_content`]), so that any server may hand it on and the receiver can verify it. Pictures
 //! are made smaller by the platform ([`Images`](crate::Images)); nothing here decodes one.
 //!
-//! Rows of `Table::Media`: `f\0id\0server` the record of a file, `t\0id\0server\0size` that of a thumbnail,
-//! `r\0id` an id that was reserved, `b` blob number the chunks, `u` blob an upload that is not finished.
+//! Rows of `Table::Media`: `f\0id\0server` the record of a file, `t\0id\0server\0size\0upright` that of a thumbnail
+//! (without the last part: of one that was never turned, of an earlier database), `r\0id` an id that was reserved, `b`
+//! blob number the chunks, `u` blob an upload that is not finished.
 
 mod blob;
 mod download;
 mod id;
+mod orientation;
 mod record;
 mod remote;
 mod reservation;

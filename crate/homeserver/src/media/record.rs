@@ -102,6 +102,11 @@ pub(crate) fn file_prefix(id: &MediaId) -> Vec<u8> {
 
 /// The key of the record of a thumbnail.
 pub(crate) fn thumbnail_key(id: &MediaId, server: &ServerName, size: &str) -> Vec<u8> {
+    [&earlier_thumbnail_key(id, server, size), b"\0upright".as_slice()].concat()
+}
+
+/// The key of the record of a thumbnail that was made when pictures were not turned as they ask for.
+pub(crate) fn earlier_thumbnail_key(id: &MediaId, server: &ServerName, size: &str) -> Vec<u8> {
     [
         b"t\0",
         id.as_str().as_bytes(),

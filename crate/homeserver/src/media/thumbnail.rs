@@ -1,7 +1,7 @@
 //! Smaller pictures. Spec: Client-Server API, section 'Thumbnails'.
 //!
 //! Of each picture there are a few sizes and no others, so that nobody can fill the store with sizes. A picture
-//! is never made larger.
+//! is never made larger. A JPEG file that is to be shown turned is turned first, as its Exif says.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use crate::{
     media::{
         Description, Media, MediaId, MediaUri,
         blob::BlobWriter,
-        record::{Record, thumbnail_key},
+        orientation,
+        record::{Record, earlier_thumbnail_key, thumbnail_key},
     },
     seams::{Picture, Scaling},
     stored::{from_slice, to_vec},
@@ -148,8 +149,23 @@ impl Homeserver {
         let _one_at_a_time = self.media.scaling.lock().await;
         match self.stored_thumbnail(&key).await? {
             Some(thumbnail) => Ok(thumbnail),
-            None => self.make_thumbnail(media, size, key).await,
+            None => {
+                let earlier = earlier_thumbnail_key(&uri.id, &uri.server, &size.name());
+                self.remove_thumbnail(earlier).await?;
+                self.make_thumbnail(media, size, key).await
+            }
         }
+    }
+
+    async fn remove_thumbnail(&self, key: Vec<u8>) -> Result<(), Error> {
+        let Some(value) = self.seams.store.get(Table::Media, &key).await? else {
+            return Ok(());
+        };
+        // The record goes last: whatever happens between, the rest is removed another time.
+        self.remove_blob(&from_slice::<Record>(&value)?.blob).await?;
+        let mut batch = WriteBatch::new();
+        batch.delete(Table::Media, key);
+        Ok(self.seams.store.commit(batch).await?)
     }
 
     async fn stored_thumbnail(&self, key: &[u8]) -> Result<Option<Media>, Error> {
@@ -188,7 +204,7 @@ impl Homeserver {
     }
 }
 
-/// Which picture `bytes` are, and its width and height, by the file's head alone.
+/// Which picture `bytes` are, and the width and height with which it is shown, by the file's head alone.
 fn measured(bytes: &[u8]) -> Result<(Picture, u32, u32), Error> {
     use imagesize::{ImageType, blob_size, image_type};
     let unreadable = || Error::NoThumbnail("this is no picture that can be made smaller".into());
@@ -208,6 +224,9 @@ fn measured(bytes: &[u8]) -> Result<(Picture, u32, u32), Error> {
         return Err(Error::TooLarge(
             "the picture has too many pixels to be made smaller".into(),
         ));
+    }
+    if picture == Picture::Jpeg && orientation::lies_on_its_side(bytes) {
+        return Ok((picture, height, width));
     }
     Ok((picture, width, height))
 }
@@ -249,6 +268,14 @@ mod tests {
         assert_eq!((cropped.width, cropped.height), (96, 96));
         assert_eq!((cropped.left, cropped.part_width), (250, 500));
         assert_eq!((cropped.top, cropped.part_height), (0, 500));
+    }
+
+    #[test]
+    fn a_picture_is_measured_as_it_is_shown() {
+        for (orientation, width, height) in [(1, 100, 50), (3, 100, 50), (6, 50, 100), (8, 50, 100)] {
+            let found = measured(&orientation::tests::jpeg(orientation)).unwrap();
+            assert_eq!(found, (Picture::Jpeg, width, height), "{orientation}");
+        }
     }
 
     #[test]

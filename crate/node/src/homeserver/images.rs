@@ -5,7 +5,10 @@ use std::io::Cursor;
 use bytes::Bytes;
 use hearth_homeserver::{Images, Picture, Scaled, Scaling};
 use hearth_storage::BoxFuture;
-use image::{DynamicImage, ImageFormat, ImageReader, Limits, imageops::FilterType};
+use image::{
+    DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits, imageops::FilterType,
+    metadata::Orientation,
+};
 
 /// The most memory that decoding one picture may take, in bytes.
 const MAX_MEMORY: u64 = 256 << 20;
@@ -27,16 +30,31 @@ impl Images for Decoder {
 }
 
 fn scaled(picture: Picture, bytes: Bytes, scaling: Scaling) -> image::ImageResult<(Picture, Vec<u8>)> {
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format(picture));
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_MEMORY);
-    reader.limits(limits);
-    let part = reader
-        .decode()?
-        .crop_imm(scaling.left, scaling.top, scaling.part_width, scaling.part_height);
+    let shown = decoded(picture, bytes)?;
+    let part = shown.crop_imm(scaling.left, scaling.top, scaling.part_width, scaling.part_height);
+    drop(shown);
     let small = part.resize_exact(scaling.width, scaling.height, FilterType::Triangle);
     let made = picture.made_smaller();
     Ok((made, encoded(&small, made)?))
+}
+
+/// The picture as it is shown.
+fn decoded(picture: Picture, bytes: Bytes) -> image::ImageResult<DynamicImage> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format(picture));
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_MEMORY);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder()?;
+    limits.reserve(decoder.total_bytes())?;
+    decoder.set_limits(limits)?;
+    // Of the other formats, not even browsers agree whether to turn them.
+    let orientation = match picture {
+        Picture::Jpeg => decoder.orientation()?,
+        Picture::Png | Picture::Gif | Picture::Webp => Orientation::NoTransforms,
+    };
+    let mut decoded = DynamicImage::from_decoder(decoder)?;
+    decoded.apply_orientation(orientation);
+    Ok(decoded)
 }
 
 fn encoded(picture: &DynamicImage, kind: Picture) -> image::ImageResult<Vec<u8>> {
@@ -89,6 +107,53 @@ mod tests {
             let small = image::load_from_memory(&bytes).unwrap().to_luma8();
             assert_eq!((small.width(), small.height()), (10, 10), "{kind:?}");
             assert!(small.pixels().all(|pixel| pixel.0[0] > 250), "{kind:?}");
+        }
+    }
+
+    /// A JPEG file whose Exif asks for that orientation.
+    fn turned(orientation: u8) -> Bytes {
+        let jpeg = picture(ImageFormat::Jpeg);
+        let exif = [
+            b"\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".as_slice(),
+            &[orientation, 0, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        [&jpeg[..2], &exif, &jpeg[2..]].concat().into()
+    }
+
+    #[test]
+    fn pictures_are_turned_as_they_ask_for() {
+        // Whether the dark half, which is stored on the left, is to be the first one, on the left or above.
+        for (orientation, is_first) in [
+            (1, true),
+            (2, false),
+            (3, false),
+            (4, true),
+            (5, true),
+            (6, true),
+            (7, false),
+            (8, false),
+        ] {
+            let (width, height) = if orientation < 5 { (100, 50) } else { (50, 100) };
+            let scaling = Scaling {
+                left: 0,
+                top: 0,
+                part_width: width,
+                part_height: height,
+                width: width / 5,
+                height: height / 5,
+            };
+            let (_, bytes) = scaled(Picture::Jpeg, turned(orientation), scaling).unwrap();
+            let small = image::load_from_memory(&bytes).unwrap().to_luma8();
+            let (width, height) = (small.width(), small.height());
+            assert_eq!((width, height), (scaling.width, scaling.height), "{orientation}");
+            let (first, last) = (small.get_pixel(2, 2), small.get_pixel(width - 3, height - 3));
+            let is_dark = |pixel: &image::Luma<u8>| pixel.0[0] < 128;
+            assert_eq!(
+                (is_dark(first), is_dark(last)),
+                (is_first, !is_first),
+                "{orientation}"
+            );
         }
     }
 
