@@ -87,3 +87,33 @@ fn a_file_that_is_not_what_its_id_says_is_refused() {
     });
     assert!(download(&world, 1, &uri).is_err());
 }
+
+#[test]
+fn a_name_that_cannot_be_is_left_out() {
+    let (world, clients) = world(63, 2);
+    let homeserver = world.server(0).homeserver().unwrap().clone();
+    let user_id = UserId::parse(clients[0].user_id.as_str()).unwrap();
+    let store = world.server(0).store().clone();
+    let uri = world.block_on(async move {
+        use hearth_storage::{Direction, KeyRange, Table, WriteBatch};
+        let (uri, _) = homeserver.reserve_media(&user_id).await.unwrap();
+        let description = Description::new(Some("image/png"), Some("short")).unwrap();
+        let upload = homeserver.upload_reserved(&user_id, &uri.server, uri.id.clone(), description);
+        let mut upload = upload.await.unwrap();
+        upload.write(b"bytes").await.unwrap();
+        let uri = upload.finish().await.unwrap();
+        // As another kind of server may have it, which takes longer names.
+        let prefix = KeyRange::prefix(b"f\0".as_slice());
+        let rows = store.scan(Table::Media, prefix, Direction::Forward, 1).await;
+        let (key, record) = rows.unwrap().pop().unwrap();
+        let record = String::from_utf8(record).unwrap();
+        let mut batch = WriteBatch::new();
+        let record = record.replace("short", &"long".repeat(300));
+        batch.put(Table::Media, key, record.into_bytes());
+        store.commit(batch).await.unwrap();
+        uri
+    });
+    let (description, bytes) = download(&world, 1, &uri).unwrap();
+    assert_eq!(description, Description::new(Some("image/png"), None).unwrap());
+    assert_eq!(bytes, b"bytes");
+}
