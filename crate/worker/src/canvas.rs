@@ -17,13 +17,7 @@ const QUALITY: f64 = 0.8;
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(catch, js_name = createImageBitmap)]
-    fn create_image_bitmap(
-        picture: &Blob,
-        left: u32,
-        top: u32,
-        width: u32,
-        height: u32,
-    ) -> Result<js_sys::Promise, JsValue>;
+    fn create_image_bitmap(picture: &Blob) -> Result<js_sys::Promise, JsValue>;
 }
 
 /// An `OffscreenCanvas`.
@@ -39,23 +33,26 @@ impl Images for Canvas {
     }
 }
 
-/// The browser turns a picture as its Exif says before it cuts the part out.
+/// The browser turns a picture as its Exif says. The part is cut out after that: asked for a part at once, Chromium cuts it
+/// out of the picture as it lies.
 async fn drawn(picture: Picture, bytes: &[u8], scaling: Scaling) -> Result<(Picture, Vec<u8>), JsValue> {
-    let source = blob(picture, bytes)?;
-    let part = create_image_bitmap(
-        &source,
-        scaling.left,
-        scaling.top,
-        scaling.part_width,
-        scaling.part_height,
-    )?;
-    let part: ImageBitmap = JsFuture::from(part).await?.dyn_into()?;
+    let whole = create_image_bitmap(&blob(picture, bytes)?)?;
+    let whole: ImageBitmap = JsFuture::from(whole).await?.dyn_into()?;
     let canvas = OffscreenCanvas::new(scaling.width, scaling.height)?;
     let context = canvas.get_context("2d")?.ok_or(JsValue::UNDEFINED)?;
     let context: OffscreenCanvasRenderingContext2d = context.dyn_into()?;
-    let (width, height) = (f64::from(scaling.width), f64::from(scaling.height));
-    context.draw_image_with_image_bitmap_and_dw_and_dh(&part, 0.0, 0.0, width, height)?;
-    part.close();
+    context.draw_image_with_image_bitmap_and_sw_and_sh_and_dx_and_dy_and_dw_and_dh(
+        &whole,
+        scaling.left.into(),
+        scaling.top.into(),
+        scaling.part_width.into(),
+        scaling.part_height.into(),
+        0.0,
+        0.0,
+        scaling.width.into(),
+        scaling.height.into(),
+    )?;
+    whole.close();
     let made = picture.made_smaller();
     let options = ImageEncodeOptions::new();
     options.set_type(made.content_type());
