@@ -11,6 +11,7 @@ test("two browsers chat with no server between them but a relay", async ({ relay
   const grace = await (await profile()).open(await ada.inviteLink());
   await grace.welcome("Grace");
   await expect(grace.message("Is anybody there?")).toBeVisible();
+  for (const { page } of [ada, grace]) await expect(page.getByText("2 members", { exact: true })).toBeVisible();
 
   await grace.send("I am.");
   await expect(ada.message("I am.")).toBeVisible();

@@ -270,7 +270,11 @@ export class HearthClient {
     const client = this.#client;
     const timeline = (_event: MatrixEvent, room?: Room): void => this.#touchTimeline(room?.roomId);
     client.on(ClientEvent.Sync, (state) => this.#synced(state));
-    client.on(ClientEvent.Room, (room) => this.#touchRoom(room.roomId));
+    client.on(ClientEvent.Room, (room) => {
+      // The number of members comes after the events of a sync, and names no room.
+      room.on(RoomEvent.Summary, () => this.#topics.touch(`room:${room.roomId}`, "rooms"));
+      this.#touchRoom(room.roomId);
+    });
     client.on(ClientEvent.DeleteRoom, (roomId) => this.#touchRoom(roomId));
     client.on(RoomEvent.Timeline, timeline);
     client.on(RoomEvent.Redaction, timeline);
