@@ -22,7 +22,7 @@ use crate::{
         event::StoredEvent,
         member_counts::{ServerCounts, server_key},
         memberships::{RoomMember, UserMembership, invite_key, member_key, user_key},
-        view::{AVATAR, CANONICAL_ALIAS, CREATE, JOIN_RULES, Key, MEMBER, NAME, TOPIC, member},
+        view::{AVATAR, CANONICAL_ALIAS, CREATE, JOIN_RULES, Key, MEMBER, NAME, TOMBSTONE, TOPIC, member},
     },
     stored::to_vec,
 };
@@ -36,7 +36,7 @@ const INVITE_STATE: [Key<'static>; 8] = [
     JOIN_RULES,
     CANONICAL_ALIAS,
     ("m.room.encryption", ""),
-    ("m.room.tombstone", ""),
+    TOMBSTONE,
 ];
 
 /// How many members are read before others get their turn.

@@ -10,11 +10,9 @@ use serde_json::Value;
 
 use crate::{
     Error, Homeserver, JsonObject,
-    rooms::view::{CREATE, Key},
+    rooms::view::{CREATE, TOMBSTONE},
 };
 
-/// What says by which room a room is replaced.
-const TOMBSTONE: Key<'static> = ("m.room.tombstone", "");
 /// The account data of a room that holds its tags.
 const TAGS: &str = "m.tag";
 /// The account data that holds the rooms of direct chats, by user.

@@ -14,12 +14,12 @@ use crate::{
         draft::Draft,
         event::StoredEvent,
         room::Room,
-        view::{CREATE, MEMBER, POWER_LEVELS},
+        view::{CREATE, MEMBER, POWER_LEVELS, SERVER_ACL},
     },
 };
 
 /// The types of events that local users cannot redact.
-const KEPT: [&str; 2] = ["m.room.create", "m.room.server_acl"];
+const KEPT: [&str; 2] = [CREATE.0, SERVER_ACL.0];
 
 impl Homeserver {
     /// Sends a message event. The same `txn_id` from the same device to the same room and type gives the same

@@ -22,7 +22,7 @@ use crate::{
         draft::Draft,
         power::integer,
         room::Room,
-        view::{CANONICAL_ALIAS, CREATE, MEMBER, POWER_LEVELS, View, member},
+        view::{CANONICAL_ALIAS, CREATE, MEMBER, POWER_LEVELS, TOMBSTONE, View, member},
     },
 };
 
@@ -95,7 +95,7 @@ impl Homeserver {
         self.whole(&room).await?;
         let mut old = self.change(&room).await;
         let state = self.state_to_copy(user_id, &old).await?;
-        if !state.may_send(user_id, "m.room.tombstone", true) {
+        if !state.may_send(user_id, TOMBSTONE.0, true) {
             return Err(Error::Forbidden("you may not upgrade this room".into()));
         }
         let upgrade = Upgrade {
@@ -225,7 +225,7 @@ struct Upgrade {
 impl Upgrade {
     fn tombstone(&self, replacement: &RoomId) -> Draft {
         let content = json!({ "body": "This room has been replaced", "replacement_room": replacement });
-        Draft::state(&self.user_id, "m.room.tombstone", "", object(content))
+        Draft::state(&self.user_id, TOMBSTONE.0, TOMBSTONE.1, object(content))
     }
 
     fn create_content(&self, old: &View, tombstone: Option<&Pdu>) -> JsonObject {
@@ -262,7 +262,7 @@ impl Upgrade {
                 users.retain(|user, _| !self.is_creator(user));
             }
             if !ranks_creators(self.old_version) {
-                raise_event_level(&mut levels, "m.room.tombstone", 150);
+                raise_event_level(&mut levels, TOMBSTONE.0, 150);
             }
         }
         levels

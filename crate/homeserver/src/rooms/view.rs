@@ -37,6 +37,8 @@ pub const TOPIC: Key<'static> = ("m.room.topic", "");
 pub const AVATAR: Key<'static> = ("m.room.avatar", "");
 /// Whether guests may join.
 pub const GUEST_ACCESS: Key<'static> = ("m.room.guest_access", "");
+/// By which room this one is replaced.
+pub const TOMBSTONE: Key<'static> = ("m.room.tombstone", "");
 /// The type of memberships.
 pub const MEMBER: &str = "m.room.member";
 

@@ -261,8 +261,13 @@ impl<E> From<Vec<E>> for Events<E> {
 }
 
 impl RoomEvent {
-    /// `event` with the fields that `filter` asks for.
-    pub(super) fn cut(event: ClientEvent, filter: &Filter) -> Self {
+    /// The events with the fields that `filter` asks for.
+    pub(super) fn cut_all(events: Vec<ClientEvent>, filter: &Filter) -> Vec<Self> {
+        let events = events.into_iter();
+        events.map(|event| Self::cut(event, filter)).collect()
+    }
+
+    fn cut(event: ClientEvent, filter: &Filter) -> Self {
         match filter.event_fields {
             None => Self::Whole(event),
             Some(_) => Self::Object(filter.cut(event.into_object())),

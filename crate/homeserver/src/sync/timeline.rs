@@ -226,10 +226,7 @@ impl Homeserver {
             return self.rendered(context, events).await;
         }
         let events = self.bundled_events(events, context.viewer).await?;
-        Ok(events
-            .into_iter()
-            .map(|event| RoomEvent::cut(event, filter))
-            .collect())
+        Ok(RoomEvent::cut_all(events, filter))
     }
 
     /// Room events as the client wants them.
@@ -250,9 +247,6 @@ impl Homeserver {
                 .collect();
         }
         let events = self.client_events(events, context.viewer).await?;
-        Ok(events
-            .into_iter()
-            .map(|event| RoomEvent::cut(event, filter))
-            .collect())
+        Ok(RoomEvent::cut_all(events, filter))
     }
 }

@@ -18,4 +18,5 @@ mod presence;
 mod receipts;
 mod refusals;
 mod sliding;
+mod sliding_extensions;
 mod waiting;
