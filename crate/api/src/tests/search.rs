@@ -327,3 +327,74 @@ async fn encrypted_messages_have_no_words() {
     assert_eq!(recent(&ann, "cipher").await, Vec::<String>::new());
     assert_eq!(rows_of(&server, "cipher").await, 0);
 }
+
+#[tokio::test]
+async fn a_search_of_a_room_finds_what_was_said_in_those_that_it_replaced() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let cat = server.register("cat").await;
+    let first = ann
+        .create_room(json!({"preset": "public_chat", "room_version": "10"}))
+        .await;
+    bob.post(&format!("/_matrix/client/v3/join/{first}"), json!({}))
+        .await
+        .ok();
+    ann.say(&first, "0", "fox of the first room").await;
+    bob.post(&format!("{ROOMS}/{first}/leave"), json!({})).await.ok();
+    ann.say(&first, "1", "fox behind the back").await;
+    let mut last = first.clone();
+    for (txn, text) in ["fox of the second", "fox of the third"].iter().enumerate() {
+        let upgrade = json!({"new_version": "11"});
+        let upgraded = ann.post(&format!("{ROOMS}/{last}/upgrade"), upgrade).await.ok();
+        last = upgraded["replacement_room"].as_str().unwrap().to_owned();
+        ann.say(&last, &txn.to_string(), text).await;
+    }
+    let join = format!("/_matrix/client/v3/join/{last}");
+    for joining in [&bob, &cat] {
+        joining.post(&join, json!({})).await.ok();
+    }
+    let in_last = |not_rooms: &[&str]| {
+        let filter = json!({"rooms": [last], "not_rooms": not_rooms});
+        json!({"search_term": "fox", "order_by": "recent", "filter": filter})
+    };
+    let found = search(&ann, in_last(&[])).await;
+    let all = [
+        "fox of the third",
+        "fox of the second",
+        "fox behind the back",
+        "fox of the first room",
+    ];
+    assert_eq!(texts(&found), all);
+    let found = search(&ann, in_last(&[&first])).await;
+    assert_eq!(texts(&found), all[..2]);
+    let found = search(&bob, in_last(&[])).await;
+    assert_eq!(texts(&found), ["fox of the third", "fox of the first room"]);
+    let found = search(&cat, in_last(&[])).await;
+    assert_eq!(texts(&found), ["fox of the third"]);
+    bob.post(&format!("{ROOMS}/{first}/forget"), json!({})).await.ok();
+    let found = search(&bob, in_last(&[])).await;
+    assert_eq!(
+        texts(&found),
+        ["fox of the third"],
+        "what is forgotten is not searched"
+    );
+}
+
+#[tokio::test]
+async fn a_room_is_searched_once_whoever_names_it() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let named = ann.create_room(json!({})).await;
+    ann.say(&named, "0", "fox").await;
+    // Its creator says that the room replaces another, which does not say so.
+    let naming = json!({"creation_content": {"predecessor": {"room_id": named}}});
+    let naming = ann.create_room(naming).await;
+    let found = search(
+        &ann,
+        json!({"search_term": "fox", "filter": {"rooms": [naming, named]}}),
+    )
+    .await;
+    assert_eq!(texts(&found), ["fox"]);
+    let found = search(&ann, json!({"search_term": "fox", "filter": {"rooms": [named]}})).await;
+    assert_eq!(found["count"], 1);
+}

@@ -1,7 +1,7 @@
-//! What a user keeps for a room, carried over to the one that replaces it: tags, the mark of a direct chat, push
+//! Which room a room replaces, and what a user keeps for that one, carried over: tags, the mark of a direct chat, push
 //! rules. Spec: Client-Server API, section 'Room upgrades', which leaves it open; Synapse does the same.
 //!
-//! It happens when the user comes to the replacement for the first time, and never again: what they change there
+//! Carrying over happens when the user comes to the replacement for the first time, and never again: what they change there
 //! stays. The two rooms have to name each other, because anybody can make a room that says to replace another.
 //! Who joins before the tombstone of the old room has come here carries nothing over.
 
@@ -13,6 +13,8 @@ use crate::{
     rooms::view::{CREATE, TOMBSTONE},
 };
 
+/// How far replacements are followed back.
+const MAX_REPLACED: usize = 50;
 /// The account data of a room that holds its tags.
 const TAGS: &str = "m.tag";
 /// The account data that holds the rooms of direct chats, by user.
@@ -46,15 +48,21 @@ impl Homeserver {
         self.copy_push_rules(user_id, &old, room_id).await
     }
 
+    /// The rooms that `room_id` says to replace, directly and by those that it replaces. They need not agree: what is
+    /// done with them must be harmless.
+    pub(crate) async fn replaced_rooms(&self, room_id: &RoomId) -> Result<Vec<OwnedRoomId>, Error> {
+        let mut replaced = Vec::new();
+        let mut next = self.named_predecessor(room_id).await?;
+        while let Some(old) = next.take().filter(|_| replaced.len() < MAX_REPLACED) {
+            next = self.named_predecessor(&old).await?;
+            replaced.push(old);
+        }
+        Ok(replaced)
+    }
+
     /// The room that `room_id` replaces, as both say.
     async fn predecessor(&self, room_id: &RoomId) -> Result<Option<OwnedRoomId>, Error> {
-        let Some(room) = self.room(room_id).await? else {
-            return Ok(None);
-        };
-        let state = self.view(&room.snapshot(), &[CREATE]).await?;
-        let create = state.get(CREATE.0, CREATE.1);
-        let named = create.and_then(|create| create.content().get("predecessor")?.get("room_id")?.as_str());
-        let Some(old) = named.and_then(|named| RoomId::parse(named).ok()) else {
+        let Some(old) = self.named_predecessor(room_id).await? else {
             return Ok(None);
         };
         let Some(room) = self.room(&old).await? else {
@@ -63,6 +71,17 @@ impl Homeserver {
         let state = self.view(&room.snapshot(), &[TOMBSTONE]).await?;
         let agrees = state.text(TOMBSTONE, "replacement_room") == Some(room_id.as_str());
         Ok(agrees.then_some(old))
+    }
+
+    /// The room that `room_id` says to replace.
+    async fn named_predecessor(&self, room_id: &RoomId) -> Result<Option<OwnedRoomId>, Error> {
+        let Some(room) = self.room(room_id).await? else {
+            return Ok(None);
+        };
+        let state = self.view(&room.snapshot(), &[CREATE]).await?;
+        let create = state.get(CREATE.0, CREATE.1);
+        let named = create.and_then(|create| create.content().get("predecessor")?.get("room_id")?.as_str());
+        Ok(named.and_then(|named| RoomId::parse(named).ok()))
     }
 
     /// Copies the tags of `old` to `new`, unless it has its own.

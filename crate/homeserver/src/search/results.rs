@@ -154,7 +154,7 @@ impl Homeserver {
                 upto: i64::try_from(self.log.current()).unwrap_or(i64::MAX),
             },
         };
-        let rooms = self.searched_rooms(viewer.user_id, &request.filter);
+        let rooms = self.searched_rooms(viewer.user_id, &request.filter).await?;
         let mut found = self.matching(&rooms, &request.search_term).await?;
         found.hits.retain(|hit| hit.order <= batch.upto);
         let hits = found.ranked(request.order_by);
@@ -183,12 +183,24 @@ impl Homeserver {
         })
     }
 
-    /// The rooms in which the user may see anything, and that the filter lets through.
-    fn searched_rooms(&self, user_id: &UserId, filter: &EventFilter) -> Vec<OwnedRoomId> {
+    /// The rooms in which the user may see anything, and that the filter lets through. Where it names rooms, also
+    /// those that they have replaced: clients show them as one, and Synapse does the same.
+    async fn searched_rooms(
+        &self,
+        user_id: &UserId,
+        filter: &EventFilter,
+    ) -> Result<Vec<OwnedRoomId>, Error> {
         let rooms = self.memberships(user_id).into_iter();
         let rooms = rooms.filter(|(_, entry)| entry.membership == "join" || entry.joined_at.is_some());
         let rooms = rooms.map(|(room_id, _)| room_id);
-        rooms.filter(|room_id| filter.allows_room(room_id)).collect()
+        let mut rooms: BTreeSet<_> = rooms.filter(|room_id| filter.allows_room(room_id)).collect();
+        if filter.rooms.is_some() {
+            for room_id in rooms.clone() {
+                rooms.extend(self.replaced_rooms(&room_id).await?);
+            }
+            rooms.retain(|room_id| self.has_joined(user_id, room_id) && !filter.not_rooms.contains(room_id));
+        }
+        Ok(rooms.into_iter().collect())
     }
 
     /// The first of `hits` that the user may see, and how many were looked at for them.
