@@ -398,3 +398,25 @@ async fn a_room_is_searched_once_whoever_names_it() {
     let found = search(&ann, json!({"search_term": "fox", "filter": {"rooms": [named]}})).await;
     assert_eq!(found["count"], 1);
 }
+
+#[tokio::test]
+async fn who_is_invited_again_is_not_told_the_state_of_the_meantime() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = ann.room_with(&bob).await;
+    ann.say(&room, "0", "fox").await;
+    bob.post(&format!("{ROOMS}/{room}/leave"), json!({})).await.ok();
+    let topic = format!("{ROOMS}/{room}/state/m.room.topic");
+    ann.put(&topic, json!({"topic": "what Bob may not know"}))
+        .await
+        .ok();
+    let request = json!({"search_term": "fox", "include_state": true});
+    let found = search(&bob, request.clone()).await;
+    assert!(found["state"][&room].is_array());
+    assert!(!found.to_string().contains("may not know"));
+    let invite = json!({"user_id": bob.user_id});
+    ann.post(&format!("{ROOMS}/{room}/invite"), invite).await.ok();
+    let found = search(&bob, request).await;
+    assert_eq!(texts(&found), ["fox"]);
+    assert!(!found.to_string().contains("may not know"));
+}
