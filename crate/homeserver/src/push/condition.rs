@@ -43,7 +43,7 @@ pub(super) fn event_matches(event: &JsonObject, key: &str, pattern: &str, contex
 fn names_user(event: &JsonObject, name: Option<&str>) -> bool {
     let body = property(event, "content.body").and_then(Value::as_str);
     match (body, name) {
-        (Some(body), Some(name)) if !name.is_empty() => pattern::matches_words(name, body),
+        (Some(body), Some(name)) if !name.is_empty() => pattern::contains_words(name, body),
         _ => false,
     }
 }

@@ -110,7 +110,7 @@ mod tests {
         let context = RoomContext {
             room_id: room_id!("!r:x"),
             joined_members: members,
-            display_name: Some("Alice Liddell"),
+            display_name: Some("Alice L*"),
             power_levels: levels.as_object(),
             creators: &["@creator:x".to_owned()],
         };
@@ -223,7 +223,8 @@ mod tests {
             ),
             (message("@b:x", json!({"body": "a word."})), 3, HIGHLIGHT),
             (message("@b:x", json!({"body": "password"})), 3, QUIET),
-            (message("@b:x", json!({"body": "hi alice liddell"})), 3, HIGHLIGHT),
+            (message("@b:x", json!({"body": "hi alice l*"})), 3, HIGHLIGHT),
+            (message("@b:x", json!({"body": "hi alice liddell"})), 3, QUIET),
             (message("@loud:x", json!({"body": "x"})), 3, NOTIFY),
             (
                 json!({"type": "m.small", "sender": "@b:x", "content": {}}),

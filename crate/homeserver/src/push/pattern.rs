@@ -5,25 +5,34 @@ const MAX_PATTERN: usize = 512;
 
 /// Whether the whole of `text` matches `pattern`.
 pub(super) fn matches_whole(pattern: &str, text: &str) -> bool {
-    Matcher::new(pattern).is_some_and(|matcher| matcher.run(text, false))
+    Matcher::new(pattern, true).is_some_and(|matcher| matcher.run(text, false))
 }
 
 /// Whether a part of `text` that begins and ends at word boundaries matches `pattern`.
 ///
 /// Spec: Client-Server API, section 'Conditions for push rules', `event_match`.
 pub(super) fn matches_words(pattern: &str, text: &str) -> bool {
-    Matcher::new(pattern).is_some_and(|matcher| matcher.run(text, true))
+    Matcher::new(pattern, true).is_some_and(|matcher| matcher.run(text, true))
+}
+
+/// Whether a part of `text` that begins and ends at word boundaries is `words`, in which `*` and `?` are themselves.
+///
+/// Spec: Client-Server API, section 'Conditions for push rules', `contains_display_name`.
+pub(super) fn contains_words(words: &str, text: &str) -> bool {
+    Matcher::new(words, false).is_some_and(|matcher| matcher.run(text, true))
 }
 
 /// Follows all ways to match at once, so that the time is at most (pattern × text) whatever they are.
 struct Matcher {
     pattern: Vec<char>,
+    /// Whether `*` and `?` stand for others.
+    is_glob: bool,
 }
 
 impl Matcher {
-    fn new(pattern: &str) -> Option<Self> {
+    fn new(pattern: &str, is_glob: bool) -> Option<Self> {
         let pattern: Vec<char> = pattern.chars().flat_map(char::to_lowercase).collect();
-        (pattern.len() <= MAX_PATTERN).then_some(Self { pattern })
+        (pattern.len() <= MAX_PATTERN).then_some(Self { pattern, is_glob })
     }
 
     /// With `words`, a match may begin after and end before any character that is not part of a word.
@@ -51,8 +60,9 @@ impl Matcher {
         let mut next = vec![false; reached.len()];
         for (at, wanted) in self.pattern.iter().enumerate() {
             match (reached.get(at).copied().unwrap_or_default(), wanted) {
-                (true, '*') => self.reach(&mut next, at),
-                (true, wanted) if *wanted == '?' || *wanted == char => self.reach(&mut next, at + 1),
+                (true, '*') if self.is_glob => self.reach(&mut next, at),
+                (true, '?') if self.is_glob => self.reach(&mut next, at + 1),
+                (true, wanted) if *wanted == char => self.reach(&mut next, at + 1),
                 _ => {}
             }
         }
@@ -65,7 +75,7 @@ impl Matcher {
             .pattern
             .iter()
             .skip(at)
-            .take_while(|char| **char == '*')
+            .take_while(|char| self.is_glob && **char == '*')
             .count();
         reached
             .iter_mut()
@@ -113,6 +123,28 @@ mod tests {
             (":)", "hi :) there", true),
         ] {
             assert_eq!(matches_words(pattern, text), expected, "{pattern} on {text}");
+        }
+    }
+
+    #[test]
+    fn names_in_texts() {
+        for (name, text, expected) in [
+            ("Alice", "hello alice!", true),
+            ("Alice", "malice", false),
+            ("*", "hello there", false),
+            ("*", "hello * there", true),
+            ("A*", "hello Alice", false),
+            ("A*", "a*: hello", true),
+            ("A*", "a*b", false),
+            ("*?", "what*?", false),
+            ("*?", "what *?", true),
+            ("who?", "whom", false),
+            ("who?", "(Who?)", true),
+            ("a-a", "xa-a-a", true),
+            ("a.c [x]", "hi a.c [x]", true),
+            ("a.c", "abc", false),
+        ] {
+            assert_eq!(contains_words(name, text), expected, "{name} in {text}");
         }
     }
 
