@@ -343,7 +343,8 @@ impl Homeserver {
             let allowed = filter.allows(event.kind(), event.sender().as_str(), event.content());
             event.is_shown() && allowed && filter.allows_room(event.room_id())
         });
-        self.visible_events(user_id, events).await
+        let events = self.visible_events(user_id, events).await?;
+        self.related(user_id, events, filter).await
     }
 
     /// The member events, as they are now, of those who sent `events`.

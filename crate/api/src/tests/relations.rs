@@ -455,3 +455,154 @@ async fn a_database_without_the_index_gains_it() {
         .ok();
     assert_eq!(ids(&page).len(), 301);
 }
+
+/// The ids of events that one user gets of a room by a filter for events: in `/messages`, in the timeline of
+/// `/sync`, in `/context` and in `/search`. All events have the word "word".
+async fn filtered(client: &Client<'_>, room: &str, around: &str, filter: &Value) -> [Vec<String>; 4] {
+    let ids = |events: &Value| {
+        let events = events.as_array().into_iter().flatten();
+        let messages = events.filter(|event| event["type"] == "m.room.message");
+        let mut ids: Vec<_> = messages
+            .map(|event| event["event_id"].as_str().unwrap().to_owned())
+            .collect();
+        ids.sort();
+        ids
+    };
+    let text = percent_encode(&filter.to_string());
+    let page = client
+        .get(&format!("{ROOMS}/{room}/messages?dir=b&limit=100&filter={text}"))
+        .await
+        .ok();
+    let context = client
+        .get(&format!(
+            "{ROOMS}/{room}/context/{around}?limit=100&filter={text}"
+        ))
+        .await
+        .ok();
+    let mut timeline = filter.clone();
+    timeline["limit"] = 100.into();
+    let of_sync = percent_encode(&json!({"room": {"timeline": timeline}}).to_string());
+    let synced = client
+        .get(&format!("/_matrix/client/v3/sync?filter={of_sync}"))
+        .await
+        .ok();
+    let request = json!({"search_term": "word", "filter": timeline});
+    let body = json!({"search_categories": {"room_events": request}});
+    let found = client.post("/_matrix/client/v3/search", body).await.ok();
+    let found = found["search_categories"]["room_events"]["results"].clone();
+    let results = found.as_array().unwrap().iter();
+    let found: Vec<_> = results.map(|result| result["result"].clone()).collect();
+    [
+        ids(&page["chunk"]),
+        ids(&context["events_before"]),
+        ids(&synced["rooms"]["join"][room]["timeline"]["events"]),
+        ids(&found.into()),
+    ]
+}
+
+fn percent_encode(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[tokio::test]
+async fn filters_ask_who_relates_to_events_and_how() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = ann.room_with(&bob).await;
+    let threaded = ann.say(&room, "0", "word of a thread").await;
+    let liked = ann.say(&room, "1", "word that is liked").await;
+    let both = ann.say(&room, "2", "word of both").await;
+    ann.say(&room, "3", "word alone").await;
+    let last = ann.say(&room, "4", "the last").await;
+    let child = json!({"m.relates_to": {"rel_type": "m.thread", "event_id": threaded}});
+    send(&ann, &room, "org.example.child", "5", child).await;
+    send(&bob, &room, "m.reaction", "6", reaction(&liked, "+")).await;
+    // More children than are read at once lie before the one that is asked for.
+    send(&bob, &room, "m.reaction", "7", reaction(&both, "+")).await;
+    for number in 0..60 {
+        let content = reaction(&both, &number.to_string());
+        send(&ann, &room, "m.reaction", &format!("b{number}"), content).await;
+    }
+    let senders = |users: &[&Client<'_>]| {
+        let users: Vec<_> = users.iter().map(|user| &user.user_id).collect();
+        json!({"related_by_senders": users})
+    };
+    let rel_types = |types: &[&str]| json!({"related_by_rel_types": types});
+    let (annotation, thread) = ("m.annotation", "m.thread");
+    for (filter, expected) in [
+        (rel_types(&[thread]), vec![&threaded]),
+        (rel_types(&[annotation]), vec![&liked, &both]),
+        (rel_types(&[annotation, thread]), vec![&threaded, &liked, &both]),
+        (rel_types(&["m.reference"]), vec![]),
+        (senders(&[&bob]), vec![&liked, &both]),
+        (senders(&[&ann]), vec![&threaded, &both]),
+        (
+            json!({"related_by_senders": [bob.user_id], "related_by_rel_types": [thread]}),
+            vec![],
+        ),
+        (
+            json!({"related_by_senders": [ann.user_id], "related_by_rel_types": [annotation, thread]}),
+            vec![&threaded, &both],
+        ),
+    ] {
+        let mut expected: Vec<_> = expected.into_iter().cloned().collect();
+        expected.sort();
+        for (place, found) in filtered(&bob, &room, &last, &filter).await.iter().enumerate() {
+            assert_eq!(*found, expected, "{filter} at {place}");
+        }
+    }
+    let none = json!({"related_by_senders": [], "related_by_rel_types": []});
+    assert_eq!(filtered(&bob, &room, &last, &none).await[0].len(), 5);
+    ann.get(&format!(
+        "{ROOMS}/{room}/messages?dir=b&filter=%7B%22related_by_senders%22:1%7D"
+    ))
+    .await
+    .fails(400, "M_BAD_JSON");
+}
+
+#[tokio::test]
+async fn filters_do_not_tell_of_relations_that_one_may_not_see() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = ann.room_with(&bob).await;
+    let parent = ann.say(&room, "0", "word").await;
+    let like = send(&ann, &room, "m.reaction", "1", reaction(&parent, "+")).await;
+    let filter = json!({"related_by_rel_types": ["m.annotation"]});
+    assert_eq!(filtered(&bob, &room, &like, &filter).await[0].len(), 1);
+    redact(&ann, &room, &like).await;
+    assert_eq!(filtered(&bob, &room, &like, &filter).await[0], [""; 0]);
+    bob.post(&format!("{ROOMS}/{room}/leave"), json!({})).await.ok();
+    send(&ann, &room, "m.reaction", "2", reaction(&parent, "-")).await;
+    assert_eq!(filtered(&bob, &room, &parent, &filter).await[0], [""; 0]);
+    assert_eq!(filtered(&ann, &room, &parent, &filter).await[0], [parent]);
+}
+
+#[tokio::test]
+async fn state_is_filtered_by_what_relates_to_it() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = ann.room_with(&bob).await;
+    let topic = format!("{ROOMS}/{room}/state/m.room.topic");
+    let topic = ann.put(&topic, json!({"topic": "liked"})).await.ok();
+    let topic = topic["event_id"].as_str().unwrap();
+    send(&bob, &room, "m.reaction", "0", reaction(topic, "+")).await;
+    let filter = json!({"room": {
+        "state": {"related_by_senders": [bob.user_id]}, "timeline": {"limit": 1}, "include_leave": true,
+    }});
+    let sync = format!(
+        "/_matrix/client/v3/sync?filter={}",
+        percent_encode(&filter.to_string())
+    );
+    for section in ["join", "leave"] {
+        let synced = ann.get(&sync).await.ok();
+        let state = synced["rooms"][section][&room]["state"]["events"]
+            .as_array()
+            .unwrap();
+        let told: Vec<_> = state
+            .iter()
+            .map(|event| event["event_id"].as_str().unwrap())
+            .collect();
+        assert_eq!(told, [topic], "{section}");
+        ann.post(&format!("{ROOMS}/{room}/leave"), json!({})).await.ok();
+    }
+}

@@ -11,6 +11,7 @@ mod descendants;
 mod earlier;
 pub(crate) mod index;
 mod membership;
+mod related;
 mod relation;
 pub(crate) mod summary;
 mod threads;

@@ -258,7 +258,8 @@ impl Homeserver {
         }
         let mut shown = Vec::new();
         for events in by_room.into_values() {
-            shown.extend(self.visible_events(viewer.user_id, events).await?);
+            let events = self.visible_events(viewer.user_id, events).await?;
+            shown.extend(self.related(viewer.user_id, events, &request.filter).await?);
         }
         Ok(shown)
     }

@@ -83,6 +83,10 @@ pub struct EventFilter {
     pub not_rooms: Vec<OwnedRoomId>,
     /// Whether events must have, or must not have, a `url` in their content.
     pub contains_url: Option<bool>,
+    /// The senders of one of whom there must be an event that relates to the event, if any are given.
+    pub related_by_senders: Vec<String>,
+    /// The types of relations of which another event must have one to the event, if any are given.
+    pub related_by_rel_types: Vec<String>,
     /// Whether to send only the members who sent something.
     pub lazy_load_members: bool,
     /// Whether to send members again that the client has been sent before.
@@ -120,7 +124,7 @@ impl EventFilter {
         serde_json::from_str(json).map_err(|error| Error::BadJson(format!("filter: {error}")))
     }
 
-    /// Whether an event passes every condition but those on rooms.
+    /// Whether an event passes every condition but those on rooms and on what relates to it.
     pub fn allows(&self, kind: &str, sender: &str, content: &Map<String, Value>) -> bool {
         self.allows_type(kind) && self.allows_sender(sender) && self.allows_url(content)
     }

@@ -136,6 +136,7 @@ impl Homeserver {
             self.add_members(&mut told, snapshot, window, &needed).await?;
         }
         told.retain(|event| filter.allows(event.kind(), event.sender().as_str(), event.content()));
+        let told = self.related(user_id, told, filter).await?;
         Ok(self.rendered(context, &told).await?.into())
     }
 

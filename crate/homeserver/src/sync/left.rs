@@ -63,6 +63,7 @@ impl Homeserver {
         if !filter.allows_room(room_id) {
             state.clear();
         }
+        let state = self.related(context.viewer.user_id, state, filter).await?;
         let state = Events::from(self.rendered(context, &state).await?);
         let state = State::new(context.request.state_form, state);
         let timeline = self.timeline(context, &window, span).await?;

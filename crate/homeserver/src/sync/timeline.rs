@@ -192,10 +192,11 @@ impl Homeserver {
                 && filter.allows(event.kind(), event.sender().as_str(), event.content())
         });
         let always = |event: &StoredEvent| event.decision.order >= span.joined_at;
-        if span.joined_at.is_some() && events.iter().all(|event| always(event)) {
-            return Ok(events);
+        let user_id = context.viewer.user_id;
+        if span.joined_at.is_none() || !events.iter().all(|event| always(event)) {
+            events = self.visible_events(user_id, events).await?;
         }
-        self.visible_events(context.viewer.user_id, events).await
+        self.related(user_id, events, filter).await
     }
 
     /// `window` as the client gets it.
