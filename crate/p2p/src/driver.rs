@@ -193,7 +193,7 @@ impl Driver {
                 cause,
                 ..
             } => {
-                tracing::debug!(%peer_id, ?cause, "a connection has ended");
+                tracing::info!(%peer_id, ?cause, "a connection has ended");
                 self.disconnected(peer_id, endpoint.is_relayed(), num_established, now);
             }
             SwarmEvent::OutgoingConnectionError {
@@ -201,7 +201,7 @@ impl Driver {
                 error,
                 ..
             } => {
-                tracing::debug!(%peer, %error, "a dial has failed");
+                tracing::info!(%peer, %error, "a dial has failed");
                 self.dial_failed(peer, now);
             }
             SwarmEvent::ListenerClosed {
@@ -301,7 +301,7 @@ impl Driver {
             self.swarm.behaviour_mut().streams.open(peer, waiting.opened);
         }
         if let (Some(handler), Some(server)) = (&self.handler, name::server_name(&peer)) {
-            tracing::debug!(server, "connected");
+            tracing::info!(server, "connected");
             handler.peer_online(&server);
         }
     }

@@ -1,6 +1,7 @@
 //! The worker's log: the newest lines in memory for `GET /_hearth/log`, and the browser's console.
 //!
-//! Everything of Hearth from `DEBUG` up is kept, and warnings and errors of libraries. Spans are not.
+//! Everything of Hearth from `INFO` up is kept (from `DEBUG` up in a debug build: the module of a release has less), and
+//! warnings and errors of libraries. Spans are not.
 
 use std::{
     cell::RefCell,
