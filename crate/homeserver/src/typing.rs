@@ -14,7 +14,7 @@ use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, ServerName, UserId};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{Error, Homeserver, JsonObject, rooms::view::member};
+use crate::{Error, Homeserver, JsonObject, rooms::view::member, sync::SyncToken};
 
 /// The longest that one notice holds, in milliseconds, whatever the client asks for.
 const MAX_TIMEOUT: u64 = 120_000;
@@ -81,9 +81,12 @@ impl Typing {
         self.rooms().serial
     }
 
-    /// Whether `serial` is of an earlier run, whose typing has been forgotten.
-    pub(crate) fn is_forgotten(&self, serial: u64) -> bool {
-        serial < self.started
+    /// Whether the typing in a room may be another one than was told with `token`. What was told in an earlier run
+    /// has ended with it.
+    pub(crate) fn has_changed(&self, room_id: &RoomId, token: &SyncToken) -> bool {
+        let rooms = self.rooms();
+        let serial = rooms.rooms.get(room_id).map(|room| room.serial);
+        serial > Some(token.typing) || (token.anyone_typing && token.typing < self.started)
     }
 
     /// Whether somebody types in one of `rooms`.
@@ -97,11 +100,11 @@ impl Typing {
         })
     }
 
-    /// When the typing in a room last changed, and who types now. `None` if nobody has since the start.
-    pub(crate) fn room(&self, room_id: &RoomId) -> Option<(u64, Vec<OwnedUserId>)> {
+    /// Who types in a room.
+    pub(crate) fn room(&self, room_id: &RoomId) -> Vec<OwnedUserId> {
         let rooms = self.rooms();
-        let room = rooms.rooms.get(room_id)?;
-        Some((room.serial, room.until.keys().cloned().collect()))
+        let until = rooms.rooms.get(room_id).map(|room| &room.until);
+        until.into_iter().flat_map(BTreeMap::keys).cloned().collect()
     }
 
     fn set(&self, room_id: &RoomId, user_id: &UserId, until: Option<u64>, now: u64) {
@@ -256,21 +259,17 @@ mod tests {
 
     use super::*;
 
-    fn typing_in(typing: &Typing, room_id: &RoomId) -> Vec<OwnedUserId> {
-        typing.room(room_id).map(|(_, users)| users).unwrap_or_default()
-    }
-
     #[test]
     fn notices_end_by_themselves() {
         let (room, alice, bob) = (room_id!("!r:x"), user_id!("@alice:x"), user_id!("@bob:x"));
         let typing = Typing::new(0);
         typing.set(room, alice, Some(1_000), 0);
         typing.set(room, bob, Some(2_000), 10);
-        assert_eq!(typing_in(&typing, room), [alice, bob]);
+        assert_eq!(typing.room(room), [alice, bob]);
         assert!(typing.sweep(1_000));
-        assert_eq!(typing_in(&typing, room), [bob]);
+        assert_eq!(typing.room(room), [bob]);
         assert!(!typing.sweep(2_000));
-        assert!(typing_in(&typing, room).is_empty());
+        assert!(typing.room(room).is_empty());
     }
 
     #[test]
@@ -281,7 +280,19 @@ mod tests {
         assert_eq!(typing.serial(), 5);
         typing.set(room, alice, Some(1_000), 5);
         let first = typing.serial();
-        assert!(first > 5 && typing.is_forgotten(4) && !typing.is_forgotten(5));
+        let told = |serial, anyone_typing| SyncToken {
+            typing: serial,
+            anyone_typing,
+            ..SyncToken::default()
+        };
+        assert!(first > 5 && typing.has_changed(room, &told(5, false)));
+        assert!(!typing.has_changed(room, &told(first, true)));
+        let other = room_id!("!other:x");
+        assert!(!typing.has_changed(other, &told(5, true)) && !typing.has_changed(other, &told(4, false)));
+        assert!(
+            typing.has_changed(other, &told(4, true)),
+            "what was told in an earlier run"
+        );
         typing.set(room, alice, Some(2_000), 6);
         assert_eq!(typing.serial(), first);
         typing.set(room, alice, None, 5);

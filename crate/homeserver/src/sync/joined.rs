@@ -6,7 +6,7 @@ use ruma_common::{OwnedUserId, RoomId, UserId};
 use serde_json::{Value, json};
 
 use super::{
-    Context, account_data_events,
+    Context, SyncToken, account_data_events,
     changes::RoomChanges,
     event,
     members::needed_members,
@@ -44,7 +44,8 @@ impl Homeserver {
         changes: Option<&RoomChanges>,
     ) -> Result<Option<JoinedRoom>, Error> {
         let mut telling = Telling::new(context, room_id, membership, changes);
-        let typing = self.typing_event(&telling);
+        let told = context.from.filter(|_| !telling.is_new);
+        let typing = self.typing_news(room_id, told);
         if !telling.is_whole() && changes.is_none() && typing.is_none() {
             return Ok(None);
         }
@@ -181,20 +182,14 @@ impl Homeserver {
         Ok(events.into())
     }
 
-    /// The typing notice, if the client has not been told of it.
-    fn typing_event(&self, telling: &Telling<'_>) -> Option<JsonObject> {
-        let typing = self.typing.room(telling.room_id);
-        let from = telling.context.from.filter(|_| !telling.is_new);
-        let users = match (from, typing) {
-            // The typing that the client was told of ended with the run before this one.
-            (Some(from), typing) if from.anyone_typing && self.typing.is_forgotten(from.typing) => {
-                typing.map(|(_, users)| users).unwrap_or_default()
-            }
-            (Some(from), Some((serial, users))) if serial > from.typing => users,
-            (None, Some((_, users))) if !users.is_empty() => users,
-            _ => return None,
-        };
-        Some(event("m.typing", json!({"user_ids": users})))
+    /// The typing notice of a room, if it is news to who was told of typing up to `from`; if nothing was told (`None`),
+    /// it is if somebody types.
+    pub(super) fn typing_news(&self, room_id: &RoomId, from: Option<SyncToken>) -> Option<JsonObject> {
+        if from.is_some_and(|from| !self.typing.has_changed(room_id, &from)) {
+            return None;
+        }
+        let users = self.typing.room(room_id);
+        (from.is_some() || !users.is_empty()).then(|| typing_event(&users))
     }
 
     async fn room_account_data(&self, telling: &Telling<'_>) -> Result<Events, Error> {
@@ -334,6 +329,11 @@ pub(super) fn receipts_event(
     }
     let is_empty = content.as_object().is_none_or(JsonObject::is_empty);
     (!is_empty).then(|| event("m.receipt", content))
+}
+
+/// The notice that `users` type.
+pub(super) fn typing_event(users: &[OwnedUserId]) -> JsonObject {
+    event("m.typing", json!({"user_ids": users}))
 }
 
 /// The place in a timeline that a log position is.

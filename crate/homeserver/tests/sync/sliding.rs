@@ -12,7 +12,7 @@ use crate::support::{Server, bodies, device, kinds, members, object, settles};
 pub(crate) struct Slider<'a> {
     server: &'a Server,
     user_id: OwnedUserId,
-    pos: Option<String>,
+    pub(crate) pos: Option<String>,
 }
 
 impl<'a> Slider<'a> {

@@ -63,6 +63,94 @@ async fn what_was_read_and_tagged_in_a_room_outside_all_windows_is_told_when_it_
 }
 
 #[tokio::test]
+async fn a_room_that_comes_back_is_told_of_the_receipts_that_moved() {
+    let server = Server::new().await;
+    let (alice, bob, carol) = (server.user("alice"), server.user("bob"), server.user("carol"));
+    let (one, two) = (server.room(&alice).await, server.room(&alice).await);
+    server.join(&bob, &one).await;
+    server.join(&carol, &one).await;
+    let said = server.say(&alice, &one, "read by bob").await;
+    let later = server.say(&alice, &one, "read by carol").await;
+    server.say(&alice, &two, "newer").await;
+    read(&server, &bob, &one, &said).await;
+    let body = |count| {
+        let mut body = first(count, 3);
+        body["extensions"] = json!({"receipts": {"enabled": true}});
+        body
+    };
+    let mut client = Slider::new(&server, &alice);
+    let answer = client.slide(body(2)).await;
+    assert!(receipts(&answer, &one)[said.as_str()].is_object(), "{answer}");
+    client.slide(body(1)).await;
+    read(&server, &carol, &one, &later).await;
+    client.slide(body(1)).await;
+    let answer = client.slide(body(2)).await;
+    let told = receipts(&answer, &one);
+    assert!(
+        told[later.as_str()]["m.read"][carol.as_str()].is_object(),
+        "{answer}"
+    );
+    assert_eq!(told.get(said.as_str()), None, "{answer}");
+    // Of a room that was away for long all are told.
+    read(&server, &carol, &one, &later).await;
+    server.say(&alice, &two, "newer").await;
+    read(&server, &alice, &one, &later).await;
+    client.slide(body(1)).await;
+    server.say_many(&alice, &two, 1_100).await;
+    let answer = client.slide(body(2)).await;
+    let told = receipts(&answer, &one);
+    for (event_id, reader) in [(&said, &bob), (&later, &carol), (&later, &alice)] {
+        assert!(
+            told[event_id.as_str()]["m.read"][reader.as_str()].is_object(),
+            "{answer}"
+        );
+    }
+}
+
+/// The users of whom a client is told that they type.
+fn typing<'v>(answer: &'v Value, room_id: &RoomId) -> &'v Value {
+    &answer["extensions"]["typing"]["rooms"][room_id.as_str()]["content"]["user_ids"]
+}
+
+#[tokio::test]
+async fn typing_that_ended_while_a_room_was_outside_all_windows_is_told_as_ended() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let (one, two) = (server.room(&alice).await, server.room(&alice).await);
+    server.join(&bob, &one).await;
+    server.say(&alice, &two, "newer").await;
+    let body = |count| {
+        let mut body = first(count, 2);
+        body["extensions"] = json!({"typing": {"enabled": true}});
+        body
+    };
+    let types = async |server: &Server, timeout| {
+        server.homeserver.set_typing(&bob, &one, timeout).await.unwrap();
+    };
+    let mut client = Slider::new(&server, &alice);
+    client.slide(body(2)).await;
+    types(&server, Some(60_000)).await;
+    assert_eq!(*typing(&client.slide(body(2)).await, &one), json!([bob]));
+    client.slide(body(1)).await;
+    types(&server, None).await;
+    assert_eq!(client.slide(body(1)).await["extensions"].get("typing"), None);
+    assert_eq!(client.slide(body(1)).await["extensions"].get("typing"), None);
+    assert_eq!(*typing(&client.slide(body(2)).await, &one), json!([]));
+    assert_eq!(client.slide(body(2)).await["extensions"].get("typing"), None);
+    // It ends with the homeserver, too.
+    types(&server, Some(60_000)).await;
+    assert_eq!(*typing(&client.slide(body(2)).await, &one), json!([bob]));
+    let pos = client.pos.take();
+    let server = server.restarted().await;
+    let mut client = Slider::new(&server, &alice);
+    client.pos = pos;
+    client.slide(body(1)).await;
+    server.say(&alice, &two, "while the first room is outside").await;
+    client.slide(body(1)).await;
+    assert_eq!(*typing(&client.slide(body(2)).await, &one), json!([]));
+}
+
+#[tokio::test]
 async fn with_older_events_come_the_receipts_at_them() {
     let server = Server::new().await;
     let (alice, bob, carol) = (server.user("alice"), server.user("bob"), server.user("carol"));

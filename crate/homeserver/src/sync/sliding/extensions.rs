@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruma_common::{DeviceId, OwnedRoomId, OwnedUserId, RoomId, UserId};
-use serde_json::json;
 
 use super::{
     super::{
         Context, SyncToken, account_data_events,
         changes::Changes,
-        event,
-        joined::receipts_event,
+        joined::{receipts_event, typing_event},
         response::{KeysPart, RoomEvent},
     },
     Turn,
@@ -22,6 +20,9 @@ use crate::{
     thread_subscriptions::SubscriptionChanges,
 };
 
+/// For how many log entries it is looked up whose receipts have moved in a room that comes back. If it was away for
+/// more, all are told.
+const MAX_AWAY: u64 = 1_024;
 /// The most changes of thread subscriptions of one answer, and how many if the client does not say.
 const MAX_SUBSCRIPTIONS: usize = 100;
 
@@ -36,10 +37,20 @@ pub(super) struct Windows<'a> {
 }
 
 impl Windows<'_> {
+    /// What the client has been told of the room, if it is not told all of it anew.
+    fn known(&self, room_id: &RoomId) -> Option<&Sent> {
+        let is_initial = self.rooms.get(room_id).is_some_and(|room| room.initial);
+        self.sent.get(room_id).filter(|_| !is_initial)
+    }
+
     /// Whether the client has been told everything of the room up to the last answer.
     fn is_live(&self, room_id: &RoomId) -> bool {
-        let is_initial = self.rooms.get(room_id).is_some_and(|room| room.initial);
-        !is_initial && self.sent.get(room_id).is_some_and(|sent| sent.upto.is_none())
+        self.known(room_id).is_some_and(|sent| sent.upto.is_none())
+    }
+
+    /// The log position up to which the client has been told everything of a room that comes back.
+    fn upto(&self, room_id: &RoomId) -> Option<u64> {
+        self.known(room_id).and_then(|sent| sent.upto)
     }
 }
 
@@ -166,30 +177,49 @@ impl Homeserver {
         if !asked.enabled {
             return Ok(part);
         }
-        for room_id in asked.rooms(windows.lists, windows.subscribed) {
-            let told = windows.rooms.get(room_id);
+        let rooms = asked.rooms(windows.lists, windows.subscribed);
+        let (since, missed) = self.missed(context, windows, &rooms).await?;
+        let nobody = BTreeSet::new();
+        for room_id in rooms {
+            let upto = windows.upto(room_id);
+            let changes = if upto.is_some() { &missed } else { changes };
             let moved = changes.rooms.get(room_id).map(|changes| &changes.receipts);
-            let is_live = windows.is_live(room_id);
-            let found = match (is_live, told, moved) {
-                (_, Some(room), _) if room.initial || (is_live && room.unstable_expanded_timeline) => {
+            // Whose moved is not known of a room that was away for too long.
+            let moved = upto
+                .is_none_or(|upto| upto >= since)
+                .then_some(moved.unwrap_or(&nobody));
+            let shows_older = |room: &&response::RoomData| room.initial || room.unstable_expanded_timeline;
+            let told = windows.rooms.get(room_id);
+            let found = match (told.filter(shows_older), moved) {
+                (Some(room), Some(moved)) => {
                     let receipts = self.room_receipts(room_id).await?;
                     let near = near(&receipts, user_id, &room.timeline, moved);
                     receipts_event(&near, user_id, None)
                 }
-                (true, _, Some(moved)) if !moved.is_empty() => {
-                    let receipts = self.room_receipts(room_id).await?;
-                    receipts_event(&receipts, user_id, Some(moved))
-                }
-                // Which of them moved while the room was outside all windows is not remembered.
-                (false, Some(_), _) => {
-                    let receipts = self.room_receipts(room_id).await?;
-                    receipts_event(&receipts, user_id, None)
-                }
-                _ => None,
+                _ if moved == Some(&nobody) || windows.known(room_id).is_none() => None,
+                _ => receipts_event(&*self.room_receipts(room_id).await?, user_id, moved),
             };
             part.rooms.extend(found.map(|event| (room_id.clone(), event)));
         }
         Ok(part)
+    }
+
+    /// What has changed since those of `rooms` that come back were last told of, and from where on that was looked at.
+    async fn missed(
+        &self,
+        context: &Context<'_>,
+        windows: &Windows<'_>,
+        rooms: &BTreeSet<&OwnedRoomId>,
+    ) -> Result<(u64, Changes), Error> {
+        let to = context.to.position;
+        let since = rooms.iter().filter_map(|room_id| windows.upto(room_id));
+        let since = since
+            .filter(|upto| to.saturating_sub(*upto) <= MAX_AWAY)
+            .min()
+            .unwrap_or(to);
+        let memberships = self.memberships(context.viewer.user_id);
+        let missed = self.changes(context.viewer, &memberships, since, to).await?;
+        Ok((since, missed))
     }
 
     fn typing_part(
@@ -203,17 +233,12 @@ impl Homeserver {
             return part;
         }
         for room_id in asked.rooms(windows.lists, windows.subscribed) {
-            let from = context.from.filter(|_| windows.is_live(room_id));
-            let users = match (from, self.typing.room(room_id)) {
-                (Some(from), Some((serial, users))) if serial > from.typing => users,
-                (Some(from), typing) if from.anyone_typing && self.typing.is_forgotten(from.typing) => {
-                    typing.map(|(_, users)| users).unwrap_or_default()
-                }
-                (None, Some((_, users))) if !users.is_empty() => users,
-                _ => continue,
+            let notice = match windows.upto(room_id) {
+                // What the client was told may have ended while the room was outside all windows.
+                Some(_) => Some(typing_event(&self.typing.room(room_id))),
+                None => self.typing_news(room_id, context.from.filter(|_| windows.is_live(room_id))),
             };
-            let notice = event("m.typing", json!({"user_ids": users}));
-            part.rooms.insert(room_id.clone(), notice);
+            part.rooms.extend(notice.map(|notice| (room_id.clone(), notice)));
         }
         part
     }
@@ -258,12 +283,11 @@ fn near(
     receipts: &RoomReceipts,
     user_id: &UserId,
     timeline: &[RoomEvent],
-    moved: Option<&BTreeSet<OwnedUserId>>,
+    moved: &BTreeSet<OwnedUserId>,
 ) -> RoomReceipts {
     let ids: BTreeSet<_> = timeline.iter().filter_map(RoomEvent::event_id).collect();
-    let has_moved = |user: &OwnedUserId| moved.is_some_and(|moved| moved.contains(user));
     let near = receipts.iter().filter(|(key, receipt)| {
-        key.user_id == user_id || has_moved(&key.user_id) || ids.contains(receipt.event_id.as_str())
+        key.user_id == user_id || moved.contains(&key.user_id) || ids.contains(receipt.event_id.as_str())
     });
     near.map(|(key, receipt)| (key.clone(), receipt.clone()))
         .collect()

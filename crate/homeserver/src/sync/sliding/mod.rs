@@ -173,7 +173,11 @@ impl Homeserver {
         let candidates = self.present_rooms(turn, &memberships).await?;
         let wanted = self.wanted(turn, &candidates).await?;
         let rooms = self.rooms_wanted(turn, &wanted, &changes).await?;
-        let next = turn.known.after(turn, &wanted, &rooms, &changes);
+        let typed = |room_id: &RoomId| {
+            let from = context.from.as_ref();
+            from.is_some_and(|from| self.typing.has_changed(room_id, from))
+        };
+        let next = turn.known.after(turn, &wanted, &rooms, &changes, typed);
         let windows = Windows {
             lists: &wanted.lists,
             subscribed: &wanted.subscribed,
@@ -331,23 +335,23 @@ impl<'a> Wanted<'a> {
 }
 
 impl Known {
-    /// What the client will know when it has been told of `rooms`.
+    /// What the client will know when it has been told of `rooms`. `typed` says in which rooms typing has changed.
     fn after(
         &self,
         turn: &Turn<'_>,
         wanted: &Wanted<'_>,
         rooms: &BTreeMap<OwnedRoomId, RoomData>,
         changes: &Changes,
+        typed: impl Fn(&RoomId) -> bool,
     ) -> Self {
         let mut next = self.clone();
         next.subscriptions.clone_from(&turn.request.room_subscriptions);
-        for (room_id, changes) in &changes.rooms {
+        for (room_id, sent) in &mut next.rooms {
             // What has changed in a room that is not sent is left for when it is.
-            if !wanted.rooms.contains_key(&**room_id)
-                && let Some(sent) = next.rooms.get_mut(room_id)
-            {
+            let changes = changes.rooms.get(room_id);
+            if !wanted.rooms.contains_key(&**room_id) && (changes.is_some() || typed(room_id)) {
                 sent.upto = sent.upto.or(Some(turn.context.position()));
-                sent.state |= changes.state;
+                sent.state |= changes.is_some_and(|changes| changes.state);
             }
         }
         for (room_id, (room, config)) in &wanted.rooms {
