@@ -10,6 +10,7 @@ mod cross_origin;
 mod delayed;
 mod encryption;
 mod federation;
+mod leaving;
 mod media;
 mod peeking;
 mod platform;

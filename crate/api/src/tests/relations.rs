@@ -500,7 +500,7 @@ async fn filtered(client: &Client<'_>, room: &str, around: &str, filter: &Value)
     ]
 }
 
-fn percent_encode(text: &str) -> String {
+pub(super) fn percent_encode(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 

@@ -128,11 +128,15 @@ impl Homeserver {
             batch.put(Table::Events, invite.event_id().as_bytes(), event.encode()?);
         }
         let before = self.user_membership(user_id, room_id);
+        let (joined_at, left) = before
+            .map(|before| (before.joined_at, before.left))
+            .unwrap_or_default();
         let membership = UserMembership {
             membership: "invite".into(),
             event_id: event.event_id,
             position: 0,
-            joined_at: before.and_then(|before| before.joined_at),
+            joined_at,
+            left,
             through: None,
         };
         self.set_outside(user_id, room_id, membership, Some(stripped), batch)

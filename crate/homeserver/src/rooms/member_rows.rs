@@ -21,7 +21,7 @@ use crate::{
         client_event::stripped,
         event::StoredEvent,
         member_counts::{ServerCounts, server_key},
-        memberships::{RoomMember, UserMembership, invite_key, member_key, user_key},
+        memberships::{Leaving, RoomMember, UserMembership, invite_key, member_key, user_key},
         view::{AVATAR, CANONICAL_ALIAS, CREATE, JOIN_RULES, Key, MEMBER, NAME, TOMBSTONE, TOPIC, member},
     },
     stored::to_vec,
@@ -285,10 +285,21 @@ impl Change<'_> {
         let position = before.as_ref().filter(same).map_or(position, |row| row.position);
         let was_joined = before.as_ref().is_some_and(|before| before.membership == "join");
         let joins = membership == "join" && !was_joined;
-        let joined_before = before.and_then(|before| before.joined_at);
+        let ends = was_joined && membership != "join";
+        let (joined_before, left) = before
+            .map(|before| (before.joined_at, before.left))
+            .unwrap_or_default();
+        let event_id = member.event_id.clone();
         let row = UserMembership {
+            left: match ends {
+                true => Some(Leaving {
+                    event_id: event_id.clone(),
+                    position,
+                }),
+                false => left.filter(|_| membership != "join"),
+            },
             membership,
-            event_id: member.event_id.clone(),
+            event_id,
             position,
             joined_at: if joins { Some(place) } else { joined_before },
             through: None,

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use hearth_storage::{Direction, KeyRange, Store, Table};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Homeserver, JsonObject,
+    rooms::event::StoredEvent,
     stored::{from_slice, scan_all},
 };
 
@@ -30,9 +31,23 @@ pub struct UserMembership {
     /// The log position at which the user joined last, if they ever did.
     #[serde(default)]
     pub joined_at: Option<u64>,
+    /// How the user's last stay in the room ended, if they are not joined. Rows of earlier versions do not say: see
+    /// [`Homeserver::leaving`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Leaving>,
     /// The server by whose help the user has knocked from outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through: Option<OwnedServerName>,
+}
+
+/// How a stay in a room ended: what the user may read of the room's state ends with it, whatever becomes of their
+/// membership later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// The membership event.
+    pub event_id: OwnedEventId,
+    /// The log position at which it took effect.
+    pub position: u64,
 }
 
 /// The membership of any user in a room held here, as stored beside the current state.
@@ -43,6 +58,9 @@ pub struct RoomMember {
     /// The membership event.
     pub event_id: OwnedEventId,
 }
+
+/// How many changes of a membership are followed back to the one that ended the stay.
+const MAX_CHANGES: usize = 100;
 
 /// The memberships of all local users.
 #[derive(Default)]
@@ -103,6 +121,30 @@ impl Homeserver {
     /// The membership of a local user in one room; `None` if they never had one or forgot it.
     pub fn user_membership(&self, user_id: &UserId, room_id: &RoomId) -> Option<UserMembership> {
         self.user_rooms.read(user_id, |rooms| rooms.get(room_id).cloned())
+    }
+
+    /// How the last stay of a user ended who has left or was removed; `None` if it is not known or they are invited
+    /// again. What a row of an earlier version does not say is found by the events that replaced each other.
+    pub(crate) async fn leaving(&self, own: &UserMembership) -> Result<Option<Leaving>, Error> {
+        if !own.has_ended() || own.left.is_some() {
+            return Ok(own.left.clone().filter(|_| own.has_ended()));
+        }
+        let mut event = self.stored_event(&own.event_id).await?;
+        for _ in 0..MAX_CHANGES {
+            let Some(later) = event else { break };
+            event = match &later.decision.replaces {
+                Some(replaced) => self.stored_event(replaced).await?,
+                None => None,
+            };
+            let joined = |event: &Arc<StoredEvent>| event.content_text("membership") == Some("join");
+            if event.as_ref().is_some_and(joined) {
+                return Ok(later.decision.order.map(|order| Leaving {
+                    event_id: later.event_id.clone(),
+                    position: order.max(0).cast_unsigned(),
+                }));
+            }
+        }
+        Ok(None)
     }
 
     /// The rooms that the local user is joined to.

@@ -4,7 +4,10 @@ use ruma_common::{RoomId, UserId};
 
 use crate::{
     Error, Homeserver,
-    rooms::{memberships::UserMembership, view::HISTORY_VISIBILITY},
+    rooms::{
+        memberships::{Leaving, UserMembership},
+        view::HISTORY_VISIBILITY,
+    },
 };
 
 /// As what a user reads a room.
@@ -15,7 +18,7 @@ pub(crate) enum Reader {
     /// Not joined, but everybody may read the room, and it is kept up to date here.
     Peeker,
     /// Left or was removed, which ended what they may read.
-    Former(UserMembership),
+    Former(Leaving),
 }
 
 impl Homeserver {
@@ -38,8 +41,11 @@ impl Homeserver {
         if is_open && snapshot.members().local > 0 {
             return Ok(Reader::Peeker);
         }
-        let left = membership.filter(UserMembership::has_ended);
-        left.map(Reader::Former).ok_or_else(forbidden)
+        let own = membership.ok_or_else(forbidden)?;
+        self.leaving(&own)
+            .await?
+            .map(Reader::Former)
+            .ok_or_else(forbidden)
     }
 
     /// Checks that the user hears of what happens in the room from now on, joined or not.

@@ -42,6 +42,20 @@ impl Homeserver {
         }
     }
 
+    /// The root of the last state of a room that `user_id` may know, if they may know any.
+    pub(crate) async fn last_state(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+    ) -> Result<Option<String>, Error> {
+        match self.readable_room(user_id, room_id).await {
+            Ok((room, None)) => Ok(Some(room.snapshot().record.state.clone())),
+            Ok((_, Some(leaving))) => Ok(leaving.decision.state_before.clone()),
+            Err(Error::Forbidden(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// One event of [`Homeserver::room_state`].
     ///
     /// # Errors
@@ -229,11 +243,9 @@ impl Homeserver {
         if anyone || state.membership(user_id) == "join" {
             return Ok((room, None));
         }
-        let left = self
-            .user_membership(user_id, room_id)
-            .filter(|entry| entry.joined_at.is_some());
-        let left = left.filter(|entry| matches!(entry.membership.as_str(), "leave" | "ban"));
-        let event = self.stored_event(&left.ok_or_else(forbidden)?.event_id).await?;
+        let own = self.user_membership(user_id, room_id).ok_or_else(forbidden)?;
+        let left = self.leaving(&own).await?.ok_or_else(forbidden)?;
+        let event = self.stored_event(&left.event_id).await?;
         Ok((room, Some(event.ok_or_else(forbidden)?)))
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use hearth_rooms::client_event::ClientEvent;
-use ruma_common::{OwnedRoomId, RoomId, UserId};
+use ruma_common::{OwnedRoomId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -373,22 +373,6 @@ impl Homeserver {
             }
         }
         Ok(Some(states))
-    }
-
-    /// The root of the last state of a room that the user may know; none of one that they left and are invited to.
-    async fn last_state(&self, user_id: &UserId, room_id: &RoomId) -> Result<Option<String>, Error> {
-        let Some(entry) = self.user_membership(user_id, room_id) else {
-            return Ok(None);
-        };
-        if entry.membership == "join" {
-            let room = self.room(room_id).await?;
-            return Ok(room.map(|room| room.snapshot().record.state.clone()));
-        }
-        if !entry.has_ended() {
-            return Ok(None);
-        }
-        let leaving = self.stored_event(&entry.event_id).await?;
-        Ok(leaving.and_then(|leaving| leaving.decision.state_before.clone()))
     }
 }
 

@@ -202,7 +202,10 @@ impl Homeserver {
                 info.invite = self.client_events(&invite, context.viewer).await?.pop();
                 return Ok(Some(info));
             }
-            _ => Reader::Former(own.clone()),
+            _ => match self.leaving(own).await? {
+                Some(leaving) => Reader::Former(leaving),
+                None => return Ok(Some(info)),
+            },
         };
         if self.room(room_id).await?.is_none() {
             return Ok(None);
@@ -239,8 +242,8 @@ impl Homeserver {
         let Telling { viewer, room_id, .. } = telling;
         let end = match telling.reader {
             Reader::Member | Reader::Peeker => telling.end,
-            Reader::Former(own) => SyncToken {
-                position: own.position,
+            Reader::Former(left) => SyncToken {
+                position: left.position,
                 ..SyncToken::default()
             },
         };
@@ -271,7 +274,7 @@ impl Homeserver {
                 Some(room) => self.whole_state(&room.snapshot().record.state, |_| true).await,
                 None => Ok(Vec::new()),
             },
-            Reader::Former(own) => match self.stored_event(&own.event_id).await? {
+            Reader::Former(left) => match self.stored_event(&left.event_id).await? {
                 Some(leaving) => {
                     let ids: Vec<_> = self.state_after(&leaving).await?.into_values().collect();
                     self.stored_events(&ids).await

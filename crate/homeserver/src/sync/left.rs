@@ -26,8 +26,10 @@ impl Homeserver {
         room_id: &RoomId,
         membership: &UserMembership,
     ) -> Result<LeftRoom, Error> {
-        let was_joined = membership.joined_at.is_some();
-        let Some(room) = self.room(room_id).await?.filter(|_| was_joined) else {
+        let left = self.leaving(membership).await?;
+        // What became of the membership after that is all that is told to who knows that they have left.
+        let left = left.filter(|left| left.position > context.position());
+        let Some((room, left)) = self.room(room_id).await?.zip(left) else {
             return self.rejected_room(context, membership).await;
         };
         let after = place(context.position());
@@ -35,7 +37,7 @@ impl Homeserver {
         let came_and_went = membership.joined_at > Some(context.position());
         let span = Span {
             after: if came_and_went { 0 } else { after },
-            upto: place(membership.position),
+            upto: place(left.position),
             joined_at: None,
         };
         let mut window = self.window(context, room_id, span, None).await?;
@@ -66,6 +68,12 @@ impl Homeserver {
         let state = self.related(context.viewer.user_id, state, filter).await?;
         let state = Events::from(self.rendered(context, &state).await?);
         let state = State::new(context.request.state_form, state);
+        if membership.position > left.position && membership.position <= context.to.position {
+            let later = self.stored_event(&membership.event_id).await?;
+            window.events.extend(
+                later.filter(|later| later.content_text("membership") == Some(&membership.membership)),
+            );
+        }
         let timeline = self.timeline(context, &window, span).await?;
         Ok(LeftRoom {
             state,

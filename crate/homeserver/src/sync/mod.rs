@@ -368,10 +368,11 @@ impl<'a> Context<'a> {
         if membership.position <= self.to.position {
             return Some(&membership.membership);
         }
-        let was_joined = membership
-            .joined_at
-            .is_some_and(|joined_at| joined_at <= self.to.position);
-        was_joined.then_some("join")
+        let was = |position: u64| position <= self.to.position;
+        if let Some(left) = membership.left.as_ref().filter(|left| was(left.position)) {
+            return (left.position > self.position()).then_some("leave");
+        }
+        membership.joined_at.is_some_and(was).then_some("join")
     }
 
     fn is_news(&self, membership: &UserMembership) -> bool {

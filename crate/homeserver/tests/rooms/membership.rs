@@ -1,6 +1,7 @@
 //! Who is in a room.
 
 use hearth_homeserver::Error;
+use hearth_storage::{Store, Table, WriteBatch};
 use ruma_common::OwnedUserId;
 use serde_json::json;
 
@@ -204,4 +205,48 @@ async fn the_directory_lists_what_was_published() {
             .len(),
         2
     );
+}
+
+#[tokio::test]
+async fn rows_of_earlier_versions_do_not_say_how_a_stay_ended() {
+    let mut server = Server::new().await;
+    let (alice, bob, room) = (server.alice(), server.bob(), server.public_room().await);
+    server.join(&bob, &room).await.unwrap();
+    let topic = async |server: &Server, text: &str| {
+        let content = json!({ "topic": text });
+        server.set(&alice, &room, "m.room.topic", content).await.unwrap()
+    };
+    topic(&server, "before").await;
+    server
+        .homeserver
+        .kick_user(&alice, &room, &bob, None)
+        .await
+        .unwrap();
+    topic(&server, "after").await;
+    server
+        .homeserver
+        .ban_user(&alice, &room, &bob, None)
+        .await
+        .unwrap();
+    let key = format!("u\0{bob}\0{room}").into_bytes();
+    for (event_id, expected) in [(None, Some("before")), (Some("$unknown"), None)] {
+        let row = server.store.rows.get(Table::Memberships, &key).await.unwrap();
+        let mut row: serde_json::Value = serde_json::from_slice(&row.unwrap()).unwrap();
+        row.as_object_mut().unwrap().remove("left");
+        if let Some(event_id) = event_id {
+            row["event_id"] = event_id.into();
+        }
+        let mut batch = WriteBatch::new();
+        batch.put(Table::Memberships, key.clone(), row.to_string());
+        server.store.rows.commit(batch).await.unwrap();
+        server = server.restarted().await;
+        let read = server
+            .homeserver
+            .state_event(&bob, &room, "m.room.topic", "")
+            .await;
+        match expected {
+            Some(topic) => assert_eq!(read.unwrap().content_text("topic"), Some(topic)),
+            None => assert!(matches!(read, Err(Error::Forbidden(_)))),
+        }
+    }
 }

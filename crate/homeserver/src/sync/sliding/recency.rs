@@ -183,6 +183,7 @@ mod tests {
             event_id: event_id!("$renamed").to_owned(),
             position: 9,
             joined_at: Some(5),
+            left: None,
             through: None,
         };
         assert_eq!([stamp(&membership, 0), stamp(&membership, 3)], [5, 3]);

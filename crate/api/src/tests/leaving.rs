@@ -1,0 +1,98 @@
+//! What is read of a room by who has left it.
+
+use serde_json::{Value, json};
+
+use super::{
+    relations::percent_encode,
+    server::{Client, TestServer},
+};
+
+const V3: &str = "/_matrix/client/v3";
+const ROOMS: &str = "/_matrix/client/v3/rooms";
+
+async fn set(client: &Client<'_>, room: &str, kind: &str, content: Value) {
+    let path = format!("{ROOMS}/{room}/state/{kind}/");
+    client.put(&path, content).await.ok();
+}
+
+async fn change(client: &Client<'_>, room: &str, change: &str, user_id: &str) {
+    let path = format!("{ROOMS}/{room}/{change}");
+    let body = json!({"user_id": user_id, "reason": change});
+    client.post(&path, body).await.ok();
+}
+
+async fn since(client: &Client<'_>) -> String {
+    let answer = client.get(&format!("{V3}/sync")).await.ok();
+    answer["next_batch"].as_str().unwrap().to_owned()
+}
+
+/// Everything that `client` can read of the state of a room that they have left, by whatever way.
+async fn told(client: &Client<'_>, room: &str, since: &str) -> String {
+    let mut told = Vec::new();
+    for path in [
+        format!("{ROOMS}/{room}/state"),
+        format!("{ROOMS}/{room}/state/m.room.topic/"),
+        format!("{ROOMS}/{room}/members"),
+        format!("{ROOMS}/{room}/initialSync"),
+        format!("{V3}/initialSync?archived=true"),
+        format!("{V3}/sync?since={since}"),
+        format!(
+            "{V3}/sync?filter={}",
+            percent_encode(r#"{"room":{"include_leave":true}}"#)
+        ),
+    ] {
+        told.push(client.get(&path).await.ok().to_string());
+    }
+    let search = json!({"search_categories": {"room_events": {"search_term": "fox", "include_state": true}}});
+    let found = client.post(&format!("{V3}/search"), search).await.ok();
+    assert!(found.to_string().contains("while in"), "{found}");
+    told.push(found.to_string());
+    told.join("\n")
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_membership_after_leaving_shows_nothing_of_the_room() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = ann.room_with(&bob).await;
+    set(&ann, &room, "m.room.topic", json!({"topic": "while in"})).await;
+    ann.say(&room, "0", "a fox").await;
+    let before = since(&bob).await;
+    change(&ann, &room, "kick", &bob.user_id).await;
+    let after = since(&bob).await;
+    set(&ann, &room, "m.room.join_rules", json!({"join_rule": "knock"})).await;
+    set(&ann, &room, "m.room.topic", json!({"topic": "secret"})).await;
+    let knock = format!("{V3}/knock/{room}");
+    for step in ["knock", "invite", "ban", "unban"] {
+        match step {
+            "knock" => drop(bob.post(&knock, json!({})).await.ok()),
+            _ => change(&ann, &room, step, &bob.user_id).await,
+        }
+        if matches!(step, "knock" | "invite") {
+            bob.get(&format!("{ROOMS}/{room}/state"))
+                .await
+                .fails(403, "M_FORBIDDEN");
+            bob.post(&format!("{ROOMS}/{room}/leave"), json!({})).await.ok();
+        }
+        for since in [&before, &after] {
+            let told = told(&bob, &room, since).await;
+            assert!(!told.contains("secret"), "after {step}: {told}");
+        }
+    }
+    // Who knows that they have left hears of what became of their membership, and of that alone.
+    let answer = bob.get(&format!("{V3}/sync?since={after}")).await.ok();
+    let left = &answer["rooms"]["leave"][&room];
+    assert_eq!(left["timeline"]["events"].as_array().unwrap().len(), 1, "{left}");
+    assert_eq!(left["timeline"]["events"][0]["content"]["reason"], "unban");
+    // Who does not hears of the leaving too.
+    let answer = bob.get(&format!("{V3}/sync?since={before}")).await.ok();
+    let events = &answer["rooms"]["leave"][&room]["timeline"]["events"];
+    let reasons = events.as_array().unwrap().iter();
+    let reasons: Vec<_> = reasons.map(|event| &event["content"]["reason"]).collect();
+    assert_eq!(reasons, ["kick", "unban"]);
+    // Being in the room again ends it.
+    set(&ann, &room, "m.room.join_rules", json!({"join_rule": "public"})).await;
+    bob.post(&format!("{ROOMS}/{room}/join"), json!({})).await.ok();
+    let topic = bob.get(&format!("{ROOMS}/{room}/state/m.room.topic")).await.ok();
+    assert_eq!(topic["topic"], "secret");
+}
