@@ -187,10 +187,10 @@ impl Homeserver {
         })
     }
 
-    /// The member events of a room, now or at `request.at`.
+    /// The member events of a room, now or at `request.at`; to who has left, none later than that.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] if the user was never in the room.
+    /// [`Error::Forbidden`] if the user was never in the room, or may not know the state at `request.at`.
     pub async fn members(
         &self,
         viewer: Viewer<'_>,
@@ -198,11 +198,16 @@ impl Homeserver {
         request: &MembersRequest,
     ) -> Result<Vec<ClientEvent>, Error> {
         let mut members = self.room_members(viewer.user_id, room_id).await?;
+        let own = self.user_membership(viewer.user_id, room_id);
         if let Some(PageToken(at)) = request.at
             && let Some((_, last)) = self.timeline_before(room_id, at, 1).await?.pop()
             && last.decision.state_before.is_some()
         {
-            members = self.members_after(&last).await?;
+            if self.may_know_state(viewer.user_id, &last).await? {
+                members = self.members_after(&last).await?;
+            } else if own.is_none_or(|own| !own.has_ended()) {
+                return Err(Error::Forbidden("you were not in the room then".into()));
+            }
         }
         members.retain(|event| request.allows(event));
         self.client_events(&members, viewer).await
@@ -443,11 +448,15 @@ impl MembersRequest {
         let wanted = self
             .membership
             .as_deref()
-            .is_none_or(|wanted| membership == Some(wanted));
-        wanted
-            && self
-                .not_membership
-                .as_deref()
-                .is_none_or(|unwanted| membership != Some(unwanted))
+            .map(|wanted| membership == Some(wanted));
+        let not_unwanted = self
+            .not_membership
+            .as_deref()
+            .map(|unwanted| membership != Some(unwanted));
+        match (wanted, not_unwanted) {
+            (None, None) => true,
+            // Two filters are an 'or'.
+            (wanted, not_unwanted) => wanted == Some(true) || not_unwanted == Some(true),
+        }
     }
 }

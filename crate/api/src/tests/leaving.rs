@@ -96,3 +96,60 @@ async fn what_becomes_of_a_membership_after_leaving_shows_nothing_of_the_room() 
     let topic = bob.get(&format!("{ROOMS}/{room}/state/m.room.topic")).await.ok();
     assert_eq!(topic["topic"], "secret");
 }
+
+#[tokio::test]
+async fn members_are_told_as_of_a_moment_that_the_user_may_know() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let (cat, dan) = (server.register("cat").await, server.register("dan").await);
+    let room = ann.room_with(&dan).await;
+    let members = async |client: &Client<'_>, at: &str| {
+        let path = format!("{ROOMS}/{room}/members?at={at}");
+        client.get(&path).await
+    };
+    set(
+        &ann,
+        &room,
+        "m.room.history_visibility",
+        json!({"history_visibility": "joined"}),
+    )
+    .await;
+    ann.say(&room, "0", "hello").await;
+    let early = since(&ann).await;
+    bob.post(&format!("{V3}/join/{room}"), json!({})).await.ok();
+    let joined = since(&bob).await;
+    members(&bob, &early).await.fails(403, "M_FORBIDDEN");
+    assert!(
+        members(&bob, &joined)
+            .await
+            .ok()
+            .to_string()
+            .contains(&bob.user_id)
+    );
+    assert_eq!(
+        members(&ann, &early).await.ok()["chunk"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    bob.post(&format!("{ROOMS}/{room}/leave"), json!({})).await.ok();
+    cat.post(&format!("{V3}/join/{room}"), json!({})).await.ok();
+    change(&ann, &room, "ban", &dan.user_id).await;
+    for at in ["s999999999_0", &since(&ann).await, &joined] {
+        let told = members(&bob, at).await.ok();
+        assert_eq!(told["chunk"].as_array().unwrap().len(), 3, "{told}");
+        assert!(!told.to_string().contains(&cat.user_id), "{told}");
+        assert!(!told.to_string().contains("ban"), "{told}");
+    }
+    // Two filters are two ways to pass.
+    for (filter, expected) in [
+        ("membership=join", 2),
+        ("not_membership=join", 2),
+        ("membership=ban&not_membership=leave", 3),
+        ("membership=join&not_membership=join", 4),
+    ] {
+        let told = ann.get(&format!("{ROOMS}/{room}/members?{filter}")).await.ok();
+        assert_eq!(told["chunk"].as_array().unwrap().len(), expected, "{filter}");
+    }
+}

@@ -36,6 +36,11 @@ impl Homeserver {
         Ok(visible)
     }
 
+    /// Whether the user may know the state that `event` led to.
+    pub(crate) async fn may_know_state(&self, user_id: &UserId, event: &StoredEvent) -> Result<bool, Error> {
+        self.may_see(user_id, event, &mut Seen::new()).await
+    }
+
     async fn may_see(&self, user_id: &UserId, event: &StoredEvent, seen: &mut Seen) -> Result<bool, Error> {
         let moment = match &event.decision.state_before {
             Some(root) => match seen.get(root) {
