@@ -137,7 +137,7 @@ impl Homeserver {
             PageDirection::Forward => self.read_forward(&mut page).await?,
         }
         let state = if request.filter.lazy_load_members {
-            self.senders(room_id, &page.events).await?
+            self.senders(viewer.user_id, room_id, &page.events).await?
         } else {
             Vec::new()
         };
@@ -174,7 +174,7 @@ impl Homeserver {
         let newer = self.shown(viewer.user_id, newer, filter).await?;
         let all: Vec<_> = older.iter().chain([&event]).chain(&newer).cloned().collect();
         let state = self
-            .context_state(room_id, newer.last().unwrap_or(&event), &all, filter)
+            .context_state(viewer.user_id, newer.last().unwrap_or(&event), &all, filter)
             .await?;
         let mut shown = self.bundled_events(&[event], viewer).await?;
         Ok(EventContext {
@@ -352,37 +352,44 @@ impl Homeserver {
         self.related(user_id, events, filter).await
     }
 
-    /// The member events, as they are now, of those who sent `events`.
+    /// The member events of those who sent `events`, as they were at the newest of them. Where the members are not
+    /// known then, as they are in the last state that the user may know.
     async fn senders(
         &self,
+        user_id: &UserId,
         room_id: &RoomId,
         events: &[Arc<StoredEvent>],
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        let Some(room) = self.room(room_id).await? else {
-            return Ok(Vec::new());
+        let known = events
+            .iter()
+            .filter(|event| event.decision.state_before.is_some() && !event.decision.partial);
+        let newest = known.max_by_key(|event| event.decision.order);
+        let root = match newest {
+            Some(newest) => newest.decision.state_before.clone(),
+            None => self.last_state(user_id, room_id).await?,
         };
+        let Some(root) = root else { return Ok(Vec::new()) };
         let senders: BTreeSet<_> = events.iter().map(|event| event.sender()).collect();
         let keys: Vec<_> = senders.into_iter().map(member).collect();
-        Ok(self
-            .view(&room.snapshot(), &keys)
-            .await?
-            .iter()
-            .cloned()
-            .collect())
+        let mut members = self.view_at(&root, &keys).await?.iter().cloned().collect();
+        if let Some(newest) = newest.filter(|newest| newest.kind() == MEMBER) {
+            put_after(&mut members, newest);
+        }
+        Ok(members)
     }
 
     async fn context_state(
         &self,
-        room_id: &RoomId,
+        user_id: &UserId,
         last: &Arc<StoredEvent>,
         events: &[Arc<StoredEvent>],
         filter: &EventFilter,
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        let root = match (&last.decision.state_before, self.room(room_id).await?) {
-            (Some(root), _) => root.clone(),
-            (None, Some(room)) => room.snapshot().record.state.clone(),
-            (None, None) => return Ok(Vec::new()),
+        let root = match &last.decision.state_before {
+            Some(root) => Some(root.clone()),
+            None => self.last_state(user_id, last.room_id()).await?,
         };
+        let Some(root) = root else { return Ok(Vec::new()) };
         let senders: BTreeSet<_> = events.iter().map(|event| event.sender().to_string()).collect();
         let mut state = match filter.lazy_load_members {
             true => self.state_with_members(&root, None, &senders, |_| true).await?,
@@ -391,9 +398,10 @@ impl Homeserver {
         if last.decision.state_before.is_some() {
             put_after(&mut state, last);
         }
-        if filter.lazy_load_members {
-            state.retain(|event| event.kind() != MEMBER || is_of(event, &senders));
-        }
+        state.retain(|event| {
+            let needed = !filter.lazy_load_members || event.kind() != MEMBER || is_of(event, &senders);
+            needed && filter.allows(event.kind(), event.sender().as_str(), event.content())
+        });
         Ok(state)
     }
 }

@@ -153,3 +153,35 @@ async fn members_are_told_as_of_a_moment_that_the_user_may_know() {
         assert_eq!(told["chunk"].as_array().unwrap().len(), expected, "{filter}");
     }
 }
+
+#[tokio::test]
+async fn old_pages_have_members_as_they_were() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let cat = server.register("cat").await;
+    let room = ann.room_with(&bob).await;
+    cat.post(&format!("{V3}/join/{room}"), json!({})).await.ok();
+    let said = cat.say(&room, "0", "hello").await;
+    bob.post(&format!("{ROOMS}/{room}/leave"), json!({})).await.ok();
+    change(&ann, &room, "ban", &cat.user_id).await;
+    let lazy = percent_encode(r#"{"lazy_load_members":true}"#);
+    for direction in ["b", "f"] {
+        let path = format!("{ROOMS}/{room}/messages?dir={direction}&limit=50&filter={lazy}");
+        let page = bob.get(&path).await.ok();
+        let state = page["state"].as_array().unwrap().iter();
+        let of_cat = state.filter(|event| event["state_key"] == cat.user_id.as_str());
+        let memberships: Vec<_> = of_cat.map(|event| &event["content"]["membership"]).collect();
+        assert_eq!(memberships, ["join"], "{page}");
+    }
+    let types = percent_encode(r#"{"types":["m.room.m*"]}"#);
+    let around = ann
+        .get(&format!("{ROOMS}/{room}/context/{said}?filter={types}"))
+        .await
+        .ok();
+    let state = around["state"].as_array().unwrap();
+    assert_eq!(state.len(), 3, "{around}");
+    assert!(
+        state.iter().all(|event| event["type"] == "m.room.member"),
+        "{around}"
+    );
+}
