@@ -185,3 +185,30 @@ async fn old_pages_have_members_as_they_were() {
         "{around}"
     );
 }
+
+#[tokio::test]
+async fn what_was_forgotten_is_shown_no_more() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = ann.room_with(&bob).await;
+    let said = ann.say(&room, "0", "hello").await;
+    bob.post(&format!("{ROOMS}/{room}/leave"), json!({})).await.ok();
+    let read = async || {
+        let mut answers = Vec::new();
+        for path in [
+            format!("{ROOMS}/{room}/event/{said}"),
+            format!("{ROOMS}/{room}/context/{said}"),
+            format!("/_matrix/client/v1/rooms/{room}/relations/{said}"),
+        ] {
+            answers.push(bob.get(&path).await);
+        }
+        answers
+    };
+    for answer in read().await {
+        answer.ok();
+    }
+    bob.post(&format!("{ROOMS}/{room}/forget"), json!({})).await.ok();
+    for answer in read().await {
+        answer.fails(404, "M_NOT_FOUND");
+    }
+}

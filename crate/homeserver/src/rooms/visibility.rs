@@ -177,8 +177,9 @@ impl Moment {
     fn allows(&self, order: Option<i64>, now: Option<&UserMembership>) -> bool {
         let joined = self.membership.as_deref() == Some("join");
         match self.visibility.as_deref() {
-            _ if joined => true,
             Some("world_readable") => true,
+            // Who has forgotten the room sees no more of it.
+            _ if joined => now.is_some(),
             Some("joined") => false,
             Some("invited") => self.membership.as_deref() == Some("invite") && now.is_some(),
             _ => now.is_some_and(|now| joined_after(order, now)),
