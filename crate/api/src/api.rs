@@ -70,12 +70,20 @@ impl Api {
         }
     }
 
-    /// Answers `request`. Whatever is wrong with it, the answer says so as the Matrix specification asks.
-    pub async fn handle(&self, request: Request<Body>, source: Source) -> Response<Body> {
+    /// Answers `request`. Whatever is wrong with it, the answer says so as the Matrix specification asks. `HEAD` is answered
+    /// as `GET`, without the body (RFC 9110, section 9.3.2).
+    pub async fn handle(&self, mut request: Request<Body>, source: Source) -> Response<Body> {
+        let is_head = request.method() == Method::HEAD;
+        if is_head {
+            *request.method_mut() = Method::GET;
+        }
         let mut answer = match self.dispatch(request, source).await {
             Ok(answer) => answer,
             Err(error) => error.into_answer(),
         };
+        if is_head {
+            *answer.body_mut() = Body::empty();
+        }
         cors::allow_all_origins(answer.headers_mut());
         answer
     }

@@ -29,21 +29,30 @@ struct Body {
 
 async fn room(call: UserCall) -> Outcome {
     let room_id = call.room_id()?;
-    keep(call, Subject::Room { room_id }).await
+    keep_reasoned(call, Subject::Room { room_id }).await
 }
 
-async fn event(call: UserCall) -> Outcome {
+async fn event(mut call: UserCall) -> Outcome {
     let (room_id, event_id) = (call.room_id()?, call.event_id()?);
-    keep(call, Subject::Event { room_id, event_id }).await
+    let body: Body = call.json_or_empty().await?;
+    keep(call, Subject::Event { room_id, event_id }, body).await
 }
 
 async fn reported_user(call: UserCall) -> Outcome {
     let user_id = call.user_id()?;
-    keep(call, Subject::User { user_id }).await
+    keep_reasoned(call, Subject::User { user_id }).await
 }
 
-async fn keep(mut call: UserCall, subject: Subject) -> Outcome {
-    let body: Body = call.json_or_empty().await?;
+/// Of a room or a user, where the specification wants a reason.
+async fn keep_reasoned(mut call: UserCall, subject: Subject) -> Outcome {
+    let body: Body = call.json().await?;
+    match body.reason {
+        Some(_) => keep(call, subject, body).await,
+        None => Err(ApiError::missing_param("reason is missing")),
+    }
+}
+
+async fn keep(call: UserCall, subject: Subject, body: Body) -> Outcome {
     if body.score.is_some_and(|score| !is_score(&score)) {
         return Err(ApiError::invalid_param("score is not from -100 to 0"));
     }

@@ -23,9 +23,7 @@ const WITHOUT_BODY: &[&str] = &[
 
 /// Routes whose body may be left out.
 const OPTIONAL_BODY: &[&str] = &[
-    "/_matrix/client/v3/rooms/{roomId}/report",
     "/_matrix/client/v3/rooms/{roomId}/report/{eventId}",
-    "/_matrix/client/v3/users/{userId}/report",
     "/_matrix/client/unstable/org.matrix.msc4140/delayed_events/{delayId}/{action}",
     "/_matrix/client/v1/login/get_token",
     "/_matrix/client/v3/user/{userId}/openid/request_token",

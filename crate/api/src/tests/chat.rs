@@ -240,6 +240,8 @@ async fn rooms_are_published() {
     ann.put(&visibility, json!({"visibility": "public"})).await.ok();
     let page = server.get("/_matrix/client/v3/publicRooms").await.ok();
     assert_eq!(page["chunk"][0]["room_id"], room_id.as_str());
+    let unlimited = server.get("/_matrix/client/v3/publicRooms?limit=0").await.ok();
+    assert_eq!(unlimited, page);
     let search = json!({"filter": {"generic_search_term": "coffee"}});
     let page = ann.post("/_matrix/client/v3/publicRooms", search).await.ok();
     assert_eq!(page["chunk"], json!([]));

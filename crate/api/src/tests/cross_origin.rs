@@ -31,6 +31,28 @@ async fn every_answer_is_for_any_origin() {
 }
 
 #[tokio::test]
+async fn head_is_get_without_the_body() {
+    let server = TestServer::new().await;
+    for (path, status) in [
+        ("/_matrix/client/versions", 200),
+        ("/_matrix/client/v3/sync", 401),
+        ("/nothing", 404),
+    ] {
+        let (get, head) = (
+            server.get(path).await,
+            server.raw(&Method::HEAD, path, None, Bytes::new()).await,
+        );
+        assert_eq!(
+            (head.status.as_u16(), get.status.as_u16()),
+            (status, status),
+            "{path}"
+        );
+        assert_eq!(head.headers, get.headers, "{path}");
+        assert!(head.body.is_null() && !get.body.is_null(), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn unknown_paths_and_methods_are_unrecognized() {
     let server = TestServer::new().await;
     server

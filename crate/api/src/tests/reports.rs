@@ -32,9 +32,12 @@ async fn reports_are_kept_for_the_administrator() {
     bob.post(&report, json!({"reason": "x".repeat(5000)}))
         .await
         .fails(413, "M_TOO_LARGE");
-    bob.post(&report, json!({"score": 7}))
+    bob.post(&report, json!({"reason": "", "score": 7}))
         .await
         .fails(400, "M_INVALID_PARAM");
+    for subject in [&report, &user] {
+        bob.post(subject, json!({})).await.fails(400, "M_MISSING_PARAM");
+    }
     assert_eq!(server.dump().await, before);
     bob.post(
         &format!("{report}/{event}"),

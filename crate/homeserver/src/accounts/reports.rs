@@ -2,7 +2,7 @@
 //!
 //! They are kept for whoever administers this homeserver, who reads them here; nothing is sent to other servers.
 
-use hearth_storage::{Table, WriteBatch};
+use hearth_storage::{Entry, Table, WriteBatch};
 use ruma_common::{OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::{
 
 /// Rows `k\0` + time + random bytes in `Table::Accounts`.
 const PREFIX: &[u8] = b"k\0";
-/// The most reports that are kept: the oldest go.
+/// The most reports that are kept.
 const MAX_KEPT: usize = 1_000;
 /// The most bytes of a reason.
 const MAX_REASON: usize = 4 * 1024;
@@ -86,8 +86,8 @@ impl Homeserver {
         let key = [PREFIX, &report.received_ts.to_be_bytes(), &random].concat();
         let kept = scan_all(&*self.seams.store, Table::Accounts, PREFIX).await?;
         let mut batch = WriteBatch::new();
-        for (key, _) in kept.iter().take((kept.len() + 1).saturating_sub(MAX_KEPT)) {
-            batch.delete(Table::Accounts, key.clone());
+        if kept.len() >= MAX_KEPT {
+            batch.delete(Table::Accounts, surplus(&kept, reporter)?);
         }
         batch.put(Table::Accounts, key, to_vec(&report)?);
         Ok(self.seams.store.commit(batch).await?)
@@ -133,7 +133,49 @@ impl Homeserver {
     }
 }
 
+/// The key of the report that makes room for another of `reporter`: their own oldest, so that nobody can drive out what
+/// others reported; the oldest of all if they have none.
+fn surplus(kept: &[Entry], reporter: &UserId) -> Result<Vec<u8>, Error> {
+    let mut oldest = None;
+    for (key, row) in kept {
+        if from_slice::<Report>(row)?.reporter == reporter {
+            return Ok(key.clone());
+        }
+        oldest = oldest.or(Some(key));
+    }
+    Ok(oldest.cloned().unwrap_or_default())
+}
+
 /// Whether a report's score, which clients of old send, is a whole number from -100 to 0.
 pub fn is_score(value: &Value) -> bool {
     value.as_i64().is_some_and(|score| (-100..=0).contains(&score))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use ruma_common::user_id;
+
+    use super::*;
+
+    #[test]
+    fn whoever_reports_much_drives_out_their_own() {
+        let report = |reporter: &UserId| Report {
+            reporter: reporter.to_owned(),
+            subject: Subject::User {
+                user_id: reporter.to_owned(),
+            },
+            reason: None,
+            received_ts: 0,
+        };
+        let (ann, bob, cat) = (user_id!("@ann:a"), user_id!("@bob:a"), user_id!("@cat:a"));
+        let reporters = [ann, bob, ann, bob].into_iter().enumerate();
+        let kept: Vec<Entry> = reporters
+            .map(|(at, reporter)| (vec![at as u8], to_vec(&report(reporter)).unwrap()))
+            .collect();
+        assert_eq!(surplus(&kept, bob).unwrap(), [1]);
+        assert_eq!(surplus(&kept, ann).unwrap(), [0]);
+        assert_eq!(surplus(&kept, cat).unwrap(), [0]);
+    }
 }

@@ -4,7 +4,7 @@ use ruma_common::{RoomId, ServerName};
 use serde_json::Value;
 
 use crate::{
-    Error, Homeserver,
+    Error, Homeserver, JsonObject,
     policy::glob::glob_matches,
     rooms::{
         room::Snapshot,
@@ -29,6 +29,19 @@ impl Homeserver {
         }
     }
 
+    /// Refuses an access list that denies this server, whose users could not take it back. Synapse does the same.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParam`] if it does.
+    pub(crate) fn check_own_acl(&self, content: &JsonObject) -> Result<(), Error> {
+        match denies(content, self.server_name()) {
+            true => Err(Error::InvalidParam(
+                "the access list would deny your own server".into(),
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// Whether EDUs of `server` about the room count: it is held here, and its access list does not deny the server.
     ///
     /// # Errors
@@ -44,10 +57,11 @@ impl Homeserver {
 
 /// Whether the room's access list denies `server`. `state` needs [`SERVER_ACL`].
 pub(crate) fn is_denied(server: &ServerName, state: &View) -> bool {
-    let Some(list) = state.get(SERVER_ACL.0, SERVER_ACL.1) else {
-        return false;
-    };
-    let content = list.content();
+    let list = state.get(SERVER_ACL.0, SERVER_ACL.1);
+    list.is_some_and(|list| denies(list.content(), server))
+}
+
+fn denies(content: &JsonObject, server: &ServerName) -> bool {
     let literal_allowed = content
         .get("allow_ip_literals")
         .and_then(Value::as_bool)

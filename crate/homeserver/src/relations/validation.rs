@@ -6,7 +6,10 @@ use hearth_storage::{Direction, KeyRange, Table};
 use ruma_common::RoomId;
 
 use super::{ANNOTATION, Relation, THREAD, index::sender_prefix};
-use crate::{Error, Homeserver, rooms::draft::Draft};
+use crate::{
+    Error, Homeserver,
+    rooms::{change::Change, draft::Draft},
+};
 
 /// How many of a user's annotations of one event are looked at.
 const MAX_ANNOTATIONS: usize = 500;
@@ -16,13 +19,13 @@ impl Homeserver {
     ///
     /// Spec: Client-Server API, sections 'Validation of m.thread relationships' and 'Avoiding duplicate
     /// annotations'.
-    pub(crate) async fn check_relation(&self, room_id: &RoomId, draft: &Draft) -> Result<(), Error> {
+    pub(crate) async fn check_relation(&self, change: &Change<'_>, draft: &Draft) -> Result<(), Error> {
         let Some(relation) = Relation::in_content(&draft.content) else {
             return Ok(());
         };
         match &*relation.rel_type {
-            THREAD => self.check_root(room_id, &relation).await,
-            ANNOTATION => self.check_annotation(room_id, draft, &relation).await,
+            THREAD => self.check_root(change.room_id(), &relation).await,
+            ANNOTATION => self.check_annotation(change, draft, &relation).await,
             _ => Ok(()),
         }
     }
@@ -39,18 +42,30 @@ impl Homeserver {
         }
     }
 
-    /// Nobody annotates an event twice with the same.
+    /// Nobody annotates an event twice with the same, also not by one change.
     async fn check_annotation(
         &self,
-        room_id: &RoomId,
+        change: &Change<'_>,
         draft: &Draft,
         relation: &Relation,
     ) -> Result<(), Error> {
         let Some(annotation) = &relation.key else {
             return Ok(());
         };
+        if change.own_events().any(|event| {
+            (event.sender(), event.kind()) == (&*draft.sender, &*draft.kind)
+                && Relation::of(event).as_ref() == Some(relation)
+        }) {
+            return Err(Error::DuplicateAnnotation);
+        }
         let kind = Some(&*draft.kind);
-        let prefix = sender_prefix(room_id, &relation.parent, ANNOTATION, &draft.sender, kind);
+        let prefix = sender_prefix(
+            change.room_id(),
+            &relation.parent,
+            ANNOTATION,
+            &draft.sender,
+            kind,
+        );
         let range = KeyRange::prefix(prefix);
         let rows = self
             .seams

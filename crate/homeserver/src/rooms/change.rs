@@ -213,7 +213,7 @@ impl Change<'_> {
     }
 
     /// The events of this change.
-    pub(super) fn own_events(&self) -> impl Iterator<Item = &Arc<StoredEvent>> {
+    pub(crate) fn own_events(&self) -> impl Iterator<Item = &Arc<StoredEvent>> {
         self.events.iter().map(|pending| &pending.event)
     }
 

@@ -1,7 +1,8 @@
 //! Making rooms. Spec: Client-Server API, section 'Creation'.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+use futures::future::join_all;
 use hearth_rooms::{EventBuilder, Pdu, RoomVersion, UnsupportedVersion, auth_check::check_auth_events};
 use hearth_storage::Table;
 use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -17,6 +18,7 @@ use crate::{
         directory::published_key,
         draft::{Draft, build_error},
         room::Room,
+        view::{MEMBER, SERVER_ACL},
     },
 };
 
@@ -204,9 +206,11 @@ impl Homeserver {
         Ok(drafts)
     }
 
-    /// Invites users of other servers. The room exists by now: who cannot be reached can be invited again.
+    /// Invites users of other servers, side by side: each server that does not answer takes its time. The room exists by
+    /// now: who cannot be reached can be invited again.
     async fn invite_others(&self, plan: &Plan, room_id: &RoomId) {
-        for invited in plan.request.invite.iter().filter(|user| !self.is_local(user)) {
+        let others = plan.request.invite.iter().filter(|user| !self.is_local(user));
+        let invites = others.map(|invited| async move {
             let mut content = object(json!({ "membership": "invite" }));
             if plan.request.is_direct {
                 content.insert("is_direct".into(), true.into());
@@ -214,7 +218,8 @@ impl Homeserver {
             if let Err(error) = self.invite_remote(&plan.creator, room_id, invited, content).await {
                 tracing::warn!(%invited, %error, "an invite of a new room was not delivered");
             }
-        }
+        });
+        join_all(invites).await;
     }
 }
 
@@ -234,6 +239,7 @@ impl Plan {
             .parse()
             .map_err(|UnsupportedVersion(name)| Error::UnsupportedRoomVersion(name))?;
         let preset = Preset::of(&request)?;
+        check_initial(homeserver, &request.initial_state)?;
         if request.invite.len() > MAX_INVITES {
             return Err(Error::InvalidParam(format!("more than {MAX_INVITES} invites")));
         }
@@ -259,7 +265,9 @@ impl Plan {
             let mut creators: Vec<Value> = named
                 .and_then(|named| Some(named.as_array()?.clone()))
                 .unwrap_or_default();
+            let mut seen = HashSet::new();
             creators.extend(self.request.invite.iter().map(|user| user.as_str().into()));
+            creators.retain(|creator| seen.insert(creator.to_string()));
             content.insert("additional_creators".into(), creators.into());
         }
         content
@@ -282,6 +290,18 @@ impl Plan {
         levels.extend(self.request.power_level_content_override.clone());
         levels
     }
+}
+
+/// Refuses initial state that would do what other fields are for, or shut this server out.
+fn check_initial(homeserver: &Homeserver, initial: &[InitialState]) -> Result<(), Error> {
+    for state in initial {
+        match &*state.kind {
+            MEMBER => return Err(Error::InvalidRoomState("members are invited by `invite`".into())),
+            kind if (kind, &*state.state_key) == SERVER_ACL => homeserver.check_own_acl(&state.content)?,
+            _ => (),
+        }
+    }
+    Ok(())
 }
 
 /// Whether creators outrank everybody else in rooms of `version`, and are so not among the power levels.

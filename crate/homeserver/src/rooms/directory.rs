@@ -72,6 +72,8 @@ impl Homeserver {
         };
         let limit = query
             .limit
+            // As in Synapse, 0 asks for no limit of its own.
+            .filter(|limit| *limit > 0)
             .unwrap_or(MAX_PAGE)
             .min(MAX_PAGE)
             .try_into()

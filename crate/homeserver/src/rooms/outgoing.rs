@@ -137,7 +137,7 @@ impl Homeserver {
 
     async fn propose_message(&self, change: &Change<'_>, draft: Draft) -> Result<hearth_rooms::Pdu, Error> {
         self.check_redaction(change, &draft).await?;
-        self.check_relation(change.room_id(), &draft).await?;
+        self.check_relation(change, &draft).await?;
         change.propose(draft).await
     }
 

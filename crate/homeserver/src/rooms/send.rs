@@ -68,6 +68,9 @@ impl Homeserver {
         if kind == "m.room.member" {
             return self.send_member(sender, room_id, state_key, content).await;
         }
+        if (kind, state_key) == SERVER_ACL {
+            self.check_own_acl(&content)?;
+        }
         if kind == "m.room.canonical_alias" {
             self.check_canonical_alias(room_id, &content).await?;
         }

@@ -91,13 +91,15 @@ impl Homeserver {
             .parse()
             .map_err(|UnsupportedVersion(name)| Error::UnsupportedRoomVersion(name))?;
         let room = self.known_room(room_id).await?;
-        let _directory = self.directory_lock.lock().await;
+        let keys = [CREATE, POWER_LEVELS, member(user_id)];
+        let state = self.view(&room.snapshot(), &keys).await?;
+        check_may_upgrade(user_id, &state)?;
+        // Before anything is held that others wait for: it may take long.
         self.whole(&room).await?;
+        let _directory = self.directory_lock.lock().await;
         let mut old = self.change(&room).await;
         let state = self.state_to_copy(user_id, &old).await?;
-        if !state.may_send(user_id, TOMBSTONE.0, true) {
-            return Err(Error::Forbidden("you may not upgrade this room".into()));
-        }
+        check_may_upgrade(user_id, &state)?;
         let upgrade = Upgrade {
             user_id: user_id.to_owned(),
             room_id: room_id.to_owned(),
@@ -452,6 +454,13 @@ fn only_aliases(content: &JsonObject, keep: impl Fn(&Value) -> bool) -> JsonObje
         kept.insert("alt_aliases".into(), others.into());
     }
     kept
+}
+
+fn check_may_upgrade(user_id: &UserId, state: &View) -> Result<(), Error> {
+    match state.may_send(user_id, TOMBSTONE.0, true) {
+        true => Ok(()),
+        false => Err(Error::Forbidden("you may not upgrade this room".into())),
+    }
 }
 
 fn refused(error: Error) -> Error {

@@ -1,11 +1,12 @@
 //! Making rooms.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
+use futures::FutureExt as _;
 use hearth_homeserver::Error;
 use serde_json::json;
 
-use crate::support::Server;
+use crate::support::{Server, settle};
 
 #[tokio::test]
 async fn a_room_has_the_state_of_its_preset() {
@@ -120,5 +121,61 @@ async fn overrides_and_initial_state_are_heeded() {
             .await
             .unwrap()["alias"],
         alias
+    );
+}
+
+#[tokio::test]
+async fn initial_state_neither_invites_nor_shuts_this_server_out() {
+    let server = Server::new().await;
+    let own = server.homeserver.server_name();
+    let member =
+        json!({ "type": "m.room.member", "state_key": server.bob(), "content": { "membership": "invite" } });
+    let made = server.create(json!({ "initial_state": [member] })).await;
+    assert!(matches!(made, Err(Error::InvalidRoomState(_))), "{made:?}");
+    for content in [json!({ "allow": [] }), json!({ "allow": ["*"], "deny": [own] })] {
+        let acl = json!({ "type": "m.room.server_acl", "content": content });
+        let made = server.create(json!({ "initial_state": [acl] })).await;
+        assert!(matches!(made, Err(Error::InvalidParam(_))), "{made:?}");
+    }
+    assert_eq!(server.homeserver.joined_rooms(&server.alice()).len(), 0);
+
+    let room = server.public_room().await;
+    let acl = json!({ "allow": ["*"], "deny": [own] });
+    let set = server.set(&server.alice(), &room, "m.room.server_acl", acl).await;
+    assert!(matches!(set, Err(Error::InvalidParam(_))), "{set:?}");
+    let acl = json!({ "allow": ["*"], "deny": ["evil"] });
+    let set = server.set(&server.alice(), &room, "m.room.server_acl", acl).await;
+    set.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_is_invited_and_named_a_creator_is_one_once() {
+    let server = Server::new().await;
+    let request = json!({
+        "preset": "trusted_private_chat",
+        "invite": [server.bob()],
+        "creation_content": { "additional_creators": [server.bob(), server.user("carol")] },
+    });
+    let room = server.create(request).await.unwrap();
+    let create = server.state_content(&room, "m.room.create").await.unwrap();
+    let creators = json!([server.bob(), server.user("carol")]);
+    assert_eq!(create["additional_creators"], creators);
+}
+
+#[tokio::test]
+async fn users_of_other_servers_are_invited_side_by_side() {
+    let server = Server::new().await;
+    server.network.hangs.store(true, Ordering::Relaxed);
+    let invited = ["@a:one.example", "@b:two.example", "@c:three.example"];
+    let mut making = Box::pin(server.create(json!({ "invite": invited })));
+    for _ in 0..10 {
+        assert!(making.as_mut().now_or_never().is_none());
+        settle().await;
+    }
+    let asked = server.network.asked.lock().unwrap();
+    let servers: BTreeSet<_> = asked.iter().map(|(server, _)| server.as_str()).collect();
+    assert_eq!(
+        servers,
+        BTreeSet::from(["one.example", "two.example", "three.example"])
     );
 }

@@ -64,6 +64,8 @@ impl Spawner for Tasks {
 #[derive(Default)]
 pub struct Silence {
     pub asked: Mutex<Vec<(String, String)>>,
+    /// Whether those who ask wait for ever.
+    pub hangs: AtomicBool,
     /// Whether transactions are taken after all.
     pub takes_mail: AtomicBool,
     /// The transactions taken.
@@ -80,6 +82,9 @@ impl Federation for Silence {
             .lock()
             .unwrap()
             .push((destination.to_owned(), request.uri().to_string()));
+        if self.hangs.load(Ordering::Relaxed) {
+            return Box::pin(std::future::pending());
+        }
         if !self.takes_mail.load(Ordering::Relaxed) {
             return Box::pin(async { Err(FederationError::Unreachable) });
         }

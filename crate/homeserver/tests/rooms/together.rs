@@ -11,9 +11,10 @@ use futures::future::{join_all, select};
 use hearth_homeserver::Error;
 use hearth_storage::Table;
 use ruma_common::RoomId;
+use serde_json::json;
 use tokio::runtime;
 
-use crate::support::{Server, settle};
+use crate::support::{Server, device, object, settle};
 
 /// The messages of the timeline, oldest first.
 async fn said(server: &Server, room: &RoomId) -> Vec<String> {
@@ -67,6 +68,40 @@ async fn each_message_is_judged_on_its_own() {
     assert_eq!(second.unwrap(), again.unwrap());
     assert!(first.is_ok() && third.is_ok());
     assert_eq!(said(&server, &room).await, ["first", "second", "third"]);
+}
+
+#[tokio::test]
+async fn the_same_reaction_twice_at_once_is_one() {
+    let server = Server::new().await;
+    let (alice, bob, room) = (server.alice(), server.bob(), server.public_room().await);
+    server.join(&bob, &room).await.unwrap();
+    let said = server.say(&alice, &room, "0", "said").await.unwrap();
+    let react = |user, txn, key: &str| {
+        let relation = json!({ "rel_type": "m.annotation", "event_id": said, "key": key });
+        let content = object(json!({ "m.relates_to": relation }));
+        server
+            .homeserver
+            .send_message(user, device(), &room, "m.reaction", txn, content)
+    };
+    let gate = server.store.gate.lock().await;
+    let sending = async {
+        futures::join!(
+            react(&alice, "1", "+"),
+            react(&alice, "2", "+"),
+            react(&alice, "3", "-"),
+            react(&bob, "1", "+"),
+            react(&alice, "4", "+"),
+        )
+    };
+    let open = async {
+        settle().await;
+        drop(gate);
+    };
+    let ((first, second, other, of_bob, third), ()) = futures::join!(sending, open);
+    assert!(first.is_ok() && other.is_ok() && of_bob.is_ok());
+    for again in [second, third] {
+        assert!(matches!(again, Err(Error::DuplicateAnnotation)), "{again:?}");
+    }
 }
 
 #[tokio::test]
