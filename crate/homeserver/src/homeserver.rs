@@ -22,7 +22,7 @@ use crate::{
     presence::Presence,
     push::unread::UnreadCache,
     receipts::ReceiptCache,
-    relations::summary::SummaryCache,
+    relations::{descendants::DescendantCache, summary::SummaryCache},
     rooms::{
         answers::Answers, delayed::Delayed, event::EventCache, extremities::Merges, hierarchy::Remembered,
         memberships::UserRooms, partial::PartialRooms, resolve::Resolved, room::RoomCache, tree::NodeCache,
@@ -70,6 +70,7 @@ pub struct Homeserver {
     pub(crate) directory: Directory,
     pub(crate) sliding: Sliding,
     pub(crate) relations: SummaryCache,
+    pub(crate) descendants: DescendantCache,
     pub(crate) search: Filling,
     server_name: OwnedServerName,
     /// The newest timestamp given to an event.
@@ -125,6 +126,7 @@ impl Homeserver {
             directory: Directory::default(),
             sliding: Sliding::default(),
             relations: SummaryCache::default(),
+            descendants: DescendantCache::default(),
             search: Filling::default(),
             server_name,
             newest_timestamp: AtomicU64::new(0),

@@ -456,6 +456,29 @@ async fn a_database_without_the_index_gains_it() {
     assert_eq!(ids(&page).len(), 301);
 }
 
+#[tokio::test]
+async fn what_is_read_of_a_thread_while_the_index_is_filled_is_not_kept() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let room = ann.create_room(json!({})).await;
+    let root = ann.say(&room, "0", "root").await;
+    for number in 1..=20 {
+        let text = number.to_string();
+        message(&ann, &room, &text, related("m.thread", &root, &text)).await;
+    }
+    let parts = ann.parts();
+    server.drop_index(Table::Relations, b"relations").await;
+    let server = server.restarted().await;
+    let ann = server.resume(&parts);
+    let path = format!("{V1}/{room}/relations/{root}?recurse=true&limit=50");
+    let found = async || ids(&ann.get(&path).await.ok()).len();
+    assert_eq!(found().await, 0, "it is read before the index is filled");
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(found().await, 20);
+}
+
 /// The ids of events that one user gets of a room by a filter for events: in `/messages`, in the timeline of
 /// `/sync`, in `/context` and in `/search`. All events have the word "word".
 async fn filtered(client: &Client<'_>, room: &str, around: &str, filter: &Value) -> [Vec<String>; 4] {

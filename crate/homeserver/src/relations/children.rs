@@ -1,7 +1,5 @@
 //! Pages of an event's children. Spec: Client-Server API, section 'Querying relationships'.
 
-use std::sync::Arc;
-
 use hearth_rooms::client_event::ClientEvent;
 use hearth_storage::{Direction, KeyRange, Table};
 use ruma_common::{EventId, RoomId};
@@ -12,10 +10,7 @@ use super::{
     index::{Child, order_of, ordered_key},
 };
 use crate::{
-    Error, Homeserver,
-    messages::PageDirection,
-    rooms::{client_event::Viewer, event::StoredEvent},
-    stored::from_slice,
+    Error, Homeserver, messages::PageDirection, rooms::client_event::Viewer, stored::from_slice,
     sync::PageToken,
 };
 
@@ -92,16 +87,27 @@ impl Homeserver {
         let (mut events, mut ended) = (Vec::new(), false);
         for _ in 0..MAX_READS {
             let wanted = (limit - events.len()).max(PAGE);
-            let page = match &found {
-                Some(found) => found.page(span, wanted),
+            let (page, read) = match &found {
+                Some(found) => {
+                    let page = found.page(request.direction, span, wanted);
+                    let places: Vec<_> = page.iter().map(|order| (room_id, *order)).collect();
+                    let read = self.events_at(&places).await?;
+                    (page, read)
+                }
                 None => {
-                    self.children(room_id, event_id, rel_type, request.direction, span, wanted)
-                        .await?
+                    let children = self
+                        .children(room_id, event_id, rel_type, request.direction, span, wanted)
+                        .await?;
+                    let allowed = children.iter().filter(|(_, child)| request.allows(child));
+                    let ids: Vec<_> = allowed.map(|(_, child)| child.event_id.clone()).collect();
+                    let page = children.into_iter().map(|(order, _)| order).collect();
+                    (page, self.stored_events(&ids).await?)
                 }
             };
             let is_short = page.len() < wanted;
             let missing = limit - events.len();
-            let shown = self.shown_children(viewer, room_id, &request, &page).await?;
+            let of_room = read.into_iter().filter(|event| event.room_id() == room_id);
+            let shown = self.visible_events(viewer.user_id, of_room.collect()).await?;
             let taken: Vec<_> = shown.into_iter().take(missing + 1).collect();
             if taken.len() > missing {
                 events.extend(taken.into_iter().take(missing));
@@ -111,7 +117,7 @@ impl Homeserver {
                 break;
             }
             events.extend(taken);
-            if let Some((order, _)) = page.last() {
+            if let Some(order) = page.last() {
                 request.advance(&mut span, *order);
             }
             ended = is_short && found.as_ref().is_none_or(|found| !found.is_cut);
@@ -156,21 +162,6 @@ impl Homeserver {
             Ok((order, from_slice(row)?))
         };
         rows.iter().map(placed).collect()
-    }
-
-    /// Those of `page` that the request asks for and the viewer may see.
-    async fn shown_children(
-        &self,
-        viewer: Viewer<'_>,
-        room_id: &RoomId,
-        request: &RelationsRequest,
-        page: &[Placed],
-    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        let wanted = page.iter().filter(|(_, child)| request.allows(child));
-        let ids: Vec<_> = wanted.map(|(_, child)| child.event_id.clone()).collect();
-        let mut events = self.stored_events(&ids).await?;
-        events.retain(|event| event.room_id() == room_id);
-        self.visible_events(viewer.user_id, events).await
     }
 }
 

@@ -9,7 +9,10 @@ use hearth_storage::{Direction, KeyRange, Table, WriteBatch};
 use ruma_common::RoomId;
 
 use super::{Relation, index::ordered_key};
-use crate::{Error, Homeserver, rooms::event::StoredEvent};
+use crate::{
+    Error, Homeserver,
+    rooms::{event::StoredEvent, room::Snapshot},
+};
 
 /// The row in `Table::Meta`: the key of `Table::Timeline` up to which the index is filled, or [`FILLED`].
 const PROGRESS: &[u8] = b"relations";
@@ -80,6 +83,8 @@ impl Homeserver {
         for (key, summary) in summaries {
             self.relations.keep(key, summary);
         }
+        // Another snapshot, though it is the same: what was read of the index before is out of date.
+        room.publish(Snapshot::clone(&room.snapshot()));
         Ok(())
     }
 

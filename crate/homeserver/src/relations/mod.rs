@@ -7,7 +7,7 @@
 
 mod bundle;
 mod children;
-mod descendants;
+pub(crate) mod descendants;
 mod earlier;
 pub(crate) mod index;
 mod membership;

@@ -22,6 +22,7 @@ mod queue;
 mod recount;
 mod redactions;
 mod refused;
+mod relations;
 mod search;
 mod send;
 mod sliding;
