@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The most bytes that the body of a request of another homeserver may have: 50 PDUs and 100 EDUs fit.
-const MAX_FEDERATION_BODY: usize = 8 * 1024 * 1024;
+pub(crate) const MAX_FEDERATION_BODY: usize = 8 * 1024 * 1024;
 
 /// Settings of the API.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,9 @@
 
 use crate::{
     answer::{self, Outcome},
+    api::MAX_FEDERATION_BODY,
     call::ServerCall,
+    json,
     router::{Route, server},
 };
 
@@ -11,7 +13,10 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn send(mut call: ServerCall) -> Outcome {
-    let body = call.object().await?;
+    let bytes = std::mem::take(&mut call.body)
+        .collect(MAX_FEDERATION_BODY)
+        .await?;
+    let body = json::object(&bytes)?;
     let txn_id = call.param("txnId");
     answer::json(
         &call

@@ -143,7 +143,7 @@ impl Homeserver {
             return Err(Error::Damaged("closing".into()));
         };
         let count = edus.len();
-        let post = move || shared.post_edus(&servers, count);
+        let post = move || servers.iter().for_each(|server| shared.post_edus(server, count));
         reservation.commit(batch, vec![entry], post).await?;
         Ok(())
     }

@@ -12,8 +12,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{is_name, row, to_device::Messages};
-use crate::{Error, Homeserver, JsonObject};
+use super::{
+    is_name, row,
+    to_device::{Messages, check},
+};
+use crate::{Error, Homeserver, JsonObject, stored::to_vec};
 
 /// Rows `m\0server`: hashes of the ids of the last messages of another server, the newest last.
 const HEARD: u8 = b'm';
@@ -24,8 +27,11 @@ const MAX_HEARD: usize = 512;
 const HASH: usize = 16;
 /// Bytes of randomness in a message id.
 const ID_BYTES: usize = 16;
-/// The most devices that one message of another server is for.
+/// The most devices that one EDU is for.
 const MAX_RECIPIENTS: usize = 1_000;
+/// How many bytes of ids and contents one EDU has, unless that is a single message: a transaction with 50 of them is
+/// no larger than other servers take.
+const MAX_BYTES: usize = 64 * 1024;
 
 /// The content of an `m.direct_to_device` EDU.
 #[derive(Deserialize)]
@@ -38,13 +44,13 @@ struct DirectToDevice {
 }
 
 impl Homeserver {
-    /// One EDU for each server of the users in `messages`.
+    /// EDUs for the servers of the users in `messages`.
     pub(super) fn direct_to_device_edus(
         &self,
         sender: &UserId,
         kind: &str,
         messages: Messages,
-    ) -> BTreeMap<OwnedServerName, Value> {
+    ) -> Result<BTreeMap<OwnedServerName, Vec<Value>>, Error> {
         let mut by_server: BTreeMap<OwnedServerName, Messages> = BTreeMap::new();
         for (user_id, contents) in messages {
             let server = user_id.server_name().to_owned();
@@ -58,12 +64,13 @@ impl Homeserver {
         };
         by_server
             .into_iter()
-            .map(|(server, messages)| (server, edu(messages)))
+            .map(|(server, messages)| Ok((server, split(messages)?.into_iter().map(edu).collect())))
             .collect()
     }
 
     /// Takes in an `m.direct_to_device` EDU, once. One that is malformed or whose sender is not of `origin` is
-    /// ignored, and so are users of other servers and devices that there are not.
+    /// ignored, as is one with a message that is too large, and so are users of other servers and devices that there
+    /// are not.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
@@ -76,8 +83,8 @@ impl Homeserver {
             return Ok(());
         };
         let recipients = edu.messages.values().map(BTreeMap::len).sum::<usize>();
-        let is_sane = edu.sender.server_name() == origin && is_name(&edu.kind) && is_name(&edu.message_id);
-        if !is_sane || recipients > MAX_RECIPIENTS {
+        let is_sane = edu.sender.server_name() == origin && is_name(&edu.message_id);
+        if !is_sane || recipients > MAX_RECIPIENTS || check(&edu.kind, &edu.messages).is_err() {
             return Ok(());
         }
         let _inbox = self.encryption.inbox.lock().await;
@@ -102,4 +109,26 @@ impl Homeserver {
         let messages = self.addressed(&edu.sender, &edu.kind, local).await?;
         self.commit_messages(batch, messages, BTreeMap::new()).await
     }
+}
+
+/// `messages` in parts that an EDU each may have.
+fn split(messages: Messages) -> Result<Vec<Messages>, Error> {
+    let mut parts = vec![Messages::new()];
+    let (mut bytes, mut recipients) = (0, 0);
+    for (user_id, contents) in messages {
+        for (device_id, content) in contents {
+            let size = user_id.as_str().len() + device_id.as_str().len() + to_vec(&content)?.len();
+            (bytes, recipients) = (bytes + size, recipients + 1);
+            if recipients > 1 && (bytes > MAX_BYTES || recipients > MAX_RECIPIENTS) {
+                parts.push(Messages::new());
+                (bytes, recipients) = (size, 1);
+            }
+            if let Some(part) = parts.last_mut() {
+                part.entry(user_id.clone())
+                    .or_default()
+                    .insert(device_id, content);
+            }
+        }
+    }
+    Ok(parts)
 }

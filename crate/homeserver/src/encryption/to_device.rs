@@ -4,7 +4,7 @@
 //! has it. Messages for other servers wait in the outbox; see [`direct_to_device`](super::direct_to_device).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -30,8 +30,10 @@ pub(crate) const MAX_TOLD: usize = 100;
 const MAX_WAITING: usize = 10_000;
 /// The most devices that one request is for.
 const MAX_RECIPIENTS: usize = 10_000;
-/// The most bytes of one message's content.
-const MAX_CONTENT: usize = 256 * 1024;
+/// The most bytes of one message's content, here as in Synapse.
+const MAX_CONTENT: usize = 64 * 1024;
+/// About how many bytes of messages one answer of `/sync` holds.
+const MAX_TOLD_BYTES: usize = 1024 * 1024;
 
 /// Contents by user and by device (`*`: all of the user's).
 pub type Messages = BTreeMap<OwnedUserId, BTreeMap<OwnedDeviceId, JsonObject>>;
@@ -101,7 +103,7 @@ impl Homeserver {
         let (local, remote): (Messages, Messages) = messages
             .into_iter()
             .partition(|(user_id, _)| self.is_local(user_id));
-        let remote = self.direct_to_device_edus(sender, kind, remote);
+        let remote = self.direct_to_device_edus(sender, kind, remote)?;
         let _gate = self.encryption.gate.read().await;
         let local = self.addressed(sender, kind, local).await?;
         self.commit_messages(batch, local, remote).await
@@ -136,7 +138,7 @@ impl Homeserver {
         &self,
         mut batch: WriteBatch,
         messages: Vec<Message>,
-        remote: BTreeMap<OwnedServerName, Value>,
+        remote: BTreeMap<OwnedServerName, Vec<Value>>,
     ) -> Result<(), Error> {
         let mut entries = Vec::new();
         let reservation = self.log.reserve(messages.len());
@@ -157,16 +159,20 @@ impl Homeserver {
                 device_id: device_id.clone(),
             });
         }
-        let mut servers = BTreeSet::new();
-        for (server, edu) in remote {
-            if self.outbox.store_edus(&mut batch, &server, &[edu])? {
-                servers.insert(server);
+        let mut posted = Vec::new();
+        for (server, edus) in remote {
+            if self.outbox.store_edus(&mut batch, &server, &edus)? {
+                posted.push((server, edus.len()));
             }
         }
         let Some(shared) = self.shared() else {
             return Err(Error::Damaged("closing".into()));
         };
-        let post = move || shared.post_edus(&servers, 1);
+        let post = move || {
+            posted
+                .iter()
+                .for_each(|(server, count)| shared.post_edus(server, *count));
+        };
         reservation.commit(batch, entries, post).await?;
         Ok(())
     }
@@ -245,8 +251,8 @@ impl Homeserver {
         Ok(())
     }
 
-    /// At most `limit` messages for a device after `from` up to `to`, the oldest first, and up to which position
-    /// these are all.
+    /// At most `limit` messages, and about [`MAX_TOLD_BYTES`], for a device after `from` up to `to`, the oldest first,
+    /// and up to which position these are all.
     pub(crate) async fn messages_for(
         &self,
         user_id: &UserId,
@@ -264,13 +270,16 @@ impl Homeserver {
             .store
             .scan(Table::Keys, range, Direction::Forward, limit)
             .await?;
-        let last = rows.last().and_then(|(key, _)| position_of(key));
-        let upto = last.filter(|_| rows.len() == limit).unwrap_or(to);
-        let events = rows
-            .iter()
-            .map(|(_, value)| from_slice(value))
-            .collect::<Result<_, _>>()?;
-        Ok((events, upto))
+        let (mut bytes, mut last, mut events) = (0, None, Vec::new());
+        for (key, value) in &rows {
+            bytes += value.len();
+            if bytes > MAX_TOLD_BYTES && last.is_some() {
+                return Ok((events, last.unwrap_or(to)));
+            }
+            last = position_of(key);
+            events.push(from_slice(value)?);
+        }
+        Ok((events, last.filter(|_| rows.len() == limit).unwrap_or(to)))
     }
 
     /// Notes that the messages after `from` up to `upto` (0: there are none) were told: the next sync from there
@@ -309,7 +318,7 @@ fn event(sender: &UserId, kind: &str, content: &JsonObject) -> JsonObject {
     event.as_object().cloned().unwrap_or_default()
 }
 
-fn check(kind: &str, messages: &Messages) -> Result<(), Error> {
+pub(super) fn check(kind: &str, messages: &Messages) -> Result<(), Error> {
     checked_name(kind)?;
     if messages.values().map(BTreeMap::len).sum::<usize>() > MAX_RECIPIENTS {
         return Err(Error::InvalidParam(format!(

@@ -33,12 +33,11 @@ use crate::{
     stored::{scan_all, to_vec},
 };
 
-/// The most events in a transaction. Spec: Server-Server API, section 'Transactions'.
+/// The most events in a transaction, and the most lasting EDUs. Spec: Server-Server API, section 'Transactions'.
 const MAX_PDUS: usize = 50;
 /// The most EDUs of a moment that wait for one server. With as many lasting ones, no transaction has too many.
 const MAX_EDUS: usize = 50;
-/// The most lasting EDUs in a transaction, and about how many bytes of them.
-const MAX_LASTING: usize = 50;
+/// About how many bytes of lasting EDUs are in a transaction.
 const MAX_LASTING_BYTES: usize = 1024 * 1024;
 /// The most lasting EDUs that wait for one server. With more, new ones are dropped: a server that is back after so
 /// long asks for device lists anew.
@@ -117,6 +116,17 @@ struct Transaction {
     body: Value,
 }
 
+/// What became of a transaction.
+#[derive(PartialEq, Eq)]
+enum Delivery {
+    /// The server has answered, be it that it will never take it.
+    Done,
+    /// It may take it in parts.
+    TooLarge,
+    /// It is to be tried again.
+    Failed,
+}
+
 impl Outbox {
     /// Reads what is still queued.
     pub(crate) async fn load(store: &dyn Store) -> Result<Self, Error> {
@@ -191,11 +201,12 @@ impl Queue {
 }
 
 impl Homeserver {
-    /// Sends what was stored with [`Outbox::store_edus`], `count` EDUs for each of `servers`, once that is
-    /// committed.
-    pub(crate) fn post_edus(&self, servers: &BTreeSet<OwnedServerName>, count: usize) {
-        for server in servers.iter().filter(|_| count > 0) {
-            self.outbox.queues().entry(server.clone()).or_default().lasting += count;
+    /// Sends `count` EDUs to `server` that were stored with [`Outbox::store_edus`], once that is committed.
+    pub(crate) fn post_edus(&self, server: &ServerName, count: usize) {
+        if count > 0 {
+            let mut queues = self.outbox.queues();
+            queues.entry(server.to_owned()).or_default().lasting += count;
+            drop(queues);
             self.start_sender(server);
         }
     }
@@ -316,11 +327,16 @@ impl Homeserver {
     /// Sends transactions to `server` until its queue is empty, pausing after each failure.
     async fn send_all(&self, server: &ServerName) {
         let mut pause = FIRST_PAUSE;
-        while let Some(transaction) = self.next_transaction(server).await {
-            if self.deliver(server, &transaction).await {
+        let mut most = MAX_PDUS;
+        while let Some(transaction) = self.next_transaction(server, most).await {
+            let delivered = self.deliver(server, &transaction).await;
+            if delivered == Delivery::TooLarge && most > 1 {
+                most /= 2;
+                self.put_back(server, transaction.edus);
+            } else if delivered != Delivery::Failed {
                 self.take_off(server, &transaction.positions, &transaction.lasting)
                     .await;
-                pause = FIRST_PAUSE;
+                (pause, most) = (FIRST_PAUSE, MAX_PDUS);
             } else {
                 self.put_back(server, transaction.edus);
                 let online = self.pause(server, pause).await;
@@ -333,27 +349,33 @@ impl Homeserver {
         }
     }
 
-    /// Tries once. `true` if `server` has answered, be it that it will never take the transaction.
-    async fn deliver(&self, server: &ServerName, transaction: &Transaction) -> bool {
+    /// Tries once.
+    async fn deliver(&self, server: &ServerName, transaction: &Transaction) -> Delivery {
         let uri = format!("/_matrix/federation/v1/send/{}", self.random_id(12));
         match self
             .request(server, Method::PUT, &uri, Some(transaction.body.clone()))
             .await
         {
-            Ok(answer) => note_refusals(server, &answer),
+            Ok(answer) => {
+                note_refusals(server, &answer);
+                Delivery::Done
+            }
             Err(RequestError::Refused {
                 status: status @ (400 | 413),
                 error,
                 ..
             }) => {
-                tracing::warn!(%server, status, error, "a transaction was refused and is dropped");
+                tracing::warn!(%server, status, error, "a transaction was refused");
+                match status {
+                    413 => Delivery::TooLarge,
+                    _ => Delivery::Done,
+                }
             }
             Err(error) => {
                 tracing::debug!(%server, %error, "a transaction was not delivered");
-                return false;
+                Delivery::Failed
             }
         }
-        true
     }
 
     /// Returns undelivered EDUs to the queue, unless newer ones have come. Who typed then is of no interest.
@@ -382,13 +404,15 @@ impl Homeserver {
         }
     }
 
-    /// What to send next; `None` ends the task.
-    async fn next_transaction(&self, server: &ServerName) -> Option<Transaction> {
-        let (mail, edus, waiting) = self.take_next(server)?;
-        let lasting = self.lasting_edus(server, waiting).await;
+    /// What to send next, at most `most` events and as many lasting EDUs; `None` ends the task.
+    async fn next_transaction(&self, server: &ServerName, most: usize) -> Option<Transaction> {
+        let (mail, edus, waiting) = self.take_next(server, most)?;
+        let lasting = self
+            .lasting_edus(server, if waiting > 0 { most } else { 0 })
+            .await;
         if mail.is_empty() && edus.is_empty() && lasting.is_empty() {
             self.outbox.forget_edus(server);
-            return Box::pin(self.next_transaction(server)).await;
+            return Box::pin(self.next_transaction(server, most)).await;
         }
         let missing: Vec<_> = mail
             .iter()
@@ -425,13 +449,12 @@ impl Homeserver {
         })
     }
 
-    /// The next lasting EDUs of those `waiting`, each with its row: as many as fit into a transaction.
-    async fn lasting_edus(&self, server: &ServerName, waiting: usize) -> Vec<(Vec<u8>, Value)> {
-        if waiting == 0 {
+    /// The next lasting EDUs, each with its row: as many as fit into a transaction, and at most `limit`.
+    async fn lasting_edus(&self, server: &ServerName, limit: usize) -> Vec<(Vec<u8>, Value)> {
+        if limit == 0 {
             return Vec::new();
         }
         let range = KeyRange::prefix([b"e\0", server.as_bytes(), &[0]].concat());
-        let limit = MAX_LASTING;
         let rows = self
             .seams
             .store
@@ -455,10 +478,10 @@ impl Homeserver {
 
     /// Copies the next events, takes the EDUs, and counts the lasting ones; marks the queue idle if there is
     /// nothing.
-    fn take_next(&self, server: &ServerName) -> Option<(Vec<Mail>, Edus, usize)> {
+    fn take_next(&self, server: &ServerName, most: usize) -> Option<(Vec<Mail>, Edus, usize)> {
         let mut queues = self.outbox.queues();
         let queue = queues.get_mut(server)?;
-        let mail: Vec<_> = queue.events.iter().take(MAX_PDUS).cloned().collect();
+        let mail: Vec<_> = queue.events.iter().take(most).cloned().collect();
         if queue.is_empty() {
             queue.active = false;
             return None;

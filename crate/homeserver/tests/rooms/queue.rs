@@ -82,6 +82,25 @@ async fn what_is_posted_while_a_queue_is_sent_is_sent_once() {
 }
 
 #[tokio::test]
+async fn what_is_too_large_is_sent_in_parts() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let room = server.public_room().await;
+    peer.join(&server, &room).await;
+    let texts: Vec<_> = (0..MANY).map(|number| number.to_string()).collect();
+    for text in &texts {
+        server.say(&server.alice(), &room, text, text).await.unwrap();
+    }
+    server.network.most_events.store(1, Ordering::Relaxed);
+    server.network.takes_mail.store(true, Ordering::Relaxed);
+    server.homeserver.peer_online(peer.name());
+    for _ in 0..20 {
+        settle().await;
+    }
+    assert_eq!(sent(&server), texts);
+    assert_eq!(queued(&server).await, 0);
+}
+
+#[tokio::test]
 async fn a_queue_of_the_first_release_is_sent() {
     let (server, peer) = (Server::new().await, Peer::new(7));
     let room = server.public_room().await;

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -68,6 +68,8 @@ pub struct Silence {
     pub hangs: AtomicBool,
     /// Whether transactions are taken after all.
     pub takes_mail: AtomicBool,
+    /// The most events of a transaction that is not too large, if not 0.
+    pub most_events: AtomicUsize,
     /// The transactions taken.
     pub mail: Mutex<Vec<Value>>,
 }
@@ -88,7 +90,12 @@ impl Federation for Silence {
         if !self.takes_mail.load(Ordering::Relaxed) {
             return Box::pin(async { Err(FederationError::Unreachable) });
         }
-        let body = serde_json::from_slice(request.body()).unwrap();
+        let body: Value = serde_json::from_slice(request.body()).unwrap();
+        let most = self.most_events.load(Ordering::Relaxed);
+        if most > 0 && body["pdus"].as_array().unwrap().len() > most {
+            let refusal = http::Response::builder().status(413).body(Bytes::new()).unwrap();
+            return Box::pin(async { Ok(refusal) });
+        }
         self.mail.lock().unwrap().push(body);
         Box::pin(async { Ok(http::Response::new(Bytes::from_static(b"{}"))) })
     }

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use hearth_sim::{Client, World};
 use serde_json::{Value, json};
 
-use crate::{outsider::encode, soon, world, world_with_room};
+use crate::{
+    outsider::{Outsider, encode},
+    soon, world, world_with_room,
+};
 
 /// The device of a client.
 fn device(world: &World, client: &Client) -> String {
@@ -302,6 +305,75 @@ fn many_messages_wait_for_a_server_that_is_away() {
     world.heal(0, 1);
     soon(&world);
     assert_eq!(received(&world, bob), sent);
+}
+
+#[test]
+fn large_messages_wait_for_a_server_that_is_away() {
+    let (world, clients, room) = world_with_room(313, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    world.cut(0, 1);
+    let padding = "x".repeat(60_000);
+    let sent: Vec<String> = (0..40).map(|number| format!("{number} {padding}")).collect();
+    for (number, text) in sent.iter().enumerate() {
+        let body = json!({"messages": {&bob.user_id: {"*": {"text": text}}}});
+        alice
+            .put(&world, &format!("/sendToDevice/m.test/{number}"), &body)
+            .expect(200);
+        alice.send(&world, &room, text).expect(200);
+    }
+    world.settle();
+    world.heal(0, 1);
+    world.settle();
+    assert!(received(&world, bob) == sent);
+}
+
+#[test]
+fn a_request_for_many_devices_arrives() {
+    let (world, clients) = world(314, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let mut contents: serde_json::Map<_, _> = (0..2_000)
+        .map(|number| (format!("D{number}"), json!({"text": "other"})))
+        .collect();
+    contents.insert("*".into(), json!({"text": "hello"}));
+    let body = json!({"messages": {&bob.user_id: contents}});
+    alice.put(&world, "/sendToDevice/m.test/1", &body).expect(200);
+    soon(&world);
+    assert_eq!(received(&world, bob), ["hello"]);
+}
+
+#[test]
+fn no_answer_holds_more_than_a_megabyte_of_messages_and_none_is_larger_than_ours() {
+    let (world, clients) = world(315, 1);
+    let (alice, mallory) = (&clients[0], Outsider::new(9));
+    let edu = |number: usize, bytes: usize| {
+        json!({"edu_type": "m.direct_to_device", "content": {
+            "sender": mallory.user_id, "type": "m.test", "message_id": number.to_string(),
+            "messages": {&alice.user_id: {"*": {"text": format!("{number} {}", "x".repeat(bytes))}}},
+        }})
+    };
+    let mut edus: Vec<_> = (0..50).map(|number| edu(number, 60_000)).collect();
+    edus.push(edu(50, 70_000));
+    let transaction = json!({
+        "origin": mallory.identity.server_name(), "origin_server_ts": 1, "pdus": [], "edus": edus,
+    });
+    mallory
+        .ask(&world, "PUT", "/_matrix/federation/v1/send/1", Some(transaction))
+        .expect(200);
+    let (mut told, mut since) = (0, None::<String>);
+    loop {
+        let sync = alice.sync(&world, since.as_deref());
+        let news = messages(sync.expect(200));
+        if news.is_empty() {
+            break;
+        }
+        assert!(news.iter().map(String::len).sum::<usize>() < 1024 * 1024);
+        for text in news {
+            assert!(text.starts_with(&format!("{told} ")));
+            told += 1;
+        }
+        since = sync["next_batch"].as_str().map(str::to_owned);
+    }
+    assert_eq!(told, 50);
 }
 
 #[test]
