@@ -40,11 +40,16 @@ impl Homeserver {
     pub async fn login(&self, login: Login) -> Result<LoggedIn, Error> {
         let forbidden = || Error::Forbidden("Invalid user name or password".into());
         let user_id = self.local_user_id(&login.user).map_err(|_| forbidden())?;
+        let checked = self.user(&user_id).await?.and_then(|user| user.password);
         if !self.check_password(&user_id, &login.password).await? {
             return Err(forbidden());
         }
-        self.check_may_log_in(&user_id)?;
         let _lock = self.accounts.lock(&user_id).await;
+        // Meanwhile the password may have been changed, or the account closed.
+        if self.user(&user_id).await?.and_then(|user| user.password) != checked {
+            return Err(forbidden());
+        }
+        self.check_may_log_in(&user_id)?;
         self.commit_login(WriteBatch::new(), &user_id, login.device).await
     }
 

@@ -7,6 +7,7 @@
     reason = "a failing test may panic"
 )]
 
+mod accounts;
 mod acl;
 mod crash;
 mod directory;
