@@ -14,6 +14,7 @@ use std::{
 use ruma_common::UserId;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::{Api, error::ApiError};
 
@@ -50,8 +51,8 @@ struct Identifier {
 pub(crate) struct Sessions(Mutex<HashMap<String, Session>>);
 
 struct Session {
-    /// What it confirms: another operation needs another session.
-    operation: String,
+    /// The SHA-256 of what it confirms, which may be long: another operation needs another session.
+    operation: [u8; 32],
     /// Milliseconds since the epoch.
     began: u64,
     /// Whether the user has gone through the stage.
@@ -73,11 +74,10 @@ impl Sessions {
                 sessions.remove(&oldest);
             }
         }
-        let operation = operation.to_owned();
         sessions.insert(
             id,
             Session {
-                operation,
+                operation: Sha256::digest(operation).into(),
                 began: now,
                 completed: false,
             },
@@ -169,7 +169,8 @@ impl<'a> Attempt<'a> {
         let id = self.auth?.session.as_deref()?;
         let sessions = self.sessions().live(self.api.homeserver().now());
         let session = sessions.get(id)?;
-        Some((session.operation == self.operation, session.completed))
+        let is_for_this = session.operation[..] == Sha256::digest(self.operation)[..];
+        Some((is_for_this, session.completed))
     }
 
     /// Whether the proof is about `user_id`, or names nobody.

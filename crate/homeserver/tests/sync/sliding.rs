@@ -374,6 +374,28 @@ async fn connections_do_not_disturb_each_other() {
 }
 
 #[tokio::test]
+async fn the_oldest_of_many_connections_of_a_device_is_forgotten() {
+    let server = Server::new().await;
+    let alice = server.user("alice");
+    server.room(&alice).await;
+    let named = |name: u32| {
+        let mut body = first(5, 5);
+        body["conn_id"] = json!(name.to_string());
+        body
+    };
+    let mut oldest = Slider::new(&server, &alice);
+    oldest.slide(named(0)).await;
+    for name in 1..10 {
+        server.clock.advance(Duration::from_secs(1));
+        Slider::new(&server, &alice).slide(named(name)).await;
+    }
+    oldest.slide(named(0)).await;
+    Slider::new(&server, &alice).slide(named(10)).await;
+    let answer = oldest.ask(named(0)).await;
+    assert!(matches!(answer, Err(Error::UnknownPos)), "{answer:?}");
+}
+
+#[tokio::test]
 async fn subscriptions_are_sent_wherever_the_room_is() {
     let server = Server::new().await;
     let (alice, bob) = (server.user("alice"), server.user("bob"));

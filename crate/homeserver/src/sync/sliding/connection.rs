@@ -26,8 +26,8 @@ use crate::{
 const ROW: &str = "S";
 /// The most connections of one device that are stored.
 const MAX_CONNECTIONS: usize = 10;
-/// The most connections that are kept in memory.
-const MAX_KEPT: usize = 200;
+/// The most connections that are kept in memory. One may have some hundred KiB.
+const MAX_KEPT: usize = 100;
 /// How many generations of a connection are kept.
 const MAX_GENERATIONS: usize = 3;
 
@@ -122,12 +122,13 @@ impl Connections {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, id: &ConnectionId, connection: Connection) {
+    /// All of them, with room for `id`.
+    fn with_room_for(&self, id: &ConnectionId) -> MutexGuard<'_, HashMap<ConnectionId, Connection>> {
         let mut kept = self.kept();
         if kept.len() >= MAX_KEPT && !kept.contains_key(id) {
             kept.clear();
         }
-        kept.insert(id.clone(), connection);
+        kept
     }
 }
 
@@ -143,7 +144,8 @@ impl Homeserver {
             None => {
                 let row = self.seams.store.get(Table::Accounts, &id.row()).await?;
                 let connection: Connection = row.map_or(Ok(Connection::default()), |row| from_slice(&row))?;
-                self.sliding.connections.put(id, connection.clone());
+                let mut kept = self.sliding.connections.with_room_for(id);
+                kept.insert(id.clone(), connection.clone());
                 connection
             }
         };
@@ -168,7 +170,7 @@ impl Homeserver {
             self.forget_surplus(id, &mut batch).await?;
         }
         let (generation, connection) = {
-            let mut kept = self.sliding.connections.kept();
+            let mut kept = self.sliding.connections.with_room_for(id);
             let connection = kept.entry(id.clone()).or_default();
             let last = connection
                 .generations
@@ -206,6 +208,7 @@ impl Homeserver {
         others.sort_unstable();
         let surplus = (others.len() + 1).saturating_sub(MAX_CONNECTIONS);
         for (_, key) in others.into_iter().take(surplus) {
+            self.sliding.connections.kept().retain(|id, _| id.row() != key);
             batch.delete(Table::Accounts, key);
         }
         Ok(())
