@@ -8,6 +8,8 @@ use crate::router::Route;
 
 /// What begins every path below.
 const CLIENT: &str = "/_matrix/client/v3/";
+/// What begins paths of profiles as they were called before (MSC4133).
+const PROFILES: &str = "/_matrix/client/unstable/uk.tcpip.msc4133/";
 
 /// What a guest may ask for, beside all that is read with `GET` here. Paths are relative to [`CLIENT`].
 const FOR_GUESTS: &[(&str, &str)] = &[
@@ -61,6 +63,8 @@ const NOT_WHEN_SUSPENDED: &[(&str, &str)] = &[
     ("DELETE", "directory/room/{roomAlias}"),
     ("POST", "join/{roomIdOrAlias}"),
     ("POST", "knock/{roomIdOrAlias}"),
+    ("PUT", "profile/{userId}"),
+    ("PATCH", "profile/{userId}"),
     ("PUT", "profile/{userId}/{keyName}"),
     ("DELETE", "profile/{userId}/{keyName}"),
     ("POST", "rooms/{roomId}/ban"),
@@ -103,7 +107,8 @@ fn is_media(route: &Route) -> bool {
 }
 
 fn is_listed(list: &[(&str, &str)], route: &Route) -> bool {
-    let Some(path) = route.path.strip_prefix(CLIENT) else {
+    let prefixes = [CLIENT, PROFILES];
+    let Some(path) = prefixes.iter().find_map(|prefix| route.path.strip_prefix(prefix)) else {
         return false;
     };
     list.iter()

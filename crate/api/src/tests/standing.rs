@@ -1,6 +1,7 @@
 //! Guests, suspended, locked and closed accounts, and who administers them.
 
 use hearth_homeserver::Config;
+use http::Method;
 use serde_json::{Value, json};
 
 use super::server::TestServer;
@@ -76,8 +77,13 @@ async fn a_guest_goes_where_guests_may_go() {
 async fn the_first_user_suspends_and_locks_others() {
     let server = TestServer::new().await;
     let (ann, bob) = (server.register("ann").await, server.register("bob").await);
-    let room = bob.create_room(json!({})).await;
+    let room = bob.room_with(&ann).await;
     let said = bob.say(&room, "1", "well").await;
+    let heard = ann.say(&room, "1", "what?").await;
+    let later =
+        format!("/_matrix/client/v3/rooms/{room}/send/m.room.message/5?org.matrix.msc4140.delay=60000");
+    let later = bob.put(&later, json!({"body": "later"})).await.ok();
+    let later = later["delay_id"].as_str().unwrap();
     let suspend = format!("/_matrix/client/v1/admin/suspend/{}", bob.user_id);
     let lock = format!("/_matrix/client/v1/admin/lock/{}", bob.user_id);
     let before = server.dump().await;
@@ -109,10 +115,32 @@ async fn the_first_user_suspends_and_locks_others() {
     bob.post("/_matrix/client/v3/createRoom", json!({}))
         .await
         .fails(403, "M_USER_SUSPENDED");
+    for profile in ["v3/profile", "unstable/uk.tcpip.msc4133/profile"] {
+        let path = format!("/_matrix/client/{profile}/{}", bob.user_id);
+        for (method, path) in [
+            (Method::PATCH, path.clone()),
+            (Method::PUT, path.clone()),
+            (Method::PUT, format!("{path}/displayname")),
+            (Method::DELETE, format!("{path}/displayname")),
+        ] {
+            let answer = bob.request(method, &path, json!({"displayname": "Rob"})).await;
+            answer.fails_at(&path, 403, "M_USER_SUSPENDED");
+        }
+    }
+    let at_once = format!("/_matrix/client/unstable/org.matrix.msc4140/delayed_events/{later}/send");
+    server
+        .post(&at_once, json!({}))
+        .await
+        .fails(403, "M_USER_SUSPENDED");
+    let redact_other = format!("/_matrix/client/v3/rooms/{room}/redact/{heard}/4");
+    bob.put(&redact_other, json!({}))
+        .await
+        .fails(403, "M_USER_SUSPENDED");
     bob.get("/_matrix/client/v3/sync").await.ok();
     let redact = format!("/_matrix/client/v3/rooms/{room}/redact/{said}/3");
     bob.put(&redact, json!({})).await.ok();
     ann.put(&suspend, json!({"suspended": false})).await.ok();
+    bob.put(&redact_other, json!({})).await.ok();
     bob.put(&send, json!({"body": "!"})).await.ok();
 
     ann.put(&lock, json!({"locked": true})).await.ok();

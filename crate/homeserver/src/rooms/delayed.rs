@@ -330,6 +330,7 @@ impl Homeserver {
         }
         let content = event.content.clone();
         let sent = match &event.state_key {
+            _ if self.standing(&event.user_id).suspended => Err(Error::UserSuspended),
             Some(state_key) => {
                 self.send_state(&event.user_id, &event.room_id, &event.kind, state_key, content)
                     .await

@@ -8,7 +8,8 @@ impl Homeserver {
     /// Redacts `target`. Transaction ids work as in [`Homeserver::send_message`].
     ///
     /// # Errors
-    /// [`Error::Forbidden`] if the user may not, [`Error::NotFound`] if the event is not in the room.
+    /// [`Error::Forbidden`] if the user may not, [`Error::NotFound`] if the event is not in the room,
+    /// [`Error::UserSuspended`] if a suspended user did not send it.
     pub async fn redact_event(
         &self,
         sender: &UserId,
@@ -22,8 +23,9 @@ impl Homeserver {
             .stored_event(target)
             .await?
             .filter(|event| event.room_id() == room_id);
-        if found.is_none() {
-            return Err(Error::NotFound("no such event in this room".into()));
+        let found = found.ok_or_else(|| Error::NotFound("no such event in this room".into()))?;
+        if found.sender() != sender && self.standing(sender).suspended {
+            return Err(Error::UserSuspended);
         }
         let mut content = JsonObject::new();
         content.insert("redacts".into(), target.as_str().into());
