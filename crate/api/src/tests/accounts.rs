@@ -436,6 +436,30 @@ async fn push_rules_begin_with_the_defaults_and_can_be_changed() {
 }
 
 #[tokio::test]
+async fn patterns_of_push_rules_are_bounded_together() {
+    const RULES: &str = "/_matrix/client/v3/pushrules/global";
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let put = async |number: usize, pattern: &str| {
+        let body = json!({"pattern": pattern, "actions": ["notify"]});
+        ann.put(&format!("{RULES}/content/{number}"), body).await
+    };
+    put(0, &"ä".repeat(513)).await.fails(400, "M_INVALID_PARAM");
+    for number in 0..8 {
+        put(number, &"ä".repeat(500)).await.ok();
+    }
+    put(8, &"ä".repeat(500)).await.fails(400, "M_INVALID_PARAM");
+    put(7, "cake").await.ok();
+    put(8, &"ä".repeat(500)).await.ok();
+    // Who silences rooms needs a long pattern for each.
+    for number in 0..50 {
+        let condition = json!({"kind": "event_match", "key": "room_id", "pattern": "!r".repeat(20)});
+        let body = json!({"conditions": [condition], "actions": []});
+        ann.put(&format!("{RULES}/override/{number}"), body).await.ok();
+    }
+}
+
+#[tokio::test]
 async fn users_are_found_by_name() {
     let server = TestServer::new().await;
     let ann = server.register("ann").await;

@@ -11,18 +11,24 @@ use std::{
 use ruma_common::{
     OwnedUserId, RoomId, UserId,
     push::{
-        Action, ConditionalPushRule, NewConditionalPushRule, NewPushRule, NewSimplePushRule, PushCondition,
-        RuleKind, Ruleset,
+        Action, AnyPushRuleRef, ConditionalPushRule, NewConditionalPushRule, NewPushRule, NewSimplePushRule,
+        PushCondition, RuleKind, Ruleset,
     },
 };
 use serde_json::{Value, json};
 
-use crate::{Error, Homeserver, JsonObject};
+use crate::{Error, Homeserver, JsonObject, push::MAX_PATTERN};
 
 /// The type of account data that holds push rules.
 pub const PUSH_RULES: &str = "m.push_rules";
 /// The most users whose rules are kept in memory.
 const MAX_KNOWN: usize = 1000;
+/// The most that the user's own rules weigh together: what they may cost for every character of an event.
+const MAX_WEIGHT: usize = 4096;
+/// Fields that are short, so that a pattern for them costs little. Rules that silence a room have one each.
+const SHORT: [&str; 4] = ["room_id", "sender", "state_key", "type"];
+/// What a condition on the display name weighs: about as much as a long name.
+const WEIGHT_OF_NAME: usize = 64;
 
 impl Homeserver {
     /// The user's rules: their own, and the defaults as they have changed them. The same `Arc` as long as they
@@ -44,8 +50,8 @@ impl Homeserver {
     /// another of the user's rules.
     ///
     /// # Errors
-    /// [`Error::InvalidParam`] if the id is reserved or malformed, [`Error::NotFound`] if the other rule is
-    /// not there.
+    /// [`Error::InvalidParam`] if the id is reserved or malformed, or if all patterns together are too long;
+    /// [`Error::NotFound`] if the other rule is not there.
     pub async fn put_push_rule(
         &self,
         user_id: &UserId,
@@ -163,7 +169,13 @@ impl Homeserver {
     ) -> Result<(), Error> {
         let _lock = self.accounts.lock(user_id).await;
         let mut rules = self.stored_push_rules(user_id).await?;
+        let before = weight(&rules);
         change(&mut rules)?;
+        if weight(&rules) > before.max(MAX_WEIGHT) {
+            return Err(Error::InvalidParam(format!(
+                "the patterns of push rules have at most {MAX_WEIGHT} characters together"
+            )));
+        }
         self.set_account_data(user_id, None, PUSH_RULES, content_of(&rules)?)
             .await?;
         self.keep_push_rules(user_id, Arc::new(rules));
@@ -262,6 +274,30 @@ fn for_room(rule: &ConditionalPushRule, old: &RoomId, new: &RoomId) -> Option<Ne
     };
     let is_own = rule.enabled && !rule.default;
     (is_for_old && is_own).then(|| NewConditionalPushRule::new(id, conditions, rule.actions.clone()))
+}
+
+/// What the user's own rules may cost for every character of an event.
+fn weight(rules: &Ruleset) -> usize {
+    let of_pattern = |pattern: &str| match pattern.chars().count() {
+        // It matches nothing.
+        length if length > MAX_PATTERN => MAX_WEIGHT + 1,
+        length => length + 1,
+    };
+    let of_condition = |condition: &PushCondition| match condition {
+        PushCondition::EventMatch(field) if !SHORT.contains(&&*field.key) => of_pattern(&field.pattern),
+        #[allow(deprecated, reason = "old clients still make such rules")]
+        PushCondition::ContainsDisplayName => WEIGHT_OF_NAME,
+        _ => 1,
+    };
+    let of_rule = |rule: AnyPushRuleRef<'_>| match rule {
+        AnyPushRuleRef::Override(rule) | AnyPushRuleRef::Underride(rule) => {
+            rule.conditions.iter().map(of_condition).sum()
+        }
+        AnyPushRuleRef::Content(rule) => of_pattern(&rule.pattern),
+        _ => 0,
+    };
+    let own = rules.iter().filter(|rule| !rule.is_server_default());
+    own.map(of_rule).sum()
 }
 
 fn no_such_rule() -> Error {

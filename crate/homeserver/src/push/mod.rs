@@ -9,3 +9,4 @@ mod pattern;
 pub mod unread;
 
 pub use evaluation::{Attention, RoomContext, attention};
+pub(crate) use pattern::MAX_PATTERN;

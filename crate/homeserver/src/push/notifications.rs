@@ -72,6 +72,7 @@ impl Homeserver {
         };
         let refusals = self.refusals(viewer.user_id).await?;
         let mut notifications = Vec::new();
+        let mut bytes = 0;
         for _ in 0..MAX_READS {
             let page = self.log.before(before, PAGE).await?;
             let is_last = page.len() < PAGE;
@@ -80,6 +81,7 @@ impl Homeserver {
                 .await?
             {
                 let position = event.decision.order.unwrap_or_default().cast_unsigned();
+                self.give_way_after(&mut bytes, &event).await;
                 let Some(notification) = self.notification(viewer, &event).await? else {
                     continue;
                 };

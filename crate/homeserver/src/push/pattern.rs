@@ -1,7 +1,7 @@
 //! Glob patterns of push conditions: `*` is any run of characters, `?` any one, case does not count.
 
 /// The longest pattern that is tried, in characters. A longer one matches nothing.
-const MAX_PATTERN: usize = 512;
+pub(crate) const MAX_PATTERN: usize = 512;
 
 /// Whether the whole of `text` matches `pattern`.
 pub(super) fn matches_whole(pattern: &str, text: &str) -> bool {

@@ -31,6 +31,9 @@ use crate::{
 const MAX_EVENTS: usize = 300;
 /// The most pairs of user and room that are kept in memory.
 const MAX_CACHED: usize = 2_000;
+/// To how many bytes of events push rules are applied before others have their turn: a rule may cost some thousand
+/// steps for each.
+const BYTES_AT_ONCE: usize = 16 * 1024;
 /// How receipts name what is in no thread.
 const MAIN: &str = "main";
 
@@ -125,7 +128,11 @@ impl Homeserver {
         let new = self.newest_events(room_id, floor, upto).await?;
         let context = self.push_context(user_id, snapshot).await?;
         let threads = self.threads_of(&new).await?;
-        found.extend(user_id, &new, &threads, &context.conditions());
+        let mut bytes = 0;
+        for (event, thread) in new.iter().zip(&threads) {
+            found.extend(user_id, event, thread, &context.conditions());
+            self.give_way_after(&mut bytes, &event.1).await;
+        }
         found.upto = upto;
         found.forget_read(user_id, &receipts);
         let counts = found.count(user_id, &receipts);
@@ -141,6 +148,15 @@ impl Homeserver {
         let whole = receipt_order(user_id, &receipts, None);
         let upto = whole.max(receipt_order(user_id, &receipts, Some(thread)));
         Ok(event.decision.order.is_some_and(|order| upto >= Some(order)))
+    }
+
+    /// Lets others have their turn once push rules were applied to some KiB of events, which `bytes` counts.
+    pub(super) async fn give_way_after(&self, bytes: &mut usize, event: &StoredEvent) {
+        *bytes += event.pdu.json().len();
+        if *bytes > BYTES_AT_ONCE {
+            *bytes = 0;
+            self.give_way().await;
+        }
     }
 
     /// The thread of each event.
@@ -183,31 +199,28 @@ impl Found {
     fn extend(
         &mut self,
         user_id: &UserId,
-        events: &[TimelineEvent],
-        threads: &[String],
+        (order, event): &TimelineEvent,
+        thread: &str,
         context: &RoomContext<'_>,
     ) {
-        for ((order, event), thread) in events.iter().zip(threads) {
-            if let Some(redacted) = event.pdu.redacts() {
-                self.notifying.retain(|notifying| notifying.event_id != redacted);
-            }
-            if event.sender() == user_id {
-                self.own.insert(thread.to_owned(), *order);
-                continue;
-            }
-            if self.refusals.hides(event) || event.decision.redacted_by.is_some() {
-                continue;
-            }
-            let attention = attention(&self.rules, user_id, &json(event), context);
-            if attention.notify {
-                let thread = thread.to_owned();
-                self.notifying.push(Notifying {
-                    event_id: event.event_id.clone(),
-                    order: *order,
-                    thread,
-                    highlight: attention.highlight,
-                });
-            }
+        if let Some(redacted) = event.pdu.redacts() {
+            self.notifying.retain(|notifying| notifying.event_id != redacted);
+        }
+        if event.sender() == user_id {
+            self.own.insert(thread.to_owned(), *order);
+            return;
+        }
+        if self.refusals.hides(event) || event.decision.redacted_by.is_some() {
+            return;
+        }
+        let attention = attention(&self.rules, user_id, &json(event), context);
+        if attention.notify {
+            self.notifying.push(Notifying {
+                event_id: event.event_id.clone(),
+                order: *order,
+                thread: thread.to_owned(),
+                highlight: attention.highlight,
+            });
         }
     }
 

@@ -1,5 +1,7 @@
 //! Receipts and what is unread.
 
+use std::sync::atomic::Ordering;
+
 use hearth_homeserver::{Error, receipts::ReceiptKind};
 use ruma_common::{
     EventId, RoomId, UserId,
@@ -139,6 +141,25 @@ async fn unread_counts_grow_with_messages_and_end_with_receipts() {
     assert_eq!(*counts, json!({"notification_count": 1, "highlight_count": 1}));
     read(&server, &alice, &room_id, &second, None).await;
     assert_eq!(unread(&server, &alice, &room_id).await, (0, 0));
+}
+
+#[tokio::test]
+async fn applying_rules_to_large_events_gives_way() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    for _ in 0..3 {
+        server.say(&bob, &room_id, &"x".repeat(20_000)).await;
+    }
+    let mut given = Vec::new();
+    for _ in 0..2 {
+        let before = server.clock.ways_given.load(Ordering::Relaxed);
+        assert_eq!(unread(&server, &alice, &room_id).await, (3, 0));
+        given.push(server.clock.ways_given.load(Ordering::Relaxed) - before);
+    }
+    // The second time nothing is left to look at.
+    assert_eq!(given[0] - given[1], 3);
 }
 
 #[tokio::test]
