@@ -12,9 +12,6 @@ use crate::{
     },
 };
 
-/// The most entries of a list that are looked at.
-const MAX_ENTRIES: usize = 1000;
-
 impl Homeserver {
     /// Checks that the room's access list does not deny `server`.
     ///
@@ -61,6 +58,7 @@ pub(crate) fn is_denied(server: &ServerName, state: &View) -> bool {
     list.is_some_and(|list| denies(list.content(), server))
 }
 
+/// Whether an access list of this content denies `server`. All of it counts: its size is bounded by that of an event.
 fn denies(content: &JsonObject, server: &ServerName) -> bool {
     let literal_allowed = content
         .get("allow_ip_literals")
@@ -68,8 +66,26 @@ fn denies(content: &JsonObject, server: &ServerName) -> bool {
         .unwrap_or(true);
     let matches = |field: &str| {
         let patterns = content.get(field).and_then(Value::as_array).into_iter().flatten();
-        let mut patterns = patterns.filter_map(Value::as_str).take(MAX_ENTRIES);
+        let mut patterns = patterns.filter_map(Value::as_str);
         patterns.any(|pattern| glob_matches(pattern, server.host()))
     };
     (server.is_ip_literal() && !literal_allowed) || matches("deny") || !matches("allow")
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma_common::server_name;
+    use serde_json::json;
+
+    use super::*;
+    use crate::rooms::create::object;
+
+    #[test]
+    fn a_long_list_counts_to_its_end() {
+        let mut deny: Vec<_> = (0..2_000).map(|number| format!("{number}.example")).collect();
+        deny.push("evil.example".into());
+        let content = object(json!({ "allow": ["*"], "deny": deny }));
+        assert!(denies(&content, server_name!("evil.example")));
+        assert!(!denies(&content, server_name!("good.example")));
+    }
 }
