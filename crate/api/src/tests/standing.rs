@@ -4,7 +4,7 @@ use hearth_homeserver::Config;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::server::TestServer;
+use super::{relations::percent_encode, server::TestServer};
 use crate::ApiConfig;
 
 async fn with_guests() -> TestServer {
@@ -214,4 +214,52 @@ async fn who_asks_for_it_is_erased() {
         .post("/_matrix/client/v3/register", body)
         .await
         .fails(400, "M_USER_IN_USE");
+}
+
+#[tokio::test]
+async fn what_is_erased_is_hidden_everywhere_and_leaves_the_room_whole() {
+    let server = TestServer::new().await;
+    let [ann, bob, cat] = [
+        server.register("ann").await,
+        server.register("bob").await,
+        server.register("cat").await,
+    ];
+    let name = format!("/_matrix/client/v3/profile/{}/displayname", ann.user_id);
+    ann.put(&name, json!({"displayname": "Regrettable"})).await.ok();
+    let encryption = json!({"algorithm": "m.megolm.v1.aes-sha2"});
+    let state = json!([{"type": "m.room.encryption", "state_key": "", "content": encryption}]);
+    let body = json!({"preset": "public_chat", "name": "Tea", "initial_state": state});
+    let room = ann.create_room(body).await;
+    let join = format!("/_matrix/client/v3/join/{room}");
+    bob.post(&join, json!({})).await.ok();
+    ann.say(&room, "1", "Regrettable").await;
+    let body = json!({"auth": {"type": "m.login.dummy"}, "erase": true});
+    ann.post("/_matrix/client/v3/account/deactivate", body).await.ok();
+    cat.post(&join, json!({})).await.ok();
+    let state = format!("/_matrix/client/v3/rooms/{room}/state");
+    let of_room = |kind: &str| format!("{state}/{kind}/");
+    assert_eq!(cat.get(&of_room("m.room.encryption")).await.ok(), encryption);
+    assert_eq!(cat.get(&of_room("m.room.name")).await.ok()["name"], "Tea");
+    let create = cat.get(&state).await.ok();
+    let create = create.as_array().unwrap().iter();
+    let create: Vec<_> = create.filter(|event| event["type"] == "m.room.create").collect();
+    assert_eq!(create[0]["content"]["room_version"], "12");
+    let ways = [
+        format!("{state}/m.room.member/{}", ann.user_id),
+        format!("/_matrix/client/v3/rooms/{room}/messages?dir=b&limit=100"),
+        state.clone(),
+        "/_matrix/client/v3/sync".to_owned(),
+        format!(
+            "/_matrix/client/v3/sync?filter={}",
+            percent_encode(r#"{"event_format":"federation","room":{"timeline":{"limit":100}}}"#)
+        ),
+    ];
+    for path in ways {
+        let to_cat = cat.get(&path).await.ok();
+        assert!(to_cat.to_string().contains("leave"), "{path}: {to_cat}");
+        assert!(!to_cat.to_string().contains("Regrettable"), "{path}: {to_cat}");
+        let to_bob = bob.get(&path).await.ok();
+        let is_hidden = !to_bob.to_string().contains("Regrettable");
+        assert_eq!(is_hidden, path.contains("m.room.member"), "{path}: {to_bob}");
+    }
 }

@@ -73,9 +73,12 @@ impl Homeserver {
         Ok(shown)
     }
 
-    /// What is left of an event for who joined its room after its sender had asked for it to be hidden.
+    /// What is left of an event for who joined its room after its sender had asked for it to be hidden. State other than
+    /// memberships stays whole, as redactions do, because the room rests on it.
     pub(crate) fn erased_for(&self, event: &StoredEvent, viewer: Viewer<'_>) -> Option<Pdu> {
-        let erased_at = self.standing(event.sender()).erased_at?;
+        let is_theirs = event.state_key().is_none() || event.kind() == MEMBER;
+        let is_theirs = is_theirs && event.kind() != "m.room.redaction";
+        let erased_at = self.standing(event.sender()).erased_at.filter(|_| is_theirs)?;
         let own = self.user_membership(viewer.user_id, event.room_id());
         let joined_before = own
             .and_then(|own| own.joined_at)
@@ -92,7 +95,13 @@ impl Homeserver {
             age: Some(self.now().saturating_sub(event.origin_server_ts())),
             transaction_id: transaction_of(event, viewer).map(str::to_owned),
             replaces_state: replaced.map(|replaced| replaced.event_id.clone()),
-            prev_content: replaced.map(|replaced| replaced.content().clone()),
+            prev_content: replaced
+                .filter(|replaced| {
+                    [event, replaced]
+                        .iter()
+                        .all(|event| self.erased_for(event, viewer).is_none())
+                })
+                .map(|replaced| replaced.content().clone()),
             redacted_because: redaction
                 .map(|redaction| ClientEvent::new(redaction.pdu.clone(), RoomIdField::Included).into()),
             membership: None,

@@ -241,7 +241,10 @@ impl Homeserver {
     ) -> Result<Vec<RoomEvent>, Error> {
         let filter = &context.request.filter;
         if filter.event_format == EventFormat::Federation {
-            let parsed = |event: &Arc<StoredEvent>| from_slice(event.pdu.json().as_bytes());
+            let parsed = |event: &Arc<StoredEvent>| {
+                let erased = self.erased_for(event, context.viewer);
+                from_slice(erased.as_ref().unwrap_or(&event.pdu).json().as_bytes())
+            };
             let events = events.iter().map(parsed);
             return events
                 .map(|event| Ok(RoomEvent::Object(filter.cut(event?))))
