@@ -29,6 +29,8 @@ pub(crate) struct Draft {
     pub redacts: Option<OwnedEventId>,
     /// The device and its transaction id.
     pub transaction: Option<(OwnedDeviceId, String)>,
+    /// The memberships of which one has to be replaced by this one.
+    pub from: Option<&'static [&'static str]>,
 }
 
 impl Draft {
@@ -50,6 +52,7 @@ impl Draft {
             content,
             redacts: None,
             transaction: None,
+            from: None,
         }
     }
 

@@ -87,6 +87,7 @@ impl Homeserver {
             self.check_wanted(room_id, &draft).await?;
         }
         let mut change = self.change(&room).await;
+        check_from(&change, &draft).await?;
         if let Some(event_id) = unchanged(&change, &draft).await? {
             return Ok(event_id);
         }
@@ -161,6 +162,21 @@ impl Homeserver {
             true => Ok(()),
             false => Err(Error::Forbidden("you may not redact this event".into())),
         }
+    }
+}
+
+/// Checks that `draft` replaces one of the memberships that it is to replace.
+async fn check_from(change: &Change<'_>, draft: &Draft) -> Result<(), Error> {
+    let (Some(from), Some(target)) = (draft.from, draft.state_key.as_deref()) else {
+        return Ok(());
+    };
+    let state = change.view(&[(MEMBER, target)]).await?;
+    let membership = state.text((MEMBER, target), "membership").unwrap_or("leave");
+    match from.contains(&membership) {
+        true => Ok(()),
+        false => Err(Error::Forbidden(format!(
+            "the membership of {target} is {membership:?}"
+        ))),
     }
 }
 

@@ -5,7 +5,7 @@ use hearth_storage::{Store, Table, WriteBatch};
 use ruma_common::OwnedUserId;
 use serde_json::json;
 
-use crate::support::{Server, object};
+use crate::support::{Server, object, settle};
 
 #[tokio::test]
 async fn an_invite_lets_its_user_in() {
@@ -249,4 +249,52 @@ async fn rows_of_earlier_versions_do_not_say_how_a_stay_ended() {
             None => assert!(matches!(read, Err(Error::Forbidden(_)))),
         }
     }
+}
+
+#[tokio::test]
+async fn a_kick_that_a_ban_overtakes_does_not_lift_it() {
+    let server = Server::new().await;
+    let (alice, bob, room) = (server.alice(), server.bob(), server.public_room().await);
+    let homeserver = &server.homeserver;
+    server.join(&bob, &room).await.unwrap();
+    let gate = server.store.gate.lock().await;
+    let open = async {
+        settle().await;
+        drop(gate);
+    };
+    let (banned, kicked, ()) = futures::join!(
+        homeserver.ban_user(&alice, &room, &bob, None),
+        homeserver.kick_user(&alice, &room, &bob, None),
+        open,
+    );
+    banned.unwrap();
+    assert!(matches!(kicked, Err(Error::Forbidden(_))));
+    assert_eq!(server.membership(&bob, &room).await, "ban");
+}
+
+#[tokio::test]
+async fn a_room_that_is_joined_meanwhile_is_not_forgotten() {
+    let server = Server::new().await;
+    let (bob, room) = (server.bob(), server.public_room().await);
+    let homeserver = &server.homeserver;
+    server.join(&bob, &room).await.unwrap();
+    homeserver.leave_room(&bob, &room, None).await.unwrap();
+    let gate = server.store.gate.lock().await;
+    let open = async {
+        settle().await;
+        drop(gate);
+    };
+    let forget = async {
+        // The join is on its way to the store.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        homeserver.forget_room(&bob, &room).await
+    };
+    let (joined, forgotten, ()) = futures::join!(server.join(&bob, &room), forget, open);
+    joined.unwrap();
+    assert!(matches!(forgotten, Err(Error::NotLeft)));
+    assert_eq!(homeserver.joined_rooms(&bob), std::slice::from_ref(&room));
+    let server = server.restarted().await;
+    assert_eq!(server.homeserver.joined_rooms(&bob), [room]);
 }
