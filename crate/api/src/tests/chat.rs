@@ -384,3 +384,20 @@ async fn nobody_is_invited_by_an_address() {
     ann.post(&invite, json!({})).await.fails(400, "M_MISSING_PARAM");
     assert_eq!(server.dump().await, before);
 }
+
+#[tokio::test]
+async fn a_new_room_names_no_alias_but_its_own() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let (_, name) = ann.user_id.split_once(':').unwrap();
+    let create = async |content: Value| {
+        let state = json!([{"type": "m.room.canonical_alias", "state_key": "", "content": content}]);
+        let body = json!({"room_alias_name": "tea", "initial_state": state});
+        ann.post("/_matrix/client/v3/createRoom", body).await
+    };
+    let malformed = create(json!({"alt_aliases": ["x"]})).await;
+    malformed.fails(400, "M_INVALID_PARAM");
+    let other = create(json!({"alias": format!("#coffee:{name}")})).await;
+    other.fails(400, "M_BAD_ALIAS");
+    create(json!({"alias": format!("#tea:{name}")})).await.ok();
+}

@@ -1,5 +1,7 @@
 //! Room aliases. Spec: Client-Server API, section 'Room aliases'.
 
+use std::collections::BTreeSet;
+
 use hearth_storage::{Table, WriteBatch};
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -169,7 +171,8 @@ impl Homeserver {
         }
     }
 
-    /// Whether every alias that `content` names and the room does not have yet means the room.
+    /// Whether every alias that `content` names and the room does not have yet means the room. What is malformed in the
+    /// present one is no hindrance to mend it.
     /// Spec: Client-Server API, `m.room.canonical_alias`.
     pub(crate) async fn check_canonical_alias(
         &self,
@@ -178,17 +181,15 @@ impl Homeserver {
     ) -> Result<(), Error> {
         let room = self.known_room(room_id).await?;
         let state = self.view(&room.snapshot(), &[CANONICAL_ALIAS]).await?;
-        let present = state
-            .iter()
-            .next()
-            .map(|event| named_aliases(event.content()))
-            .transpose()?
-            .unwrap_or_default();
-        for alias in named_aliases(content)?
-            .into_iter()
-            .filter(|alias| !present.contains(alias))
-        {
-            match self.resolve_alias(&alias).await {
+        let present = state.iter().flat_map(|event| named_aliases(event.content()));
+        let present: BTreeSet<_> = present.filter_map(Result::ok).collect();
+        let named = named_aliases(content).collect::<Result<BTreeSet<_>, _>>()?;
+        let new: Vec<_> = named.difference(&present).collect();
+        if new.len() > MAX_NAMED {
+            return Err(Error::InvalidParam(format!("more than {MAX_NAMED} new aliases")));
+        }
+        for alias in new {
+            match self.resolve_alias(alias).await {
                 Ok((found, _)) if found == room_id => (),
                 _ => return Err(Error::BadAlias(format!("{alias} does not mean this room"))),
             }
@@ -233,7 +234,10 @@ struct Answer {
     servers: Vec<OwnedServerName>,
 }
 
-fn named_aliases(content: &JsonObject) -> Result<Vec<OwnedRoomAliasId>, Error> {
+/// The aliases that the content of a canonical alias names; an error for each that is malformed.
+pub(super) fn named_aliases(
+    content: &JsonObject,
+) -> impl Iterator<Item = Result<OwnedRoomAliasId, Error>> + '_ {
     let alternatives = content
         .get("alt_aliases")
         .and_then(Value::as_array)
@@ -248,11 +252,7 @@ fn named_aliases(content: &JsonObject) -> Result<Vec<OwnedRoomAliasId>, Error> {
         let alias = alias.as_str().and_then(|alias| RoomAliasId::parse(alias).ok());
         alias.ok_or_else(|| Error::InvalidParam("an alias is malformed".into()))
     };
-    named
-        .filter(|alias| alias.as_str() != Some(""))
-        .take(MAX_NAMED)
-        .map(parse)
-        .collect()
+    named.filter(|alias| alias.as_str() != Some("")).map(parse)
 }
 
 /// The key of an alias in `Table::Directory`.

@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use crate::{
     Error, Homeserver, JsonObject,
     rooms::{
-        aliases::{alias_key, alias_row},
+        aliases::{alias_key, alias_row, named_aliases},
         append::Audience,
         directory::published_key,
         draft::{Draft, build_error},
         room::Room,
-        view::{MEMBER, SERVER_ACL},
+        view::{CANONICAL_ALIAS, MEMBER, SERVER_ACL},
     },
 };
 
@@ -176,6 +176,7 @@ impl Homeserver {
             }
         }
         for initial in &plan.request.initial_state {
+            check_aliases(initial, alias)?;
             drafts.push(Draft::state(
                 creator,
                 &initial.kind,
@@ -299,6 +300,17 @@ fn check_initial(homeserver: &Homeserver, initial: &[InitialState]) -> Result<()
             MEMBER => return Err(Error::InvalidRoomState("members are invited by `invite`".into())),
             kind if (kind, &*state.state_key) == SERVER_ACL => homeserver.check_own_acl(&state.content)?,
             _ => (),
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a canonical alias that does not mean the new room, whose only one is `alias`.
+fn check_aliases(initial: &InitialState, alias: Option<&OwnedRoomAliasId>) -> Result<(), Error> {
+    for named in named_aliases(&initial.content).take_while(|_| initial.kind == CANONICAL_ALIAS.0) {
+        let named = named?;
+        if Some(&named) != alias {
+            return Err(Error::BadAlias(format!("{named} does not mean this room")));
         }
     }
     Ok(())

@@ -392,3 +392,33 @@ async fn what_waits_for_a_server_that_stays_away_is_bounded() {
     assert_eq!(of_other.count(), 1, "and of the quiet one");
     server.restarted().await;
 }
+
+#[tokio::test]
+async fn a_malformed_canonical_alias_of_another_server_can_be_taken_away() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let (alice, room) = (server.alice(), server.public_room().await);
+    let join = peer.join(&server, &room).await;
+    let mut levels = server.state_content(&room, "m.room.power_levels").await.unwrap();
+    levels["users"][peer.user().as_str()] = json!(50);
+    server
+        .set(&alice, &room, "m.room.power_levels", levels)
+        .await
+        .unwrap();
+    let raised = server.state(&room, "m.room.power_levels", "").await.unwrap();
+    let auth = auth_of(&server, &room, &join).await;
+    let kind = ("m.room.canonical_alias", Some(""));
+    let alias = peer.event(&room, &raised.pdu, auth, kind, json!({ "alt_aliases": ["x", 7] }));
+    peer.tell(&server, &alias).await;
+    let present = server.state_content(&room, kind.0).await;
+    assert_eq!(present, Some(json!({ "alt_aliases": ["x", 7] })));
+    let malformed = server.set(&alice, &room, kind.0, json!({ "alias": "x" })).await;
+    assert!(matches!(malformed, Err(Error::InvalidParam(_))));
+    let many: Vec<_> = (0..200)
+        .map(|number| format!("#{number}:elsewhere.example"))
+        .collect();
+    let many = server
+        .set(&alice, &room, kind.0, json!({ "alt_aliases": many }))
+        .await;
+    assert!(matches!(many, Err(Error::InvalidParam(_))));
+    server.set(&alice, &room, kind.0, json!({})).await.unwrap();
+}
