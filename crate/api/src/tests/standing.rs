@@ -46,6 +46,11 @@ async fn a_guest_goes_where_guests_may_go() {
             answer.fails_at(path, 403, "M_GUEST_ACCESS_FORBIDDEN");
         }
     }
+    // With an empty key, as matrix-js-sdk asks.
+    let create = format!("/_matrix/client/v3/rooms/{open}/state/m.room.create/");
+    guest.get(&create).await.ok();
+    let topic = format!("/_matrix/client/v3/rooms/{open}/state/m.room.topic/");
+    guest.put(&topic, json!({})).await.fails(403, "M_FORBIDDEN");
     // What let the guest in is taken back.
     let sync = "/_matrix/client/v3/sync?timeout=20000&since=";
     let mut since = guest.get("/_matrix/client/v3/sync").await.ok()["next_batch"].clone();
