@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::{
     answer::{self, Outcome},
+    auth,
     call::{Call, PublicCall, UserCall},
     error::ApiError,
     router::{Route, public, user},
@@ -85,12 +86,17 @@ async fn set_visibility(mut call: UserCall) -> Outcome {
     answer::empty()
 }
 
+/// For anybody; who asks for the directory of another server has to say who they are.
 async fn list(call: PublicCall) -> Outcome {
+    let server = server(&call)?;
+    if server.is_some() {
+        auth::session(call.homeserver(), &call.headers, &call.query)?;
+    }
     let query = DirectoryQuery {
         limit: call.query.number("limit")?,
         since: call.query.get("since").map(str::to_owned),
         filter: None,
-        server: server(&call)?,
+        server,
     };
     answer::json(&call.homeserver().public_rooms(query).await?)
 }

@@ -401,3 +401,12 @@ async fn a_new_room_names_no_alias_but_its_own() {
     other.fails(400, "M_BAD_ALIAS");
     create(json!({"alias": format!("#tea:{name}")})).await.ok();
 }
+
+#[tokio::test]
+async fn the_directory_of_another_server_is_for_users() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let path = "/_matrix/client/v3/publicRooms?server=elsewhere.example";
+    server.get(path).await.fails(401, "M_MISSING_TOKEN");
+    assert_ne!(ann.get(path).await.status, 401);
+}
