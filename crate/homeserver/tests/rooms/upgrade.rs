@@ -1,10 +1,14 @@
 //! Replacing rooms.
 
+use std::pin::pin;
+
+use futures::future::{Either, FutureExt, select};
 use hearth_homeserver::{
     Error, RoomVersion,
     rooms::upgrade::UpgradeRoom,
     sync::{Filter, SyncRequest},
 };
+use hearth_storage::{Store, Table, WriteBatch};
 use ruma_common::{
     OwnedRoomId, RoomId, UserId,
     push::{
@@ -535,4 +539,27 @@ async fn a_room_that_merely_says_to_replace_another_gets_nothing() {
         kept(&server, &bob, &false_one).await,
         (Value::Null, vec![], vec![])
     );
+}
+
+#[tokio::test]
+async fn whoever_waits_for_members_keeps_nobody_from_making_rooms() {
+    let server = Server::new().await;
+    let (alice, bob, room) = (server.alice(), server.bob(), server.public_room().await);
+    let rows = &server.store.rows;
+    let row = rows.get(Table::Rooms, room.as_bytes()).await.unwrap().unwrap();
+    let mut record: Value = serde_json::from_slice(&row).unwrap();
+    record["partial"] = json!({ "join": record["extremities"][0], "taken_in": 1 });
+    let mut batch = WriteBatch::new();
+    batch.put(Table::Rooms, room.as_bytes(), record.to_string());
+    rows.commit(batch).await.unwrap();
+    let server = server.restarted().await;
+    let request = json!({ "new_version": "12" });
+    let refused = upgrade(&server, &bob, &room, request.clone()).await;
+    assert!(matches!(refused, Err(Error::Forbidden(_))));
+    let waiting = pin!(upgrade(&server, &alice, &room, request));
+    let making = pin!(server.public_room());
+    let Either::Right((_, waiting)) = select(waiting, making).await else {
+        panic!("the members are not there yet");
+    };
+    assert!(waiting.now_or_never().is_none());
 }
