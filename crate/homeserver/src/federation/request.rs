@@ -38,6 +38,7 @@ pub enum RequestError {
 impl From<RequestError> for Error {
     fn from(error: RequestError) -> Self {
         match error {
+            RequestError::Refused { errcode, .. } if errcode == "M_INVITE_BLOCKED" => Self::InviteBlocked,
             RequestError::Refused {
                 status: 403, error, ..
             } => Self::Forbidden(error),

@@ -1,8 +1,14 @@
 //! Making rooms. Spec: Client-Server API, section 'Creation'.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
-use futures::future::join_all;
+use futures::{
+    channel::oneshot,
+    future::{Either, join_all, select},
+};
 use hearth_rooms::{EventBuilder, Pdu, RoomVersion, UnsupportedVersion, auth_check::check_auth_events};
 use hearth_storage::Table;
 use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -24,6 +30,10 @@ use crate::{
 
 /// The most users that are invited to a new room at once.
 const MAX_INVITES: usize = 100;
+/// How many users of other servers are invited at once.
+const INVITED_AT_ONCE: usize = 16;
+/// How long it is waited for what their servers say.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The body of `POST /createRoom`, field by field as the spec has it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -71,10 +81,11 @@ impl Homeserver {
     ///
     /// # Errors
     /// [`Error::UnsupportedRoomVersion`], [`Error::RoomInUse`] if the alias is taken,
-    /// [`Error::InvalidRoomState`] if the initial state is not allowed, [`Error::InvalidParam`].
+    /// [`Error::InvalidRoomState`] if the initial state is not allowed, [`Error::InvalidParam`]. [`Error::InviteBlocked`] if
+    /// a user does not want to be invited: one of another server says so when the room is there already.
     pub async fn create_room(&self, creator: &UserId, request: CreateRoom) -> Result<OwnedRoomId, Error> {
         let plan = Plan::new(self, creator, request)?;
-        let _directory = self.directory_lock.lock().await;
+        let directory = self.directory_lock.lock().await;
         let alias = self.free_alias(plan.request.room_alias_name.as_deref()).await?;
         let create = self.create_event(
             plan.version,
@@ -101,7 +112,8 @@ impl Homeserver {
                 .put(Table::Directory, published_key(&room.room_id), []);
         }
         change.commit().await?;
-        self.invite_others(&plan, &room.room_id).await;
+        drop(directory);
+        self.invite_others(plan, &room.room_id).await?;
         Ok(room.room_id.clone())
     }
 
@@ -207,20 +219,47 @@ impl Homeserver {
         Ok(drafts)
     }
 
-    /// Invites users of other servers, side by side: each server that does not answer takes its time. The room exists by
-    /// now: who cannot be reached can be invited again.
-    async fn invite_others(&self, plan: &Plan, room_id: &RoomId) {
-        let others = plan.request.invite.iter().filter(|user| !self.is_local(user));
-        let invites = others.map(|invited| async move {
-            let mut content = object(json!({ "membership": "invite" }));
-            if plan.request.is_direct {
-                content.insert("is_direct".into(), true.into());
+    /// Invites users of other servers, side by side. The room exists by now: who cannot be reached in time is still
+    /// tried, and can be invited again.
+    async fn invite_others(&self, plan: Plan, room_id: &RoomId) -> Result<(), Error> {
+        let mut content = object(json!({ "membership": "invite" }));
+        if plan.request.is_direct {
+            content.insert("is_direct".into(), true.into());
+        }
+        let others = plan
+            .request
+            .invite
+            .into_iter()
+            .filter(|user| !self.is_local(user));
+        let others: Vec<_> = others.collect();
+        let Some(shared) = self.shared().filter(|_| !others.is_empty()) else {
+            return Ok(());
+        };
+        let (room_id, creator) = (room_id.to_owned(), plan.creator);
+        let (done, outcome) = oneshot::channel();
+        self.seams.spawner.spawn(Box::pin(async move {
+            let mut blocked = Ok(());
+            for some in others.chunks(INVITED_AT_ONCE) {
+                let asked = some
+                    .iter()
+                    .map(|invited| shared.invite_remote(&creator, &room_id, invited, content.clone()));
+                for (invited, invite) in some.iter().zip(join_all(asked).await) {
+                    match invite {
+                        Err(Error::InviteBlocked) => blocked = Err(Error::InviteBlocked),
+                        Err(error) => {
+                            tracing::warn!(%invited, %error, "an invite of a new room was not delivered");
+                        }
+                        Ok(_) => (),
+                    }
+                }
             }
-            if let Err(error) = self.invite_remote(&plan.creator, room_id, invited, content).await {
-                tracing::warn!(%invited, %error, "an invite of a new room was not delivered");
-            }
-        });
-        join_all(invites).await;
+            // Who asked may have stopped waiting.
+            let _ = done.send(blocked);
+        }));
+        match select(outcome, self.seams.clock.sleep(PATIENCE)).await {
+            Either::Left((Ok(outcome), _)) => outcome,
+            _ => Ok(()),
+        }
     }
 }
 

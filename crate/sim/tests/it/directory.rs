@@ -1,5 +1,7 @@
 //! What servers tell each other beside events: aliases, profiles, receipts, typing.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{membership, outsider::encode, soon, world, world_with_room};
@@ -100,7 +102,7 @@ fn receipts_and_typing_reach_the_other_server() {
     alice
         .put(&world, &format!("/rooms/{escaped}/typing/{user}"), &typing)
         .expect(200);
-    world.run_for(std::time::Duration::from_secs(2));
+    world.run_for(Duration::from_secs(2));
     let sync = bob.sync(&world, Some(&since));
     let receipts = ephemeral(&sync.body, &room, "m.receipt");
     assert!(
@@ -109,4 +111,43 @@ fn receipts_and_typing_reach_the_other_server() {
     );
     let typing = ephemeral(&sync.body, &room, "m.typing");
     assert_eq!(typing[0]["content"]["user_ids"], json!([alice.user_id]));
+}
+
+#[test]
+fn users_of_slow_servers_are_invited_side_by_side() {
+    let (world, clients) = world(54, 5);
+    let [alice, others @ ..] = &clients[..] else {
+        panic!()
+    };
+    for server in 1..5 {
+        world.set_slow(0, server, Duration::from_secs(10));
+    }
+    let invite: Vec<_> = others.iter().map(|client| client.user_id.clone()).collect();
+    let before = world.elapsed();
+    let room = alice.create_room(&world, &json!({ "invite": invite }));
+    assert!(world.elapsed() - before < Duration::from_secs(25));
+    world.run_for(Duration::from_secs(60));
+    for client in others {
+        assert_eq!(
+            membership(&world, alice, &room, client).as_deref(),
+            Some("invite")
+        );
+    }
+}
+
+#[test]
+fn who_makes_a_room_hears_who_does_not_want_to_be_invited() {
+    let (world, clients) = world(55, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let config = format!(
+        "/user/{}/account_data/m.invite_permission_config",
+        encode(&bob.user_id)
+    );
+    bob.put(&world, &config, &json!({ "default_action": "block" }))
+        .expect(200);
+    let refused = alice.post(&world, "/createRoom", &json!({ "invite": [bob.user_id] }));
+    assert_eq!(refused.expect(403)["errcode"], "M_INVITE_BLOCKED");
+    let room = alice.create_room(&world, &json!({}));
+    let refused = alice.invite(&world, &room, &bob.user_id);
+    assert_eq!(refused.expect(403)["errcode"], "M_INVITE_BLOCKED");
 }
