@@ -51,15 +51,17 @@ async fn put(mut call: UserCall) -> Outcome {
     let user_id = call.own_user_id()?;
     let mut body = call.object().await?;
     let field = call.param("keyName");
-    let value = match body.remove(field) {
-        Some(value) => Some(value).filter(|value| !value.is_null()),
-        None => return Err(ApiError::missing_param(format!("Missing {field}"))),
+    let Some(value) = body.remove(field) else {
+        return Err(ApiError::missing_param(format!("Missing {field}")));
     };
     // An empty name is no name, and an empty address of a picture no picture.
     let is_of_spec = matches!(field, "displayname" | "avatar_url");
-    let value = value.filter(|value| !is_of_spec || value.as_str() != Some(""));
+    let is_none = is_of_spec && (value.is_null() || value.as_str() == Some(""));
+    if value.is_null() && !is_none {
+        return Err(ApiError::invalid_param("A field is removed with DELETE"));
+    }
     call.homeserver()
-        .set_profile_field(&user_id, field, value)
+        .set_profile_field(&user_id, field, (!is_none).then_some(value))
         .await?;
     answer::empty()
 }

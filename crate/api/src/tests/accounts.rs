@@ -297,6 +297,13 @@ async fn profiles_are_set_and_read() {
         .await
         .fails(400, "M_INVALID_PARAM");
     ann.put(&name, json!({})).await.fails(400, "M_MISSING_PARAM");
+    let colour = format!("{path}/org.example.colour");
+    ann.put(&colour, json!({"org.example.colour": "red"})).await.ok();
+    ann.put(&colour, json!({"org.example.colour": null}))
+        .await
+        .fails(400, "M_INVALID_PARAM");
+    ann.get(&colour).await.ok();
+    ann.delete(&colour).await.ok();
     ann.delete(&name).await.ok();
     assert_eq!(server.get(&path).await.ok(), json!({}));
     let bob = server.register("bob").await;
@@ -433,6 +440,32 @@ async fn push_rules_begin_with_the_defaults_and_can_be_changed() {
     ann.put(&format!("{RULES}/sort/x"), json!({"actions": []}))
         .await
         .fails(400, "M_INVALID_PARAM");
+}
+
+#[tokio::test]
+async fn a_name_that_is_set_again_reaches_rooms_that_have_missed_it() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let room = ann.create_room(json!({})).await;
+    let profile = format!("/_matrix/client/v3/profile/{}", ann.user_id);
+    let name = format!("{profile}/displayname");
+    let member = format!(
+        "/_matrix/client/v3/rooms/{room}/state/m.room.member/{}",
+        ann.user_id
+    );
+    for by_field in [true, false] {
+        ann.put(&name, json!({"displayname": "Ann"})).await.ok();
+        let missed = json!({"membership": "join", "displayname": "missed"});
+        ann.put(&member, missed).await.ok();
+        match by_field {
+            true => ann.put(&name, json!({"displayname": "Ann"})).await.ok(),
+            false => ann.put(&profile, json!({"displayname": "Ann"})).await.ok(),
+        };
+        assert_eq!(ann.get(&member).await.ok()["displayname"], "Ann");
+    }
+    let long = json!({"displayname": "x".repeat(1025)});
+    ann.put(&name, long).await.fails(400, "M_INVALID_PARAM");
+    assert_eq!(ann.get(&name).await.ok()["displayname"], "Ann");
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ use crate::{
 const PROFILE: u8 = b'p';
 /// The most bytes of a whole profile. Spec: 'Profiles', limits of custom fields.
 const MAX_PROFILE: usize = 64 * 1024;
+/// The most bytes of a name or of the address of a picture, which are part of events.
+const MAX_SHOWN: usize = 1024;
 /// The most bytes of the name of a field.
 const MAX_FIELD_NAME: usize = 255;
 
@@ -76,7 +78,9 @@ impl Homeserver {
         value: Option<Value>,
     ) -> Result<(), Error> {
         check_field(field, value.as_ref())?;
-        if self.store_profile_field(user_id, field, value).await? && is_shown_in_rooms(field) {
+        self.store_profile_field(user_id, field, value).await?;
+        if is_shown_in_rooms(field) {
+            // Also what is so already: not all rooms may have taken it.
             self.publish_profile(user_id).await?;
         }
         Ok(())
@@ -98,16 +102,10 @@ impl Homeserver {
         }
         let lock = self.accounts.lock(user_id).await;
         let before = self.local_profile(user_id).await?;
-        let mut profile = if replace {
-            JsonObject::new()
-        } else {
-            before.clone()
-        };
+        let is_shown = replace || fields.keys().any(|field| is_shown_in_rooms(field));
+        let mut profile = if replace { JsonObject::new() } else { before };
         profile.extend(fields);
         profile.retain(|_, value| !value.is_null());
-        let shown =
-            |profile: &JsonObject| ["displayname", "avatar_url"].map(|field| profile.get(field).cloned());
-        let is_shown = shown(&before) != shown(&profile);
         self.commit_profile(user_id, &profile).await?;
         drop(lock);
         match is_shown {
@@ -116,24 +114,22 @@ impl Homeserver {
         }
     }
 
-    /// Returns whether anything changed.
     async fn store_profile_field(
         &self,
         user_id: &UserId,
         field: &str,
         value: Option<Value>,
-    ) -> Result<bool, Error> {
+    ) -> Result<(), Error> {
         let _lock = self.accounts.lock(user_id).await;
         let mut profile = self.local_profile(user_id).await?;
         if profile.get(field) == value.as_ref() {
-            return Ok(false);
+            return Ok(());
         }
         match value {
             Some(value) => profile.insert(field.to_owned(), value),
             None => profile.remove(field),
         };
-        self.commit_profile(user_id, &profile).await?;
-        Ok(true)
+        self.commit_profile(user_id, &profile).await
     }
 
     async fn commit_profile(&self, user_id: &UserId, profile: &JsonObject) -> Result<(), Error> {
@@ -156,6 +152,15 @@ fn check_field(field: &str, value: Option<&Value>) -> Result<(), Error> {
     match field {
         _ if is_shown_in_rooms(field) && !text(value) => {
             Err(Error::InvalidParam(format!("{field} is not a string")))
+        }
+        _ if is_shown_in_rooms(field)
+            && value
+                .and_then(Value::as_str)
+                .is_some_and(|text| text.len() > MAX_SHOWN) =>
+        {
+            Err(Error::InvalidParam(format!(
+                "{field} has at most {MAX_SHOWN} bytes"
+            )))
         }
         "" => Err(Error::InvalidParam("a profile field has a name".into())),
         _ if field.len() > MAX_FIELD_NAME => Err(Error::KeyTooLarge { max: MAX_FIELD_NAME }),

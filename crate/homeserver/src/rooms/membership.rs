@@ -236,19 +236,16 @@ impl Homeserver {
     }
 
     /// Puts the user's present profile into their membership of every room that they are in. Called when the
-    /// profile has changed; rooms that refuse it are left as they are.
+    /// profile is set; rooms that do not take it are left as they are.
     ///
     /// # Errors
-    /// [`Error::Store`] or [`Error::Damaged`].
+    /// [`Error::Store`] or [`Error::Damaged`], if the profile cannot be read.
     pub async fn publish_profile(&self, user_id: &UserId) -> Result<(), Error> {
         for room_id in self.joined_rooms(user_id) {
             let content = self.member_content(user_id, "join", None).await?;
-            match self
-                .send_draft(&room_id, Draft::member(user_id, user_id, content))
-                .await
-            {
-                Ok(_) | Err(Error::Forbidden(_)) => (),
-                Err(error) => return Err(error),
+            let draft = Draft::member(user_id, user_id, content);
+            if let Err(error) = self.send_draft(&room_id, draft).await {
+                tracing::warn!(%room_id, %error, "a room does not show a changed profile");
             }
         }
         Ok(())
