@@ -280,3 +280,38 @@ async fn what_a_thread_said_before_its_reader_came_is_not_unread() {
     reply("after").await;
     assert_eq!(counts().await, 1);
 }
+
+#[tokio::test]
+async fn of_many_openid_tokens_of_a_user_the_oldest_go() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let token = async |client: &Client<'_>| {
+        let path = format!("/_matrix/client/v3/user/{}/openid/request_token", client.user_id);
+        let answer = client.post(&path, json!({})).await.ok();
+        let token = answer["access_token"].as_str().unwrap();
+        format!("/_matrix/federation/v1/openid/userinfo?access_token={token}")
+    };
+    let of_bob = token(&bob).await;
+    let mut of_ann = Vec::new();
+    for _ in 0..21 {
+        of_ann.push(token(&ann).await);
+    }
+    server.get(&of_ann[0]).await.fails(401, "M_UNKNOWN_TOKEN");
+    for usable in [&of_bob, &of_ann[1], &of_ann[20]] {
+        server.get(usable).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn the_last_of_all_pushers_can_still_be_changed() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let set = async |pusher: Value| ann.post(&format!("{PUSHERS}/set"), pusher).await;
+    for number in 0..100 {
+        set(pusher(&number.to_string())).await.ok();
+    }
+    set(pusher("another")).await.fails(413, "M_TOO_LARGE");
+    let mut changed = pusher("0");
+    changed["lang"] = "de".into();
+    set(changed).await.ok();
+}

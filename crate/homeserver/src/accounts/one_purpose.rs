@@ -24,8 +24,8 @@ const OPENID: &[u8] = b"o\0";
 pub const LOGIN_LIFETIME: u64 = 2 * 60 * 1000;
 /// How long an OpenID token is usable, in milliseconds.
 pub const OPENID_LIFETIME: u64 = 60 * 60 * 1000;
-/// The most tokens of one kind that wait.
-const MAX_WAITING: usize = 1_000;
+/// The most tokens of one kind that wait for one user. With more, the oldest go.
+const MAX_OF_USER: usize = 20;
 
 /// A token as stored.
 #[derive(Serialize, Deserialize)]
@@ -41,7 +41,7 @@ impl Homeserver {
     /// A token that logs `user_id` in once, within [`LOGIN_LIFETIME`].
     ///
     /// # Errors
-    /// [`Error::LimitExceeded`] if too many tokens wait to be used.
+    /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn login_token(&self, user_id: &UserId) -> Result<String, Error> {
         self.issue(LOGIN, user_id, LOGIN_LIFETIME).await
     }
@@ -65,7 +65,7 @@ impl Homeserver {
     /// A token that tells whoever shows it to this server who `user_id` is, for [`OPENID_LIFETIME`].
     ///
     /// # Errors
-    /// [`Error::LimitExceeded`] if too many tokens are usable.
+    /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn openid_token(&self, user_id: &UserId) -> Result<String, Error> {
         self.issue(OPENID, user_id, OPENID_LIFETIME).await
     }
@@ -78,21 +78,23 @@ impl Homeserver {
         self.one_purpose(OPENID, token).await?.ok_or(Error::UnknownToken)
     }
 
-    /// Makes a token, and removes those that have expired.
+    /// Makes a token, and removes those that have expired, and the user's oldest if they are many.
     async fn issue(&self, kind: &[u8], user_id: &UserId, lifetime: u64) -> Result<String, Error> {
         let now = self.now();
         let mut batch = WriteBatch::new();
-        let mut waiting = 0;
+        let mut own = Vec::new();
         for (key, row) in scan_all(&*self.seams.store, Table::Accounts, kind).await? {
-            match from_slice::<Token>(&row)?.expires <= now {
-                true => drop(batch.delete(Table::Accounts, key)),
-                false => waiting += 1,
+            let known: Token = from_slice(&row)?;
+            if known.expires <= now {
+                batch.delete(Table::Accounts, key);
+            } else if known.user_id == user_id {
+                own.push((known.expires, key));
             }
         }
-        if waiting >= MAX_WAITING {
-            return Err(Error::LimitExceeded {
-                retry_after_ms: lifetime,
-            });
+        own.sort_unstable();
+        let surplus = (own.len() + 1).saturating_sub(MAX_OF_USER);
+        for (_, key) in own.into_iter().take(surplus) {
+            batch.delete(Table::Accounts, key);
         }
         let token = self.random_id(TOKEN_BYTES);
         let row = Token {

@@ -98,7 +98,9 @@ impl Homeserver {
             device_id: device_id.to_owned(),
             pusher,
         })?;
-        if row.len() > MAX_BYTES || self.pushers(user_id).await?.len() >= MAX_PUSHERS {
+        let is_new = self.seams.store.get(Table::Accounts, &key).await?.is_none();
+        let is_full = is_new && self.pushers(user_id).await?.len() >= MAX_PUSHERS;
+        if row.len() > MAX_BYTES || is_full {
             return Err(Error::TooLarge(
                 "the pusher is too large, or there are too many".into(),
             ));
