@@ -97,8 +97,13 @@ impl Resyncs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, user_id: &UserId) {
+    /// Notes that a list is being fetched, for as long as what this returns is kept.
+    fn begin<'a>(&'a self, user_id: &'a UserId) -> Fetch<'a> {
         self.map().entry(user_id.to_owned()).or_default().count += 1;
+        Fetch {
+            resyncs: self,
+            user_id,
+        }
     }
 
     /// Notes that an update of the list came.
@@ -108,22 +113,34 @@ impl Resyncs {
         }
     }
 
-    /// Returns the greatest update that came since the fetch began.
-    fn end(&self, user_id: &UserId) -> u64 {
-        let mut map = self.map();
-        let Some(fetching) = map.get_mut(user_id) else {
-            return 0;
-        };
-        fetching.count = fetching.count.saturating_sub(1);
-        let newest = fetching.newest;
-        if fetching.count == 0 {
-            map.remove(user_id);
-        }
-        newest
-    }
-
     fn is_full(&self) -> bool {
         self.map().len() >= MAX_RESYNCS
+    }
+}
+
+/// A list that is being fetched, until this is dropped: whoever asked may stop waiting.
+struct Fetch<'a> {
+    resyncs: &'a Resyncs,
+    user_id: &'a UserId,
+}
+
+impl Fetch<'_> {
+    /// The greatest update that came since the fetch began.
+    fn newest(&self) -> u64 {
+        let map = self.resyncs.map();
+        map.get(self.user_id).map_or(0, |fetching| fetching.newest)
+    }
+}
+
+impl Drop for Fetch<'_> {
+    fn drop(&mut self) {
+        let mut map = self.resyncs.map();
+        if let Some(fetching) = map.get_mut(self.user_id) {
+            fetching.count = fetching.count.saturating_sub(1);
+            if fetching.count == 0 {
+                map.remove(self.user_id);
+            }
+        }
     }
 }
 
@@ -144,11 +161,12 @@ impl Homeserver {
 
     /// Asks the user's server for all devices, and keeps them if the server shares a room with the user.
     pub(super) async fn fetch_devices(&self, user_id: &UserId) -> Result<UserKeys, RequestError> {
-        self.encryption.resyncs.begin(user_id);
+        let fetch = self.encryption.resyncs.begin(user_id);
         let position = self.log.current();
         let uri = path("v1/user/devices", &[user_id.as_str()], "");
         let answer = self.request(user_id.server_name(), Method::GET, &uri, None).await;
-        let newest = self.encryption.resyncs.end(user_id);
+        let newest = fetch.newest();
+        drop(fetch);
         let (stream_id, keys) = parse_list(user_id, answer?)
             .ok_or_else(|| FederationError::Protocol("malformed devices".into()))?;
         let list = RemoteList {
@@ -387,4 +405,23 @@ fn are_keys_of(keys: &JsonObject, user_id: &UserId, device_id: &str) -> bool {
 
 fn remote_row(user_id: &UserId) -> Vec<u8> {
     row(REMOTE, &[user_id.as_str()])
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma_common::user_id;
+
+    use super::*;
+
+    #[test]
+    fn a_fetch_that_nobody_waits_for_has_ended() {
+        let resyncs = Resyncs::default();
+        let user_id = user_id!("@a:x");
+        let (one, two) = (resyncs.begin(user_id), resyncs.begin(user_id));
+        resyncs.hear(user_id, 7);
+        drop(one);
+        assert_eq!(two.newest(), 7);
+        drop(two);
+        assert!(resyncs.map().is_empty());
+    }
 }
