@@ -19,7 +19,7 @@ use crate::{
     rooms::{
         event::StoredEvent,
         tree::Nodes,
-        view::{JOIN_RULES, MEMBER},
+        view::{HISTORY_VISIBILITY, JOIN_RULES, MEMBER},
     },
     stored::{from_slice, scan_all},
 };
@@ -163,15 +163,19 @@ impl Homeserver {
         Ok((users.collect(), limited))
     }
 
-    /// The rooms that the user is in, and those held here that anybody may join.
+    /// The rooms that the user is in, and those held here that anybody may join or read.
     async fn open_rooms(&self, user_id: &UserId) -> Result<Vec<OwnedRoomId>, Error> {
         let mut rooms = self.joined_rooms(user_id);
         for room_id in self.user_rooms.all_joined() {
             let Some(room) = self.room(&room_id).await?.filter(|_| !rooms.contains(&room_id)) else {
                 continue;
             };
-            let state = self.view(&room.snapshot(), &[JOIN_RULES]).await?;
-            if state.text(JOIN_RULES, "join_rule") == Some("public") {
+            let state = self
+                .view(&room.snapshot(), &[JOIN_RULES, HISTORY_VISIBILITY])
+                .await?;
+            if state.text(JOIN_RULES, "join_rule") == Some("public")
+                || state.text(HISTORY_VISIBILITY, "history_visibility") == Some("world_readable")
+            {
                 rooms.push(room_id);
             }
         }

@@ -151,3 +151,24 @@ fn who_makes_a_room_hears_who_does_not_want_to_be_invited() {
     let refused = alice.invite(&world, &room, &bob.user_id);
     assert_eq!(refused.expect(403)["errcode"], "M_INVITE_BLOCKED");
 }
+
+#[test]
+fn members_of_a_room_that_anybody_may_read_are_found() {
+    let (world, clients) = world(53, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let dora = world.account(0, "dora");
+    let found = || {
+        let answer = dora.post(&world, "/user_directory/search", &json!({"search_term": "bob"}));
+        answer.expect(200)["results"].as_array().unwrap().len()
+    };
+    let room = alice.create_room(&world, &json!({"invite": [bob.user_id]}));
+    bob.join(&world, &room, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    assert_eq!(found(), 0);
+    let kind = "m.room.history_visibility";
+    let path = format!("/rooms/{}/state/{kind}", encode(&room));
+    alice
+        .put(&world, &path, &json!({"history_visibility": "world_readable"}))
+        .expect(200);
+    assert_eq!(found(), 1);
+}
