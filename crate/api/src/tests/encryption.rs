@@ -1,5 +1,8 @@
 //! Keys of devices, one-time keys, cross-signing, messages for devices, dehydrated devices.
 
+use std::time::Duration;
+
+use hearth_storage::Table;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -381,7 +384,7 @@ async fn many_messages_come_in_several_answers_and_in_order() {
             .dump()
             .await
             .iter()
-            .any(|(table, (key, _))| { *table == hearth_storage::Table::Keys && key.starts_with(b"t\0") })
+            .any(|(table, (key, _))| { *table == Table::Keys && key.starts_with(b"t\0") })
     );
 }
 
@@ -438,6 +441,54 @@ async fn a_deleted_device_leaves_nothing_behind() {
     let fresh = sync(&phone, None).await;
     assert_eq!(fresh["to_device"], Value::Null);
     assert_eq!(fresh["device_one_time_keys_count"]["signed_curve25519"], 0);
+}
+
+#[tokio::test]
+async fn transaction_ids_are_forgotten_after_a_day() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    for number in 0..1_000 {
+        if number == 500 {
+            server.clock.advance(Duration::from_secs(25 * 60 * 60));
+        }
+        let path = format!("/_matrix/client/v3/sendToDevice/m.test/{number}");
+        ann.put(&path, json!({"messages": {}})).await.ok();
+    }
+    let rows = server.dump().await;
+    let ids = rows
+        .iter()
+        .filter(|(table, (key, _))| *table == Table::Keys && key.starts_with(b"x\0"));
+    assert_eq!(ids.count(), 500);
+}
+
+#[tokio::test]
+async fn a_token_from_after_the_present_takes_no_message_away() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let path = "/_matrix/client/v3/sendToDevice/m.test/1";
+    ann.put(path, message(&ann.user_id, &ann.device_id, "words"))
+        .await
+        .ok();
+    let lost = json!("s999999_0");
+    for _ in 0..2 {
+        let told = sync(&ann, Some(&lost)).await;
+        assert_eq!(told["to_device"]["events"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn no_device_is_called_as_a_cross_signing_key_is() {
+    let server = TestServer::new().await;
+    let ann = with_password(&server, "ann").await;
+    let [master, ..] = cross_sign(&ann, [1, 2, 3]).await;
+    let body = json!({
+        "type": "m.login.password", "identifier": {"type": "m.id.user", "user": "ann"}, "password": "p",
+        "device_id": master.public,
+    });
+    server
+        .post("/_matrix/client/v3/login", body)
+        .await
+        .fails(403, "M_FORBIDDEN");
 }
 
 /// The cross-signing keys of a user, made from three seeds and uploaded.

@@ -218,7 +218,10 @@ impl Homeserver {
         let device_id = OwnedDeviceId::from(device_id);
         let (known, last_seen_ip) = match self.device(user_id, &device_id).await {
             Ok(device) => (device.display_name, device.last_seen_ip),
-            Err(Error::NotFound(_)) => (None, None),
+            Err(Error::NotFound(_)) => {
+                self.check_device_name(user_id, &device_id).await?;
+                (None, None)
+            }
             Err(error) => return Err(error),
         };
         let display_name = known.or(checked_name(new.display_name)?);

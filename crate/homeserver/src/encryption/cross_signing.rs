@@ -1,7 +1,7 @@
 //! Cross-signing keys of local users. Spec: Client-Server API, section 'Cross-signing'.
 
 use hearth_storage::{Table, WriteBatch};
-use ruma_common::UserId;
+use ruma_common::{DeviceId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -132,6 +132,23 @@ impl Homeserver {
             .get(Table::Keys, &cross_signing_row(user_id))
             .await?;
         row.map_or_else(|| Ok(CrossSigningKeys::default()), |row| from_slice(&row))
+    }
+
+    /// Checks that a device of a local user is not called as one of the user's cross-signing keys is.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] if it is.
+    pub(crate) async fn check_device_name(
+        &self,
+        user_id: &UserId,
+        device_id: &DeviceId,
+    ) -> Result<(), Error> {
+        let known = self.cross_signing_keys(user_id).await?;
+        let mut keys = known.parts().filter_map(|(_, key)| key_of(key));
+        match keys.any(|(_, key)| device_id == key) {
+            true => Err(Error::Forbidden("a signing key of yours is called so".into())),
+            false => Ok(()),
+        }
     }
 
     /// Deletes the cross-signing keys of a local user and what was signed of them, with `batch`.

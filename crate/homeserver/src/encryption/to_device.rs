@@ -24,6 +24,8 @@ use crate::{
 const MESSAGE: u8 = b't';
 /// Rows `x\0user\0device\0hash`: a transaction id that the device has used.
 const TRANSACTION: u8 = b'x';
+/// How long a transaction id is remembered at least, in milliseconds.
+const TRANSACTION_LIFETIME: u64 = 24 * 60 * 60 * 1000;
 /// The most messages that one answer of `/sync` holds.
 pub(crate) const MAX_TOLD: usize = 100;
 /// The most messages that wait for one device. With more, the oldest go.
@@ -99,6 +101,9 @@ impl Homeserver {
             return Ok(());
         }
         let mut batch = WriteBatch::new();
+        if transaction.ends_with(&[0]) {
+            self.forget_transactions(&mut batch, session).await?;
+        }
         batch.put(Table::Keys, transaction, self.now().to_be_bytes());
         let (local, remote): (Messages, Messages) = messages
             .into_iter()
@@ -107,6 +112,19 @@ impl Homeserver {
         let _gate = self.encryption.gate.read().await;
         let local = self.addressed(sender, kind, local).await?;
         self.commit_messages(batch, local, remote).await
+    }
+
+    /// Takes the transaction ids of a device that are older than a day out of the store, with `batch`. Called now and
+    /// then.
+    async fn forget_transactions(&self, batch: &mut WriteBatch, session: &Session) -> Result<(), Error> {
+        let oldest = self.now().saturating_sub(TRANSACTION_LIFETIME).to_be_bytes();
+        let prefix = transaction_prefix(session);
+        for (key, time) in scan_all(&*self.seams.store, Table::Keys, &prefix).await? {
+            if time[..] < oldest[..] {
+                batch.delete(Table::Keys, key);
+            }
+        }
+        Ok(())
     }
 
     /// The messages for devices that there are.
@@ -224,7 +242,8 @@ impl Homeserver {
         upto: u64,
     ) -> Result<(), Error> {
         let told = self.encryption.queues.get(user_id, device_id).told;
-        if told == Some(0) || upto == 0 {
+        // A position from after the present is of a database that was rolled back: it says nothing of what is here.
+        if told == Some(0) || upto == 0 || upto > self.log.current() {
             return Ok(());
         }
         let mut batch = WriteBatch::new();
@@ -357,9 +376,10 @@ fn transaction_row(session: &Session, kind: &str, txn_id: &str) -> Vec<u8> {
     hash.update((kind.len() as u64).to_be_bytes());
     hash.update(kind);
     hash.update(txn_id);
-    let prefix = row(
-        TRANSACTION,
-        &[session.user_id.as_str(), session.device_id.as_str(), ""],
-    );
-    [prefix.as_slice(), &hash.finalize()].concat()
+    [transaction_prefix(session).as_slice(), &hash.finalize()].concat()
+}
+
+fn transaction_prefix(session: &Session) -> Vec<u8> {
+    let device = [session.user_id.as_str(), session.device_id.as_str(), ""];
+    row(TRANSACTION, &device)
 }
