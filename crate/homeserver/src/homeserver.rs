@@ -139,6 +139,7 @@ impl Homeserver {
         homeserver.send_all_when_due();
         homeserver.retry_all_held();
         homeserver.dismiss_all_guests();
+        homeserver.leave_all_closed();
         homeserver.spawn(|homeserver| async move {
             if let Err(error) = homeserver.remove_all_unfinished().await {
                 tracing::warn!(%error, "what unfinished uploads left behind remains");

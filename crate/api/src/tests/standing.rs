@@ -1,6 +1,7 @@
 //! Guests, suspended, locked and closed accounts, and who administers them.
 
 use hearth_homeserver::Config;
+use hearth_storage::Table;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -172,6 +173,72 @@ async fn who_is_logged_in_is_told_to_them_and_to_the_administrator() {
         assert!(connections[0]["last_seen"].is_u64(), "{answer}");
     }
     bob.get(&path(&ann.user_id)).await.fails(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn a_closed_account_leaves_nothing_that_only_its_user_could_read() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let room = ann.create_room(json!({})).await;
+    let said = ann.say(&room, "1", "well").await;
+    let (client, own) = (
+        "/_matrix/client",
+        format!("/_matrix/client/v3/user/{}", ann.user_id),
+    );
+    ann.put(&format!("{own}/account_data/m.x"), json!({"a": 1}))
+        .await
+        .ok();
+    ann.post(&format!("{own}/filter"), json!({})).await.ok();
+    let backup =
+        json!({"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {"public_key": "x"}});
+    let version = ann
+        .post(&format!("{client}/v3/room_keys/version"), backup)
+        .await
+        .ok()["version"]
+        .clone();
+    let key = json!({
+        "first_message_index": 1, "forwarded_count": 0, "is_verified": true, "session_data": {"ciphertext": "x"},
+    });
+    let path = format!(
+        "{client}/v3/room_keys/keys/{room}/s?version={}",
+        version.as_str().unwrap()
+    );
+    ann.put(&path, key).await.ok();
+    let thread = format!("rooms/{room}/thread/{said}/subscription");
+    let path = format!("{client}/unstable/io.element.msc4306/{thread}");
+    ann.put(&path, json!({})).await.ok();
+    let later = format!("{client}/v3/rooms/{room}/send/m.x/5?org.matrix.msc4140.delay=60000");
+    ann.put(&later, json!({"body": "later"})).await.ok();
+    let path = format!("{client}/v3/presence/{}/status", ann.user_id);
+    ann.put(&path, json!({"presence": "online", "status_msg": "here"}))
+        .await
+        .ok();
+    let kinds = async || {
+        let rows = server.dump().await.into_iter();
+        let of_ann = rows.filter(|(_, (key, value))| {
+            let text = String::from_utf8_lossy(&[key.as_slice(), value].concat()).into_owned();
+            text.contains(&ann.user_id)
+        });
+        let own = of_ann.filter_map(|(table, (key, _))| match table {
+            Table::Accounts | Table::Keys => Some(char::from(key[0])),
+            Table::AccountData => Some('@'),
+            _ => None,
+        });
+        own.collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = kinds().await;
+    assert!(
+        ['@', 'f', 'v', 'b', 'T', 'e', 'P']
+            .iter()
+            .all(|kind| before.contains(kind)),
+        "{before:?}"
+    );
+    let body = json!({"auth": {"type": "m.login.dummy"}});
+    ann.post(&format!("{client}/v3/account/deactivate"), body)
+        .await
+        .ok();
+    // That there was such a user.
+    assert_eq!(kinds().await.into_iter().collect::<String>(), "u");
 }
 
 #[tokio::test]

@@ -1,14 +1,28 @@
 //! Logging in and out. Spec: Client-Server API, sections 'Login' and 'Account deactivation'.
 
 use hearth_storage::{Table, WriteBatch};
-use ruma_common::{OwnedDeviceId, OwnedUserId, UserId};
+use ruma_common::{OwnedDeviceId, OwnedUserId, RoomId, UserId};
 
-use super::{Issued, NewDevice, Session, profile::profile_key, user::user_key};
+use super::{
+    Issued, NewDevice, Session,
+    profile::profile_key,
+    user::{user_key, users},
+};
 use crate::{
     Error, Homeserver,
     rooms::memberships::UserMembership,
     stored::{scan_all, to_vec},
 };
+
+/// What begins the rows that only their user could read, before the user's id: account data, filters, threads that are
+/// followed, and backups of keys.
+const OWN: [(Table, &str); 5] = [
+    (Table::AccountData, ""),
+    (Table::Accounts, "f\0"),
+    (Table::Accounts, "T\0"),
+    (Table::Keys, "v\0"),
+    (Table::Keys, "b\0"),
+];
 
 /// A login with a password.
 #[derive(Clone, Debug, Default)]
@@ -95,20 +109,19 @@ impl Homeserver {
         self.commit_logout_all(WriteBatch::new(), user_id).await
     }
 
-    /// Closes an account for good: it leaves its rooms, declines its invites, cannot log in, and its name stays taken.
-    /// What only the user could read goes. If `erase` is set, the profile goes, too, and whoever joins a room from now
-    /// on gets the user's events there as if they were redacted.
+    /// Closes an account for good: it cannot log in, its name stays taken, and it leaves its rooms and declines its
+    /// invites, at the next start if a stop comes between. What only the user could read goes. If `erase` is set, the
+    /// profile goes, too, and whoever joins a room from now on gets the user's events there as if they were redacted.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no such user.
     pub async fn deactivate(&self, user_id: &UserId, erase: bool) -> Result<(), Error> {
-        let waits = |entry: &UserMembership| matches!(entry.membership.as_str(), "join" | "invite" | "knock");
-        let rooms = self.memberships(user_id).into_iter();
-        for (room_id, _) in rooms.filter(|(_, entry)| waits(entry)) {
-            if let Err(error) = self.leave_room(user_id, &room_id, None).await {
-                tracing::warn!(%room_id, %error, "a closed account could not leave a room");
-            }
-        }
+        self.close(user_id, erase).await?;
+        self.leave_all(user_id).await;
+        Ok(())
+    }
+
+    async fn close(&self, user_id: &UserId, erase: bool) -> Result<(), Error> {
         let _lock = self.accounts.lock(user_id).await;
         let mut user = self
             .user(user_id)
@@ -121,17 +134,50 @@ impl Homeserver {
         batch
             .put(Table::Accounts, user_key(user_id), to_vec(&user)?)
             .strict();
-        let own = [user_id.as_bytes(), &[0]].concat();
-        for (key, _) in scan_all(&*self.seams.store, Table::AccountData, &own).await? {
-            batch.delete(Table::AccountData, key);
+        for (table, kind) in OWN {
+            let own = [kind.as_bytes(), user_id.as_bytes(), &[0]].concat();
+            for (key, _) in scan_all(&*self.seams.store, table, &own).await? {
+                batch.delete(table, key);
+            }
         }
         if erase {
             batch.delete(Table::Accounts, profile_key(user_id));
         }
+        self.forget_delayed(&mut batch, user_id).await?;
         self.delete_cross_signing(&mut batch, user_id).await?;
         self.commit_logout_all(batch, user_id).await?;
         self.accounts.standings.publish(user_id, &user);
-        Ok(())
+        self.forget_status(user_id).await
+    }
+
+    /// Takes a closed account out of its rooms. Where another server must be asked, beside the caller.
+    async fn leave_all(&self, user_id: &UserId) {
+        let waits = |entry: &UserMembership| matches!(entry.membership.as_str(), "join" | "invite" | "knock");
+        let rooms = self.memberships(user_id).into_iter();
+        for (room_id, _) in rooms.filter(|(_, entry)| waits(entry)) {
+            if let Ok(Some(_)) = self.resident_room(&room_id).await {
+                self.leave_closed(user_id, &room_id).await;
+                continue;
+            }
+            let user_id = user_id.to_owned();
+            self.spawn(|homeserver| async move { homeserver.leave_closed(&user_id, &room_id).await });
+        }
+    }
+
+    async fn leave_closed(&self, user_id: &UserId, room_id: &RoomId) {
+        if let Err(error) = self.leave_room(user_id, room_id, None).await {
+            tracing::warn!(%room_id, %error, "a closed account could not leave a room");
+        }
+    }
+
+    /// Takes closed accounts out of the rooms that they are still in. Called at the start.
+    pub(crate) fn leave_all_closed(&self) {
+        self.spawn(|homeserver| async move {
+            let users = users(&*homeserver.seams.store).await.unwrap_or_default();
+            for (user_id, _) in users.iter().filter(|(_, user)| user.deactivated) {
+                homeserver.leave_all(user_id).await;
+            }
+        });
     }
 
     async fn commit_logout_all(&self, batch: WriteBatch, user_id: &UserId) -> Result<(), Error> {

@@ -257,6 +257,13 @@ impl Homeserver {
         Ok(known.unwrap_or_else(|| Person::default().content(now)))
     }
 
+    /// Forgets the status message of a local user.
+    pub(crate) async fn forget_status(&self, user_id: &UserId) -> Result<(), Error> {
+        self.store_status(user_id, None).await?;
+        self.change_own(user_id, |person| person.status_msg = None);
+        Ok(())
+    }
+
     async fn store_status(&self, user_id: &UserId, status_msg: Option<&String>) -> Result<(), Error> {
         let known = {
             let people = self.presence.people();

@@ -289,6 +289,15 @@ impl Homeserver {
         event.ok_or_else(|| Error::NotFound("no such delayed event".into()))
     }
 
+    /// Forgets the events of a user, with `batch`.
+    pub(crate) async fn forget_delayed(&self, batch: &mut WriteBatch, user_id: &UserId) -> Result<(), Error> {
+        self.delayed.waiting().retain(|_, event| event.user_id != user_id);
+        for event in self.delayed_events(user_id).await? {
+            batch.delete(Table::Accounts, key(&event.delay_id));
+        }
+        Ok(())
+    }
+
     /// Waits for all events that wait. Called at the start.
     pub(crate) fn send_all_when_due(&self) {
         let waiting: Vec<_> = self.delayed.waiting().keys().cloned().collect();

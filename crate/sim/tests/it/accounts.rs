@@ -5,6 +5,8 @@ use std::time::Duration;
 use hearth_sim::World;
 use serde_json::json;
 
+use crate::{membership, soon};
+
 #[test]
 fn no_login_with_the_old_password_outlives_its_change() {
     let world = World::with_slow_commits(700, 1, Duration::from_millis(50));
@@ -31,4 +33,35 @@ fn no_login_with_the_old_password_outlives_its_change() {
         }
         old = new;
     }
+}
+
+#[test]
+fn an_account_is_open_or_leaves_all_its_rooms_whenever_the_server_crashes() {
+    let mut world = World::with_slow_commits(701, 1, Duration::from_millis(50));
+    let alice = world.account(0, "alice");
+    let rooms = [(); 3].map(|()| alice.create_room(&world, &json!({"preset": "public_chat"})));
+    let (mut open, mut closed) = (0, 0);
+    for steps in (0..120).step_by(4) {
+        let bob = world.account(0, &format!("bob{steps}"));
+        for room in &rooms {
+            bob.join(&world, room, &[]).expect(200);
+        }
+        let body = json!({"auth": {"type": "m.login.dummy"}});
+        let path = "/_matrix/client/v3/account/deactivate";
+        let _closing = world.begin(0, "POST", path, Some(&bob.token), Some(&body));
+        world.run_steps(steps);
+        world.restart(0);
+        soon(&world);
+        let is_open = bob.get(&world, "/account/whoami").status == 200;
+        for room in &rooms {
+            let found = membership(&world, &alice, room, &bob);
+            assert_eq!(
+                found.as_deref(),
+                Some(if is_open { "join" } else { "leave" }),
+                "{steps}"
+            );
+        }
+        *(if is_open { &mut open } else { &mut closed }) += 1;
+    }
+    assert!(open > 0 && closed > 0, "{open} {closed}");
 }
