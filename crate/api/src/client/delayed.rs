@@ -78,8 +78,11 @@ async fn list(call: UserCall) -> Outcome {
     let more = events.len() > end;
     let page: Vec<_> = events.into_iter().skip(start).take(PAGE).collect();
     let (scheduled, finalised): (Vec<_>, Vec<_>) = page.iter().partition(|event| event.finalised.is_none());
+    let scheduled: Vec<_> = scheduled.into_iter().map(scheduled_json).collect();
     let mut body = json!({
-        "scheduled": scheduled.into_iter().map(scheduled_json).collect::<Vec<_>>(),
+        // As Synapse calls it, after an earlier form of the proposal.
+        "delayed_events": scheduled,
+        "scheduled": scheduled,
         "finalised": finalised.into_iter().filter_map(finalised_json).collect::<Vec<_>>(),
     });
     if more {
@@ -127,7 +130,7 @@ async fn update(mut call: PublicCall) -> Outcome {
 
 async fn act(mut call: PublicCall) -> Outcome {
     call.object_or_empty().await?;
-    let action = action_of(call.param("action"))?;
+    let action = action_of(call.param("action")).map_err(|_| ApiError::unrecognized())?;
     finish(call, action).await
 }
 

@@ -20,6 +20,8 @@ use crate::{Api, error::ApiError};
 
 const DUMMY: &str = "m.login.dummy";
 const PASSWORD: &str = "m.login.password";
+/// The kind of identifier that is a user id or its local part.
+const USER: &str = "m.id.user";
 /// Bytes of randomness in a session id.
 const SESSION_BYTES: usize = 12;
 /// How long a session is kept, in milliseconds.
@@ -120,7 +122,7 @@ pub(super) fn dummy(api: &Api, operation: &str, auth: Option<&Auth>) -> Result<(
 /// and of what.
 ///
 /// # Errors
-/// 401 with the flow, unless `auth` has gone through it.
+/// 401 with the flow, unless `auth` has gone through it; 403 `M_FORBIDDEN` if `auth` is about another user.
 pub(super) async fn confirm(
     api: &Api,
     user_id: &UserId,
@@ -140,8 +142,18 @@ pub(super) async fn confirm(
     let Some(proof) = attempt.proof()? else {
         return Ok(());
     };
+    if proof
+        .identifier
+        .as_ref()
+        .is_some_and(|identifier| identifier.kind != USER)
+    {
+        return Err(attempt.challenge(Some("Users are known by their user ids alone")));
+    }
+    if !attempt.names(proof, user_id) {
+        return Err(ApiError::forbidden("You can prove to be yourself alone"));
+    }
     let password = proof.password.as_deref().unwrap_or_default();
-    if attempt.names(proof, user_id) && api.homeserver().check_password(user_id, password).await? {
+    if api.homeserver().check_password(user_id, password).await? {
         return attempt.pass();
     }
     Err(attempt.challenge(Some("Invalid password")))
@@ -176,9 +188,6 @@ impl<'a> Attempt<'a> {
     /// Whether the proof is about `user_id`, or names nobody.
     fn names(&self, proof: &Auth, user_id: &UserId) -> bool {
         let identifier = proof.identifier.as_ref();
-        if identifier.is_some_and(|identifier| identifier.kind != "m.id.user") {
-            return false;
-        }
         let named = identifier.and_then(|identifier| identifier.user.as_deref());
         let Some(named) = named.or(proof.user.as_deref()) else {
             return true;

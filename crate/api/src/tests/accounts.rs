@@ -278,6 +278,18 @@ async fn deleting_a_device_takes_the_password_where_there_is_one() {
     delete(json!({"type": "m.login.password", "password": "x"}))
         .await
         .fails(401, "M_FORBIDDEN");
+    let body = json!({"username": "bob", "password": "q", "auth": {"type": "m.login.dummy"}});
+    server.post(REGISTER, body).await.ok();
+    let named = |kind: &str, user: &str, password: &str| json!({"type": "m.login.password", "identifier": {"type": kind, "user": user}, "password": password});
+    delete(named("m.id.user", "bob", "q"))
+        .await
+        .fails(403, "M_FORBIDDEN");
+    delete(named("m.id.phone", "ann", "p"))
+        .await
+        .fails(401, "M_FORBIDDEN");
+    delete(named("m.id.user", "ann", "x"))
+        .await
+        .fails(401, "M_FORBIDDEN");
     delete(json!({"type": "m.login.password", "password": "p"}))
         .await
         .ok();

@@ -83,6 +83,7 @@ fn with_unknown_ids(path: &str, user_id: &str) -> String {
         ("{kind}", "room"),
         ("{ruleId}", "!unknown:example.org"),
         ("{receiptType}", "m.read"),
+        ("{action}", "cancel"),
     ];
     let path = ids
         .iter()

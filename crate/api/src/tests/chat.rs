@@ -229,6 +229,31 @@ async fn aliases_lead_to_rooms() {
 }
 
 #[tokio::test]
+async fn a_room_is_no_longer_called_by_an_alias_that_is_removed() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room_id = ann.room_with(&bob).await;
+    let directory = "/_matrix/client/v3/directory/room";
+    let path = |name: &str| format!("{directory}/%23{name}:{}", server.name);
+    let alias = |name: &str| format!("#{name}:{}", server.name);
+    for (client, name) in [(&ann, "tea"), (&ann, "cake"), (&bob, "milk")] {
+        client.put(&path(name), json!({"room_id": room_id})).await.ok();
+    }
+    let canonical = format!("{ROOMS}/{room_id}/state/m.room.canonical_alias");
+    let names = json!({"alias": alias("tea"), "alt_aliases": [alias("cake"), alias("milk")]});
+    ann.put(&canonical, names.clone()).await.ok();
+    // Who may not say what the room is called still takes their alias away.
+    bob.delete(&path("milk")).await.ok();
+    assert_eq!(ann.get(&canonical).await.ok(), names);
+    ann.delete(&path("cake")).await.ok();
+    let names = json!({"alias": alias("tea"), "alt_aliases": [alias("milk")]});
+    assert_eq!(ann.get(&canonical).await.ok(), names);
+    ann.delete(&path("tea")).await.ok();
+    let names = json!({"alt_aliases": [alias("milk")]});
+    assert_eq!(ann.get(&canonical).await.ok(), names);
+}
+
+#[tokio::test]
 async fn rooms_are_published() {
     let server = TestServer::new().await;
     let ann = server.register("ann").await;

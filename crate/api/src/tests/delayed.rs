@@ -122,6 +122,10 @@ async fn an_event_is_sent_cancelled_or_put_off_by_who_has_its_id() {
             .await
             .fails_at(action, 409, "M_UNKNOWN");
     }
+    server
+        .post(&act(&put_off, "forget"), json!({}))
+        .await
+        .fails(404, "M_UNRECOGNIZED");
     server.clock.advance(Duration::from_secs(40));
     server.post(&act(&put_off, "restart"), json!({})).await.ok();
     let running = ann.get(&format!("{DELAYED}/{put_off}")).await.ok()["delayed_since_ts"]
@@ -133,10 +137,9 @@ async fn an_event_is_sent_cancelled_or_put_off_by_who_has_its_id() {
     server.clock.advance(Duration::from_secs(40));
     let server = server.restarted().await;
     let ann = server.resume(&parts);
-    assert_eq!(
-        ann.get(DELAYED).await.ok()["scheduled"][0]["delay_id"],
-        put_off.as_str()
-    );
+    let listed = ann.get(DELAYED).await.ok();
+    assert_eq!(listed["scheduled"][0]["delay_id"], put_off.as_str());
+    assert_eq!(listed["delayed_events"], listed["scheduled"]);
     assert_eq!(texts(&ann, &room).await, ["sent"]);
     let finalised = ann
         .get(&format!("{DELAYED}?status=finalised&delay_id={sent}"))
@@ -200,7 +203,7 @@ async fn what_cannot_be_delayed_is_refused_and_stored_nowhere() {
     server
         .post(&format!("{DELAYED}/unknown/eat"), json!({}))
         .await
-        .fails(400, "M_INVALID_PARAM");
+        .fails(404, "M_UNRECOGNIZED");
     ann.get(&format!("{DELAYED}?status=x"))
         .await
         .fails(400, "M_INVALID_PARAM");

@@ -546,7 +546,7 @@ async fn replacing_cross_signing_keys_takes_the_password() {
     assert_eq!(server.dump().await, before);
     other["auth"]["password"] = json!("p");
     other["auth"]["identifier"] = json!({"type": "m.id.user", "user": "bob"});
-    ann.post(unstable, other.clone()).await.fails(401, "M_FORBIDDEN");
+    ann.post(unstable, other.clone()).await.fails(403, "M_FORBIDDEN");
     other["auth"]["identifier"]["user"] = json!("ann");
     ann.post(unstable, other.clone()).await.ok();
     let found = query(&ann, &ann.user_id).await;

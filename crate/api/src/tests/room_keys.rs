@@ -46,9 +46,11 @@ async fn versions_are_made_changed_and_deleted() {
     ann.put(&path, json!({"algorithm": "other", "auth_data": {}}))
         .await
         .fails(400, "M_INVALID_PARAM");
-    ann.post(VERSIONS, json!({"algorithm": "other", "auth_data": {}}))
-        .await
-        .fails(400, "M_INVALID_PARAM");
+    for algorithm in [String::new(), "x".repeat(256)] {
+        ann.post(VERSIONS, json!({"algorithm": algorithm, "auth_data": {}}))
+            .await
+            .fails(400, "M_INVALID_PARAM");
+    }
     ann.delete(&format!("{VERSIONS}/{second}")).await.ok();
     ann.delete(&format!("{VERSIONS}/{second}")).await.ok();
     assert_eq!(ann.get(VERSIONS).await.ok()["version"], first.as_str());

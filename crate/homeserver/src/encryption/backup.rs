@@ -22,8 +22,8 @@ use crate::{
 const VERSION: u8 = b'v';
 /// Rows `b\0user\0version\0room\0session`: a key.
 const KEY: u8 = b'b';
-/// The one algorithm of the specification.
-const ALGORITHM: &str = "m.megolm_backup.v1.curve25519-aes-sha2";
+/// The most bytes of an algorithm's name. Which one it is, is for clients to know.
+const MAX_ALGORITHM: usize = 255;
 /// The most bytes of a version's `auth_data`.
 const MAX_AUTH_DATA: usize = 64 * 1024;
 /// The most bytes of one key.
@@ -129,7 +129,7 @@ impl Homeserver {
     /// Makes a new version of the user's backup. Returns its name.
     ///
     /// # Errors
-    /// [`Error::InvalidParam`] if the algorithm is not known, [`Error::TooLarge`].
+    /// [`Error::InvalidParam`] if the algorithm is none, [`Error::TooLarge`].
     pub async fn create_backup(&self, user_id: &UserId, new: NewVersion) -> Result<String, Error> {
         check_version(&new)?;
         let _lock = self.accounts.lock(user_id).await;
@@ -364,8 +364,10 @@ impl Homeserver {
 }
 
 fn check_version(new: &NewVersion) -> Result<(), Error> {
-    if new.algorithm != ALGORITHM {
-        return Err(Error::InvalidParam("no such backup algorithm".into()));
+    if new.algorithm.is_empty() || new.algorithm.len() > MAX_ALGORITHM {
+        return Err(Error::InvalidParam(format!(
+            "an algorithm has 1 to {MAX_ALGORITHM} bytes"
+        )));
     }
     if to_vec(&new.auth_data)?.len() > MAX_AUTH_DATA {
         return Err(Error::TooLarge(format!(

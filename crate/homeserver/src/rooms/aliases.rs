@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::{
     Error, Homeserver, JsonObject,
     rooms::{
+        draft::Draft,
         room::Room,
         view::{CANONICAL_ALIAS, CREATE, HISTORY_VISIBILITY, POWER_LEVELS, member},
     },
@@ -49,11 +50,38 @@ impl Homeserver {
         Ok(self.seams.store.commit(batch).await?)
     }
 
-    /// Removes `alias`. Its creator and whoever may set the room's canonical alias may do so.
+    /// Removes `alias`, also from among the names of its room. Its creator and whoever may set the room's canonical alias
+    /// may do so.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Forbidden`].
     pub async fn remove_alias(&self, user_id: &UserId, alias: &RoomAliasId) -> Result<(), Error> {
+        let room_id = self.forget_alias(user_id, alias).await?;
+        match self.unname(user_id, &room_id, alias).await {
+            // The alias is gone all the same, as the specification recommends.
+            Ok(()) | Err(Error::Forbidden(_) | Error::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes `alias` out of the canonical alias event of the room.
+    async fn unname(&self, user_id: &UserId, room_id: &RoomId, alias: &RoomAliasId) -> Result<(), Error> {
+        let room = self.known_room(room_id).await?;
+        let state = self.view(&room.snapshot(), &[CANONICAL_ALIAS]).await?;
+        let Some(event) = state.get(CANONICAL_ALIAS.0, CANONICAL_ALIAS.1) else {
+            return Ok(());
+        };
+        let is_named = |named: &Value| named.as_str() == Some(alias.as_str());
+        if only_aliases(event.content(), is_named).is_empty() {
+            return Ok(());
+        }
+        let others = only_aliases(event.content(), |named| !is_named(named));
+        let draft = Draft::state(user_id, CANONICAL_ALIAS.0, CANONICAL_ALIAS.1, others);
+        self.send_draft(room_id, draft).await.map(drop)
+    }
+
+    /// Makes `alias` mean nothing. The room that it meant.
+    async fn forget_alias(&self, user_id: &UserId, alias: &RoomAliasId) -> Result<OwnedRoomId, Error> {
         let _directory = self.directory_lock.lock().await;
         let entry = self.alias_entry(alias).await?;
         let entry = entry.ok_or_else(|| Error::NotFound("no such room alias".into()))?;
@@ -66,7 +94,8 @@ impl Homeserver {
         }
         let mut batch = WriteBatch::new();
         batch.delete(Table::Directory, alias_key(alias));
-        Ok(self.seams.store.commit(batch).await?)
+        self.seams.store.commit(batch).await?;
+        Ok(entry.room_id)
     }
 
     /// What `alias` means, asking its server if that is another one: the room and servers that are in it.
@@ -253,6 +282,24 @@ pub(super) fn named_aliases(
         alias.ok_or_else(|| Error::InvalidParam("an alias is malformed".into()))
     };
     named.filter(|alias| alias.as_str() != Some("")).map(parse)
+}
+
+/// The content of `m.room.canonical_alias` with only those aliases that `keep` holds to.
+pub(super) fn only_aliases(content: &JsonObject, keep: impl Fn(&Value) -> bool) -> JsonObject {
+    let mut kept = JsonObject::new();
+    let alias = content.get("alias").filter(|alias| keep(alias));
+    kept.extend(alias.map(|alias| ("alias".to_owned(), alias.clone())));
+    let others = content.get("alt_aliases").and_then(Value::as_array);
+    let others: Vec<_> = others
+        .into_iter()
+        .flatten()
+        .filter(|alias| keep(alias))
+        .cloned()
+        .collect();
+    if !others.is_empty() {
+        kept.insert("alt_aliases".into(), others.into());
+    }
+    kept
 }
 
 /// The key of an alias in `Table::Directory`.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     Error, Homeserver, JsonObject,
     rooms::{
-        aliases::{alias_key, alias_row},
+        aliases::{alias_key, alias_row, only_aliases},
         append::Audience,
         change::Change,
         create::{first_levels, object, ranks_creators},
@@ -436,24 +436,6 @@ fn muted(levels: &JsonObject) -> Option<JsonObject> {
         muted.insert(field.into(), number(field).max(least).into());
     }
     (muted != *levels).then_some(muted)
-}
-
-/// The content of `m.room.canonical_alias` with only those aliases that `keep` holds to.
-fn only_aliases(content: &JsonObject, keep: impl Fn(&Value) -> bool) -> JsonObject {
-    let mut kept = JsonObject::new();
-    let alias = content.get("alias").filter(|alias| keep(alias));
-    kept.extend(alias.map(|alias| ("alias".to_owned(), alias.clone())));
-    let others = content.get("alt_aliases").and_then(Value::as_array);
-    let others: Vec<_> = others
-        .into_iter()
-        .flatten()
-        .filter(|alias| keep(alias))
-        .cloned()
-        .collect();
-    if !others.is_empty() {
-        kept.insert("alt_aliases".into(), others.into());
-    }
-    kept
 }
 
 fn check_may_upgrade(user_id: &UserId, state: &View) -> Result<(), Error> {
