@@ -327,6 +327,10 @@ impl Plan {
             }
         }
         let mut levels = first_levels(self.version, users);
+        if self.preset == Preset::PublicChat {
+            // As in Synapse: where anybody may come in, not anybody may call others.
+            levels.insert("invite".into(), 50.into());
+        }
         levels.extend(self.request.power_level_content_override.clone());
         levels
     }

@@ -68,6 +68,9 @@ impl Homeserver {
         if kind == "m.room.member" {
             return self.send_member(sender, room_id, state_key, content).await;
         }
+        if kind == CREATE.0 {
+            return Err(Error::BadJson("a room is created once".into()));
+        }
         if (kind, state_key) == SERVER_ACL {
             self.check_own_acl(&content)?;
         }

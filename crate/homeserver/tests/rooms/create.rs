@@ -179,3 +179,30 @@ async fn users_of_other_servers_are_invited_side_by_side() {
         BTreeSet::from(["one.example", "two.example", "three.example"])
     );
 }
+
+#[tokio::test]
+async fn not_anybody_invites_to_a_public_room_and_a_room_is_created_once() {
+    let server = Server::new().await;
+    for (preset, least) in [
+        ("public_chat", 50),
+        ("private_chat", 0),
+        ("trusted_private_chat", 0),
+    ] {
+        let room = server.create(json!({ "preset": preset })).await.unwrap();
+        let levels = server.state_content(&room, "m.room.power_levels").await.unwrap();
+        assert_eq!(levels["invite"], least, "{preset}");
+        let again = server
+            .set(
+                &server.alice(),
+                &room,
+                "m.room.create",
+                json!({ "room_version": "12" }),
+            )
+            .await;
+        assert!(matches!(again, Err(Error::BadJson(_))), "{again:?}");
+    }
+    let asked = json!({ "preset": "public_chat", "power_level_content_override": { "invite": 0 } });
+    let room = server.create(asked).await.unwrap();
+    let levels = server.state_content(&room, "m.room.power_levels").await.unwrap();
+    assert_eq!(levels["invite"], 0);
+}
