@@ -204,3 +204,30 @@ async fn users_are_found_by_what_rooms_and_profiles_tell_of_them() {
         "of this server"
     );
 }
+
+#[tokio::test]
+async fn a_sliding_sync_after_a_lost_future_misses_no_message() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let messages = json!({"messages": {(ann.user_id.as_str()): {"*": {"n": 1}}}});
+    bob.put("/_matrix/client/v3/sendToDevice/m.test/1", messages)
+        .await
+        .ok();
+    let mut since = "99999".to_owned();
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let asked = json!({"extensions": {"to_device": {"enabled": true, "since": since}}});
+        let answer = ann
+            .post(
+                "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync",
+                asked,
+            )
+            .await
+            .ok();
+        let part = &answer["extensions"]["to_device"];
+        told.extend(part["events"].as_array().cloned().unwrap_or_default());
+        since = part["next_batch"].as_str().unwrap().to_owned();
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["content"], json!({"n": 1}));
+}

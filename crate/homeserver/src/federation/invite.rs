@@ -127,10 +127,7 @@ impl Homeserver {
         if self.stored_event(invite.event_id()).await?.is_none() {
             batch.put(Table::Events, invite.event_id().as_bytes(), event.encode()?);
         }
-        let before = self.user_membership(user_id, room_id);
-        let (joined_at, left) = before
-            .map(|before| (before.joined_at, before.left))
-            .unwrap_or_default();
+        let (joined_at, left) = self.last_stay(user_id, room_id).await?;
         let membership = UserMembership {
             membership: "invite".into(),
             event_id: event.event_id,

@@ -110,10 +110,7 @@ impl Homeserver {
         let event = StoredEvent::new(knock, Decision::new(room_id));
         let mut batch = WriteBatch::new();
         batch.put(Table::Events, event.event_id.as_bytes(), event.encode()?);
-        let before = self.user_membership(user_id, room_id);
-        let (joined_at, left) = before
-            .map(|before| (before.joined_at, before.left))
-            .unwrap_or_default();
+        let (joined_at, left) = self.last_stay(user_id, room_id).await?;
         let membership = UserMembership {
             membership: "knock".into(),
             event_id: event.event_id,

@@ -94,7 +94,9 @@ impl Homeserver {
         if all.is_cut {
             return self.follow(room_id, event_id, request, span).await;
         }
-        let weight = WEIGHT + all.places.len() * size_of::<i64>();
+        let names = [&followed.2, &followed.3];
+        let names: usize = names.into_iter().flatten().map(String::len).sum();
+        let weight = WEIGHT + names + all.places.len() * size_of::<i64>();
         self.descendants
             .found
             .put(followed, (snapshot, all.clone()), weight);

@@ -75,8 +75,10 @@ impl Homeserver {
         if only_aliases(event.content(), is_named).is_empty() {
             return Ok(());
         }
-        let others = only_aliases(event.content(), |named| !is_named(named));
-        let draft = Draft::state(user_id, CANONICAL_ALIAS.0, CANONICAL_ALIAS.1, others);
+        let mut content = event.content().clone();
+        content.retain(|field, _| field != "alias" && field != "alt_aliases");
+        content.extend(only_aliases(event.content(), |named| !is_named(named)));
+        let draft = Draft::state(user_id, CANONICAL_ALIAS.0, CANONICAL_ALIAS.1, content);
         self.send_draft(room_id, draft).await.map(drop)
     }
 

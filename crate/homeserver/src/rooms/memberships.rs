@@ -147,6 +147,22 @@ impl Homeserver {
         Ok(None)
     }
 
+    /// When a user joined the room last, and how that stay ended: what a membership from outside leaves as it is.
+    pub(crate) async fn last_stay(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+    ) -> Result<(Option<u64>, Option<Leaving>), Error> {
+        let Some(before) = self.user_membership(user_id, room_id) else {
+            return Ok((None, None));
+        };
+        let left = match &before.left {
+            Some(left) => Some(left.clone()),
+            None => self.leaving(&before).await?,
+        };
+        Ok((before.joined_at, left))
+    }
+
     /// The rooms that the local user is joined to.
     pub fn joined_rooms(&self, user_id: &UserId) -> Vec<OwnedRoomId> {
         let joined = |(room_id, entry): (&OwnedRoomId, &UserMembership)| {

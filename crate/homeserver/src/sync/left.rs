@@ -13,7 +13,10 @@ use super::{
     state::{Extent, Scope},
     timeline::Span,
 };
-use crate::{Error, Homeserver, JsonObject, rooms::memberships::UserMembership};
+use crate::{
+    Error, Homeserver, JsonObject,
+    rooms::memberships::{Leaving, UserMembership},
+};
 
 impl Homeserver {
     /// What the user is told of a room that they have left: what happened up to then.
@@ -26,7 +29,12 @@ impl Homeserver {
         room_id: &RoomId,
         membership: &UserMembership,
     ) -> Result<LeftRoom, Error> {
-        let left = self.leaving(membership).await?;
+        // Whose leaving is told may be invited again by now, which is for the next answer.
+        let told = |left: &Leaving| left.position <= context.to.position;
+        let left = match membership.left.clone().filter(told) {
+            Some(left) => Some(left),
+            None => self.leaving(membership).await?,
+        };
         // What became of the membership after that is all that is told to who knows that they have left.
         let left = left.filter(|left| left.position > context.position());
         let Some((room, left)) = self.room(room_id).await?.zip(left) else {

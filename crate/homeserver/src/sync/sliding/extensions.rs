@@ -93,7 +93,10 @@ impl Homeserver {
             return Ok(None);
         };
         let (user_id, to) = (context.viewer.user_id, context.to.position);
-        let from = message_token(asked)?;
+        // A token from after the present is of a database that is no more: nothing was told of this one.
+        let from = Some(message_token(asked)?)
+            .filter(|from| *from <= to)
+            .unwrap_or_default();
         let some_wait = context.from.is_none() || changes.to_device || from < context.position();
         if !some_wait {
             return Ok(Some(to_device(Vec::new(), to)));
