@@ -116,7 +116,15 @@ impl<R> Call<R> {
     /// # Errors
     /// `M_TOO_LARGE` above that.
     pub(crate) async fn bytes(&mut self) -> Result<Bytes, ApiError> {
-        Ok(std::mem::take(&mut self.body).collect(MAX_BODY).await?)
+        self.bytes_upto(MAX_BODY).await
+    }
+
+    /// The whole body, up to `limit` bytes.
+    ///
+    /// # Errors
+    /// `M_TOO_LARGE` above that.
+    pub(crate) async fn bytes_upto(&mut self, limit: usize) -> Result<Bytes, ApiError> {
+        Ok(std::mem::take(&mut self.body).collect(limit).await?)
     }
 
     /// The body as a JSON object.

@@ -268,6 +268,11 @@ impl Homeserver {
     }
 }
 
+/// What begins the keys of all that a user follows in `Table::Accounts`.
+pub(crate) fn subscriptions_prefix(user_id: &UserId) -> Vec<u8> {
+    [ROW, user_id.as_str(), ""].join("\0").into_bytes()
+}
+
 fn row(user_id: &UserId, room_id: &str, thread: &str) -> Vec<u8> {
     [ROW, user_id.as_str(), room_id, thread].join("\0").into_bytes()
 }

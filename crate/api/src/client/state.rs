@@ -43,14 +43,12 @@ async fn get(call: UserCall) -> Outcome {
         .homeserver()
         .state_event(user_id, &call.room_id()?, kind, state_key)
         .await?;
-    let mut events = call.homeserver().client_events(&[event], call.viewer()).await?;
-    let event = events.pop();
     match call.query.get("format") {
-        None | Some("content") => {
-            let content = event.and_then(|event| event.into_object().remove("content"));
-            answer::json(&content)
+        None | Some("content") => answer::json(&call.homeserver().client_content(&event, call.viewer())),
+        Some("event") => {
+            let mut events = call.homeserver().client_events(&[event], call.viewer()).await?;
+            answer::json(&events.pop())
         }
-        Some("event") => answer::json(&event),
         Some(_) => Err(ApiError::invalid_param("format is neither content nor event")),
     }
 }

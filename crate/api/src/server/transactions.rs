@@ -13,10 +13,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn send(mut call: ServerCall) -> Outcome {
-    let bytes = std::mem::take(&mut call.body)
-        .collect(MAX_FEDERATION_BODY)
-        .await?;
-    let body = json::object(&bytes)?;
+    let body = json::object(&call.bytes_upto(MAX_FEDERATION_BODY).await?)?;
     let txn_id = call.param("txnId");
     answer::json(
         &call

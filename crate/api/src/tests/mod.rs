@@ -7,6 +7,7 @@ mod bad_input;
 mod chat;
 mod coverage;
 mod cross_origin;
+mod cross_signing;
 mod delayed;
 mod encryption;
 mod federation;

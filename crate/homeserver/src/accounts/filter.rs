@@ -55,3 +55,8 @@ impl Homeserver {
         from_slice(&row.ok_or_else(|| Error::NotFound("no such filter".into()))?)
     }
 }
+
+/// What begins the keys of a user's filters in `Table::Accounts`.
+pub(super) fn filters_prefix(user_id: &UserId) -> Vec<u8> {
+    key(FILTER, &[user_id.as_str(), ""])
+}

@@ -5,24 +5,17 @@ use ruma_common::{OwnedDeviceId, OwnedUserId, RoomId, UserId};
 
 use super::{
     Issued, NewDevice, Session,
+    filter::filters_prefix,
     profile::profile_key,
     user::{user_key, users},
 };
 use crate::{
     Error, Homeserver,
+    encryption::backup::{all_keys_prefix, versions_prefix},
     rooms::memberships::UserMembership,
     stored::{scan_all, to_vec},
+    thread_subscriptions::subscriptions_prefix,
 };
-
-/// What begins the rows that only their user could read, before the user's id: account data, filters, threads that are
-/// followed, and backups of keys.
-const OWN: [(Table, &str); 5] = [
-    (Table::AccountData, ""),
-    (Table::Accounts, "f\0"),
-    (Table::Accounts, "T\0"),
-    (Table::Keys, "v\0"),
-    (Table::Keys, "b\0"),
-];
 
 /// A login with a password.
 #[derive(Clone, Debug, Default)]
@@ -54,10 +47,11 @@ impl Homeserver {
     pub async fn login(&self, login: Login) -> Result<LoggedIn, Error> {
         let forbidden = || Error::Forbidden("Invalid user name or password".into());
         let user_id = self.local_user_id(&login.user).map_err(|_| forbidden())?;
-        let checked = self.user(&user_id).await?.and_then(|user| user.password);
-        if !self.check_password(&user_id, &login.password).await? {
+        let user = self.user(&user_id).await?;
+        if !self.is_password_of(user.as_ref(), &login.password).await? {
             return Err(forbidden());
         }
+        let checked = user.and_then(|user| user.password);
         let _lock = self.accounts.lock(&user_id).await;
         // Meanwhile the password may have been changed, or the account closed.
         if self.user(&user_id).await?.and_then(|user| user.password) != checked {
@@ -134,8 +128,7 @@ impl Homeserver {
         batch
             .put(Table::Accounts, user_key(user_id), to_vec(&user)?)
             .strict();
-        for (table, kind) in OWN {
-            let own = [kind.as_bytes(), user_id.as_bytes(), &[0]].concat();
+        for (table, own) in own_rows(user_id) {
             for (key, _) in scan_all(&*self.seams.store, table, &own).await? {
                 batch.delete(table, key);
             }
@@ -185,4 +178,15 @@ impl Homeserver {
         let device_ids: Vec<_> = devices.map(|device| device.device_id).collect();
         self.commit_deletion(batch, user_id, &device_ids).await
     }
+}
+
+/// What begins the rows that only the user could read: account data, filters, threads that are followed, backups of keys.
+fn own_rows(user_id: &UserId) -> [(Table, Vec<u8>); 5] {
+    [
+        (Table::AccountData, [user_id.as_bytes(), &[0]].concat()),
+        (Table::Accounts, filters_prefix(user_id)),
+        (Table::Accounts, subscriptions_prefix(user_id)),
+        (Table::Keys, versions_prefix(user_id)),
+        (Table::Keys, all_keys_prefix(user_id)),
+    ]
 }

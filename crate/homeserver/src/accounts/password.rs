@@ -8,7 +8,10 @@ use futures::channel::oneshot;
 use hearth_storage::{MaybeSend, Table, WriteBatch};
 use ruma_common::UserId;
 
-use super::{Session, user::user_key};
+use super::{
+    Session,
+    user::{User, user_key},
+};
 use crate::{Error, Homeserver, stored::to_vec};
 
 /// KiB of memory for one hash. With the passes below it is one of the pairs that OWASP's Password Storage Cheat Sheet holds
@@ -25,8 +28,14 @@ impl Homeserver {
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn check_password(&self, user_id: &UserId, password: &str) -> Result<bool, Error> {
-        let user = self.user(user_id).await?.filter(|user| !user.deactivated);
-        let Some(stored) = user.and_then(|user| user.password) else {
+        let user = self.user(user_id).await?;
+        self.is_password_of(user.as_ref(), password).await
+    }
+
+    /// Whether `password` is that of `user`, who may be none.
+    pub(super) async fn is_password_of(&self, user: Option<&User>, password: &str) -> Result<bool, Error> {
+        let user = user.filter(|user| !user.deactivated);
+        let Some(stored) = user.and_then(|user| user.password.clone()) else {
             return Ok(false);
         };
         if password.len() > MAX_PASSWORD {

@@ -407,7 +407,8 @@ fn no_backup() -> Error {
     Error::NotFound("there is no such backup".into())
 }
 
-fn versions_prefix(user_id: &UserId) -> Vec<u8> {
+/// What begins the keys of all versions of a user's backup in `Table::Keys`.
+pub(crate) fn versions_prefix(user_id: &UserId) -> Vec<u8> {
     row(VERSION, &[user_id.as_str(), ""])
 }
 
@@ -415,9 +416,13 @@ fn version_row(user_id: &UserId, number: u64) -> Vec<u8> {
     [versions_prefix(user_id).as_slice(), &number.to_be_bytes()].concat()
 }
 
+/// What begins the keys of all that a user has backed up in `Table::Keys`.
+pub(crate) fn all_keys_prefix(user_id: &UserId) -> Vec<u8> {
+    row(KEY, &[user_id.as_str(), ""])
+}
+
 fn keys_prefix(user_id: &UserId, number: u64) -> Vec<u8> {
-    let user = row(KEY, &[user_id.as_str(), ""]);
-    [user.as_slice(), &number.to_be_bytes(), &[0]].concat()
+    [&*all_keys_prefix(user_id), &number.to_be_bytes(), &[0]].concat()
 }
 
 fn key_row(user_id: &UserId, number: u64, room_id: &RoomId, session: &str) -> Vec<u8> {

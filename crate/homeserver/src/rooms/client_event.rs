@@ -73,6 +73,13 @@ impl Homeserver {
         Ok(shown)
     }
 
+    /// The content of an event as `viewer` gets it.
+    pub fn client_content(&self, event: &StoredEvent, viewer: Viewer<'_>) -> JsonObject {
+        let erased = self.erased_for(event, viewer);
+        let left = erased.map(|pdu| pdu.content_as().unwrap_or_default());
+        left.unwrap_or_else(|| event.content().clone())
+    }
+
     /// What is left of an event for who joined its room after its sender had asked for it to be hidden. State other than
     /// memberships stays whole, as redactions do, because the room rests on it.
     pub(crate) fn erased_for(&self, event: &StoredEvent, viewer: Viewer<'_>) -> Option<Pdu> {

@@ -232,17 +232,17 @@ impl Homeserver {
             .into_iter()
             .filter(|user| !self.is_local(user));
         let others: Vec<_> = others.collect();
-        let Some(shared) = self.shared().filter(|_| !others.is_empty()) else {
+        if others.is_empty() {
             return Ok(());
-        };
+        }
         let (room_id, creator) = (room_id.to_owned(), plan.creator);
         let (done, outcome) = oneshot::channel();
-        self.seams.spawner.spawn(Box::pin(async move {
+        self.spawn(|homeserver| async move {
             let mut blocked = Ok(());
             for some in others.chunks(INVITED_AT_ONCE) {
                 let asked = some
                     .iter()
-                    .map(|invited| shared.invite_remote(&creator, &room_id, invited, content.clone()));
+                    .map(|invited| homeserver.invite_remote(&creator, &room_id, invited, content.clone()));
                 for (invited, invite) in some.iter().zip(join_all(asked).await) {
                     match invite {
                         Err(Error::InviteBlocked) => blocked = Err(Error::InviteBlocked),
@@ -255,7 +255,7 @@ impl Homeserver {
             }
             // Who asked may have stopped waiting.
             let _ = done.send(blocked);
-        }));
+        });
         match select(outcome, self.seams.clock.sleep(PATIENCE)).await {
             Either::Left((Ok(outcome), _)) => outcome,
             _ => Ok(()),

@@ -124,10 +124,19 @@ impl Homeserver {
     }
 
     /// How the last stay of a user ended who has left or was removed; `None` if it is not known or they are invited
-    /// again. What a row of an earlier version does not say is found by the events that replaced each other.
+    /// again.
     pub(crate) async fn leaving(&self, own: &UserMembership) -> Result<Option<Leaving>, Error> {
-        if !own.has_ended() || own.left.is_some() {
-            return Ok(own.left.clone().filter(|_| own.has_ended()));
+        match own.has_ended() {
+            true => self.last_leaving(own).await,
+            false => Ok(None),
+        }
+    }
+
+    /// How the user's last stay ended, also if they are invited again. What a row of an earlier version does not say is
+    /// found by the events that replaced each other, of who is outside.
+    pub(crate) async fn last_leaving(&self, own: &UserMembership) -> Result<Option<Leaving>, Error> {
+        if own.left.is_some() || !own.has_ended() {
+            return Ok(own.left.clone());
         }
         let mut event = self.stored_event(&own.event_id).await?;
         for _ in 0..MAX_CHANGES {
@@ -156,11 +165,7 @@ impl Homeserver {
         let Some(before) = self.user_membership(user_id, room_id) else {
             return Ok((None, None));
         };
-        let left = match &before.left {
-            Some(left) => Some(left.clone()),
-            None => self.leaving(&before).await?,
-        };
-        Ok((before.joined_at, left))
+        Ok((before.joined_at, self.last_leaving(&before).await?))
     }
 
     /// The rooms that the local user is joined to.

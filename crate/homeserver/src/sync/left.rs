@@ -13,10 +13,7 @@ use super::{
     state::{Extent, Scope},
     timeline::Span,
 };
-use crate::{
-    Error, Homeserver, JsonObject,
-    rooms::memberships::{Leaving, UserMembership},
-};
+use crate::{Error, Homeserver, JsonObject, rooms::memberships::UserMembership};
 
 impl Homeserver {
     /// What the user is told of a room that they have left: what happened up to then.
@@ -30,11 +27,7 @@ impl Homeserver {
         membership: &UserMembership,
     ) -> Result<LeftRoom, Error> {
         // Whose leaving is told may be invited again by now, which is for the next answer.
-        let told = |left: &Leaving| left.position <= context.to.position;
-        let left = match membership.left.clone().filter(told) {
-            Some(left) => Some(left),
-            None => self.leaving(membership).await?,
-        };
+        let left = self.last_leaving(membership).await?;
         // What became of the membership after that is all that is told to who knows that they have left.
         let left = left.filter(|left| left.position > context.position());
         let Some((room, left)) = self.room(room_id).await?.zip(left) else {

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use hearth_storage::{Direction, KeyRange, Store, Table, WriteBatch};
+use ruma_common::RoomId;
 
 use crate::{
     peer::Peer,
@@ -31,27 +32,38 @@ fn sent(server: &Server) -> Vec<String> {
         .collect()
 }
 
+/// Says more than fits into a few transactions. What was said, in order.
+async fn say_many(server: &Server, room: &RoomId) -> Vec<String> {
+    let texts: Vec<_> = (0..MANY).map(|number| number.to_string()).collect();
+    for text in &texts {
+        server.say(&server.alice(), room, text, text).await.unwrap();
+    }
+    texts
+}
+
+/// Takes mail from now on, until no more comes.
+async fn take_all(server: &Server, peer: &Peer) {
+    server.network.takes_mail.store(true, Ordering::Relaxed);
+    server.homeserver.peer_online(peer.name());
+    for _ in 0..20 {
+        settle().await;
+    }
+}
+
 #[tokio::test]
 async fn a_long_queue_is_sent_whole_and_in_order() {
     for restarts in [false, true] {
         let (mut server, peer) = (Server::new().await, Peer::new(7));
         let room = server.public_room().await;
         peer.join(&server, &room).await;
-        let texts: Vec<_> = (0..MANY).map(|number| number.to_string()).collect();
-        for text in &texts {
-            server.say(&server.alice(), &room, text, text).await.unwrap();
-        }
+        let texts = say_many(&server, &room).await;
         settle().await;
         if restarts {
             server = server.restarted().await;
             settle().await;
         }
         assert_eq!((queued(&server).await, sent(&server).len()), (MANY, 0));
-        server.network.takes_mail.store(true, Ordering::Relaxed);
-        server.homeserver.peer_online(peer.name());
-        for _ in 0..20 {
-            settle().await;
-        }
+        take_all(&server, &peer).await;
         assert_eq!(sent(&server), texts);
         assert_eq!(queued(&server).await, 0);
         server.say(&server.alice(), &room, "last", "last").await.unwrap();
@@ -86,16 +98,9 @@ async fn what_is_too_large_is_sent_in_parts() {
     let (server, peer) = (Server::new().await, Peer::new(7));
     let room = server.public_room().await;
     peer.join(&server, &room).await;
-    let texts: Vec<_> = (0..MANY).map(|number| number.to_string()).collect();
-    for text in &texts {
-        server.say(&server.alice(), &room, text, text).await.unwrap();
-    }
+    let texts = say_many(&server, &room).await;
     server.network.most_events.store(1, Ordering::Relaxed);
-    server.network.takes_mail.store(true, Ordering::Relaxed);
-    server.homeserver.peer_online(peer.name());
-    for _ in 0..20 {
-        settle().await;
-    }
+    take_all(&server, &peer).await;
     assert_eq!(sent(&server), texts);
     assert_eq!(queued(&server).await, 0);
 }

@@ -216,10 +216,10 @@ impl Homeserver {
     ) -> Result<(u64, Changes), Error> {
         let to = context.to.position;
         let since = rooms.iter().filter_map(|room_id| windows.upto(room_id));
-        let since = since
-            .filter(|upto| to.saturating_sub(*upto) <= MAX_AWAY)
-            .min()
-            .unwrap_or(to);
+        let since = since.filter(|upto| to.saturating_sub(*upto) <= MAX_AWAY);
+        let Some(since) = since.min() else {
+            return Ok((to, Changes::default()));
+        };
         let memberships = self.memberships(context.viewer.user_id);
         let missed = self.changes(context.viewer, &memberships, since, to).await?;
         Ok((since, missed))
