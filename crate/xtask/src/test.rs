@@ -1,6 +1,8 @@
 //! `cargo xtask test`: every test, in the order in which failures are cheapest to see.
 
-use anyhow::{Context, Result};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
 };
 
 /// A part of the tests.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Part {
     /// rustfmt
     Format,
@@ -37,21 +39,29 @@ pub enum Part {
 /// Sets up and runs `parts`; all of them if none is named.
 pub fn all(parts: &[Part]) -> Result<()> {
     setup::everything()?;
-    let chosen = if parts.is_empty() {
-        Part::value_variants()
-    } else {
-        parts
-    };
-    for part in chosen {
-        eprintln!(
-            "\n== {} ==",
-            part.to_possible_value()
-                .map(|value| value.get_name().to_owned())
-                .unwrap_or_default()
-        );
-        run_part(*part)?;
-    }
-    Ok(())
+    let is_chosen = |part: &Part| parts.is_empty() || parts.contains(part);
+    thread::scope(|scope| {
+        let mut app = None;
+        for part in Part::value_variants().iter().filter(|part| is_chosen(part)) {
+            // Optimising the module keeps one core busy for minutes, in which other parts leave one idle.
+            if *part >= Part::Wasm && app.is_none() && is_chosen(&Part::E2e) {
+                app = Some(scope.spawn(|| app::build(app::Kind::Test)));
+            }
+            announce(*part);
+            if *part == Part::E2e
+                && let Some(app) = app.take()
+            {
+                app.join().map_err(|_| anyhow!("building the app panicked"))??;
+            }
+            run_part(*part)?;
+        }
+        Ok(())
+    })
+}
+
+fn announce(part: Part) {
+    let value = part.to_possible_value();
+    eprintln!("\n== {} ==", value.as_ref().map_or("", |value| value.get_name()));
 }
 
 fn run_part(part: Part) -> Result<()> {
@@ -90,8 +100,8 @@ fn web() -> Result<()> {
     Ok(())
 }
 
+/// Expects the app to be built.
 fn end_to_end() -> Result<()> {
-    app::build(app::Kind::Test)?;
     run(cargo().args(["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
     let mut tests = script("tests", "test");
     tests
