@@ -78,9 +78,17 @@ async fn put(mut call: UserCall, room_id: Option<OwnedRoomId>) -> Outcome {
     let content = call.object().await?;
     let kind = call.param("type");
     check_settable(kind)?;
-    call.homeserver()
-        .set_account_data(&user_id, room_id.as_deref(), kind, content)
-        .await?;
+    let homeserver = call.homeserver();
+    if content.is_empty() {
+        // Of a client that does not know how to delete (MSC3391).
+        homeserver
+            .delete_account_data(&user_id, room_id.as_deref(), kind)
+            .await?;
+    } else {
+        homeserver
+            .set_account_data(&user_id, room_id.as_deref(), kind, content)
+            .await?;
+    }
     answer::empty()
 }
 

@@ -301,7 +301,7 @@ async fn profiles_are_set_and_read() {
     let ann = server.register("ann").await;
     let path = format!("/_matrix/client/v3/profile/{}", ann.user_id);
     let name = format!("{path}/displayname");
-    assert_eq!(server.get(&path).await.ok(), json!({}));
+    assert_eq!(server.get(&path).await.ok(), json!({"displayname": "ann"}));
     ann.put(&name, json!({"displayname": "Ann"})).await.ok();
     assert_eq!(server.get(&name).await.ok(), json!({"displayname": "Ann"}));
     assert_eq!(server.get(&path).await.ok(), json!({"displayname": "Ann"}));
@@ -513,7 +513,7 @@ async fn users_are_found_by_name() {
     let found = ann.post(path, json!({"search_term": "BO"})).await.ok();
     assert_eq!(
         found["results"],
-        json!([{"user_id": format!("@bob:{}", server.name)}])
+        json!([{"user_id": format!("@bob:{}", server.name), "display_name": "bob"}])
     );
     assert_eq!(found["limited"], false);
     assert_eq!(

@@ -453,6 +453,11 @@ async fn wrong_types_are_refused() {
             json!({"actions": 1}),
         ),
         (&post, format!("{user}/filter"), json!({"room": 7})),
+        (
+            &post,
+            format!("{user}/filter"),
+            json!({"room": {"timeline": {"senders": ["bob"]}}}),
+        ),
     ];
     let before = server.dump().await;
     for (method, path, body) in cases {

@@ -237,8 +237,8 @@ async fn a_closed_account_leaves_nothing_that_only_its_user_could_read() {
     ann.post(&format!("{client}/v3/account/deactivate"), body)
         .await
         .ok();
-    // That there was such a user.
-    assert_eq!(kinds().await.into_iter().collect::<String>(), "u");
+    // That there was such a user, and their profile.
+    assert_eq!(kinds().await.into_iter().collect::<String>(), "pu");
 }
 
 #[tokio::test]

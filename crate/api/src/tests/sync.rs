@@ -135,6 +135,9 @@ async fn threads_are_followed_and_account_data_is_deleted() {
     let deletion = data.replace("/v3/", "/unstable/org.matrix.msc3391/");
     ann.delete(&deletion).await.ok();
     ann.get(&data).await.fails(404, "M_NOT_FOUND");
+    ann.put(&data, json!({"a": 1})).await.ok();
+    ann.put(&data, json!({})).await.ok();
+    ann.get(&data).await.fails(404, "M_NOT_FOUND");
 }
 
 #[tokio::test]

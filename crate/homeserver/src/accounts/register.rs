@@ -2,9 +2,11 @@
 
 use hearth_storage::{Table, WriteBatch};
 use ruma_common::{OwnedUserId, UserId};
+use serde_json::json;
 
 use super::{
     LoggedIn, NewDevice,
+    profile::profile_key,
     user::{User, user_key},
 };
 use crate::{Error, Homeserver, stored::to_vec};
@@ -83,6 +85,11 @@ impl Homeserver {
         batch
             .put(Table::Accounts, user_key(user_id), to_vec(&user)?)
             .strict();
+        if !guest {
+            // As in Synapse: without a name of their own, clients would show the whole user id, half of which is a key.
+            let profile = json!({"displayname": user_id.localpart()});
+            batch.put(Table::Accounts, profile_key(user_id), to_vec(&profile)?);
+        }
         match device {
             Some(device) => {
                 let login = self.commit_login(batch, user_id, device).await?;

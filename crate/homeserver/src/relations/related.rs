@@ -86,8 +86,8 @@ impl Homeserver {
 impl EventFilter {
     /// Whether an event with such a child passes.
     fn asks_for(&self, child: &Child) -> bool {
-        let has = |list: &[String], name: &str| list.is_empty() || list.iter().any(|other| other == name);
-        has(&self.related_by_senders, child.sender.as_str())
-            && has(&self.related_by_rel_types, &child.rel_type)
+        let (senders, rel_types) = (&self.related_by_senders, &self.related_by_rel_types);
+        (senders.is_empty() || senders.contains(&child.sender))
+            && (rel_types.is_empty() || rel_types.contains(&child.rel_type))
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! Spec: Client-Server API, section 'Filtering'.
 
-use ruma_common::{OwnedRoomId, RoomId};
+use ruma_common::{OwnedRoomId, OwnedUserId, RoomId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -74,9 +74,9 @@ pub struct EventFilter {
     /// Types not to send.
     pub not_types: Vec<String>,
     /// The only senders whose events to send, if given.
-    pub senders: Option<Vec<String>>,
+    pub senders: Option<Vec<OwnedUserId>>,
     /// Senders whose events not to send.
-    pub not_senders: Vec<String>,
+    pub not_senders: Vec<OwnedUserId>,
     /// The only rooms to send events of, if given.
     pub rooms: Option<Vec<OwnedRoomId>>,
     /// Rooms not to send events of.
@@ -84,7 +84,7 @@ pub struct EventFilter {
     /// Whether events must have, or must not have, a `url` in their content.
     pub contains_url: Option<bool>,
     /// The senders of one of whom there must be an event that relates to the event, if any are given.
-    pub related_by_senders: Vec<String>,
+    pub related_by_senders: Vec<OwnedUserId>,
     /// The types of relations of which another event must have one to the event, if any are given.
     pub related_by_rel_types: Vec<String>,
     /// Whether to send only the members who sent something.
@@ -99,7 +99,7 @@ impl Filter {
     /// Parses the JSON of a filter.
     ///
     /// # Errors
-    /// [`Error::BadJson`] if a field has the wrong type.
+    /// [`Error::BadJson`] if a field has the wrong type, or what must be an id of a room or user is none.
     pub fn parse(json: &str) -> Result<Self, Error> {
         serde_json::from_str(json).map_err(|error| Error::BadJson(format!("filter: {error}")))
     }
@@ -119,7 +119,7 @@ impl EventFilter {
     /// Parses the JSON of the `filter` parameter of `/messages` and `/context`.
     ///
     /// # Errors
-    /// [`Error::BadJson`] if a field has the wrong type.
+    /// [`Error::BadJson`] if a field has the wrong type, or what must be an id of a room or user is none.
     pub fn parse(json: &str) -> Result<Self, Error> {
         serde_json::from_str(json).map_err(|error| Error::BadJson(format!("filter: {error}")))
     }
@@ -137,7 +137,7 @@ impl EventFilter {
 
     /// Whether events of `sender` may pass.
     pub fn allows_sender(&self, sender: &str) -> bool {
-        let listed = |senders: &[String]| senders.iter().any(|other| other == sender);
+        let listed = |senders: &[OwnedUserId]| senders.iter().any(|other| other == sender);
         !listed(&self.not_senders) && self.senders.as_deref().is_none_or(listed)
     }
 
