@@ -20,6 +20,7 @@ pub mod token;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    slice,
     time::Duration,
 };
 
@@ -30,7 +31,7 @@ use serde_json::{Value, json};
 pub(crate) use self::sliding::Sliding;
 use self::{
     changes::{Changes, RoomChanges},
-    response::{Events, InvitedRoom, JoinedRoom, KnockedRoom, LeftRoom, Rooms},
+    response::{Events, InvitedRoom, JoinedRoom, KnockedRoom, LeftRoom, RoomEvent, Rooms},
     timeline::Window,
 };
 pub use self::{
@@ -247,7 +248,6 @@ impl Homeserver {
         membership: &UserMembership,
         changes: Option<&RoomChanges>,
     ) -> Result<Option<Told>, Error> {
-        let user_id = context.viewer.user_id;
         Ok(match context.membership(membership) {
             Some("join") => {
                 let room = self.joined_room(context, room_id, membership, changes).await?;
@@ -258,11 +258,11 @@ impl Homeserver {
                 if !is_shown.await? {
                     return Ok(None);
                 }
-                let invite_state = self.invite_state(user_id, room_id).await?.into();
+                let invite_state = self.shown_outside(context, room_id, membership).await?;
                 Some(Told::Invited(InvitedRoom { invite_state }))
             }
             Some("knock") if context.is_news(membership) => {
-                let knock_state = self.invite_state(user_id, room_id).await?.into();
+                let knock_state = self.shown_outside(context, room_id, membership).await?;
                 Some(Told::Knocked(KnockedRoom { knock_state }))
             }
             Some("leave" | "ban") if context.is_leaving_told(membership) => {
@@ -271,6 +271,24 @@ impl Homeserver {
             }
             _ => None,
         })
+    }
+
+    /// What is shown of a room from outside. The user's own membership, which comes last, is whole: clients show and
+    /// sort by its time. MSC4319.
+    async fn shown_outside(
+        &self,
+        context: &Context<'_>,
+        room_id: &RoomId,
+        membership: &UserMembership,
+    ) -> Result<Events<RoomEvent>, Error> {
+        let mut stripped = self.invite_state(context.viewer.user_id, room_id).await?;
+        let own = self.stored_events(slice::from_ref(&membership.event_id)).await?;
+        if !own.is_empty() {
+            stripped.pop();
+        }
+        let own = self.rendered(context, &own).await?;
+        let events: Vec<_> = stripped.into_iter().map(RoomEvent::Object).chain(own).collect();
+        Ok(events.into())
     }
 
     async fn global_account_data(&self, context: &Context<'_>, changes: &Changes) -> Result<Events, Error> {

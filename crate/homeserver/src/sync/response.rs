@@ -144,14 +144,14 @@ pub struct Summary {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct InvitedRoom {
     /// What may be seen of the room from outside.
-    pub invite_state: Events,
+    pub invite_state: Events<RoomEvent>,
 }
 
 /// A room that the user has knocked on.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct KnockedRoom {
     /// What may be seen of the room from outside.
-    pub knock_state: Events,
+    pub knock_state: Events<RoomEvent>,
 }
 
 /// A room that the user has left.

@@ -48,13 +48,14 @@ async fn an_invite_is_told_once_and_stripped() {
     let state = &answer["rooms"]["invite"][room_id.as_str()]["invite_state"]["events"];
     assert!(kinds(state).contains(&"m.room.name"));
     assert_eq!(members(state).last(), Some(&bob.as_str()));
+    let (own, stripped) = state.as_array().unwrap().split_last().unwrap();
     assert!(
-        state
-            .as_array()
-            .unwrap()
+        stripped
             .iter()
-            .all(|event| event.get("unsigned").is_none())
+            .all(|event| event.get("origin_server_ts").is_none())
     );
+    assert!(own["event_id"].is_string(), "the invite itself is whole: {own}");
+    assert!(own["origin_server_ts"].is_u64(), "{own}");
     server.say(&alice, &room_id, "another secret").await;
     assert_eq!(client.sync().await.get("rooms"), None);
     let initial = server.sync(&bob, None, json!({})).await;
