@@ -156,8 +156,10 @@ pub(crate) fn find(method: &Method, path: &str) -> Result<(&'static Route, Param
 }
 
 /// Older prefixes of paths that are served under the newer one.
-const ALIASES: [(&str, &str); 3] = [
+const ALIASES: [(&str, &str); 4] = [
     ("/_matrix/client/r0/", "/_matrix/client/v3/"),
+    // Where relations were before they were specified, and matrix-bot-sdk asks for them.
+    ("/_matrix/client/unstable/rooms/", "/_matrix/client/v1/rooms/"),
     ("/_matrix/media/r0/", "/_matrix/media/v3/"),
     ("/_matrix/media/v1/upload", "/_matrix/media/v3/upload"),
 ];
@@ -245,6 +247,12 @@ mod tests {
     fn older_prefixes_lead_to_the_same_route() {
         let (route, _) = find(&Method::GET, "/_matrix/client/r0/sync").ok().unwrap();
         assert_eq!(route.path, "/_matrix/client/v3/sync");
+        let path = "/_matrix/client/unstable/rooms/!a/relations/$b/m.annotation";
+        let (route, _) = find(&Method::GET, path).ok().unwrap();
+        assert_eq!(
+            route.path,
+            "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}"
+        );
     }
 
     #[test]
