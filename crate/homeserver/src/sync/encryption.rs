@@ -47,6 +47,7 @@ impl Homeserver {
             device_one_time_keys_count: counts.one_time.clone(),
             device_unused_fallback_key_types: counts.unused_fallback.clone(),
             keys_claimed: changes.keys_claimed,
+            ..KeysPart::default()
         })
     }
 

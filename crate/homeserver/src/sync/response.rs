@@ -56,6 +56,10 @@ pub struct KeysPart {
     /// Whether keys were given away since the last answer: then the counts are news.
     #[serde(skip)]
     pub keys_claimed: bool,
+    /// Whether the user has encrypted something. The counts may be the same, but matrix-rust-sdk puts the keys of what it
+    /// sends into the backup when it is told of them.
+    #[serde(skip)]
+    pub has_encrypted: bool,
 }
 
 /// The rooms of an answer by the user's membership.
@@ -231,7 +235,7 @@ impl EncryptionPart {
 impl KeysPart {
     /// Whether it tells anything that a client would have to be woken for.
     pub(super) fn is_news(&self) -> bool {
-        !self.device_lists.is_empty() || self.keys_claimed
+        !self.device_lists.is_empty() || self.keys_claimed || self.has_encrypted
     }
 }
 

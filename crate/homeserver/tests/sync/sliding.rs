@@ -24,14 +24,14 @@ impl<'a> Slider<'a> {
         }
     }
 
-    fn session(&self) -> Session {
+    pub(crate) fn session(&self) -> Session {
         Session {
             user_id: self.user_id.clone(),
             device_id: device().to_owned(),
         }
     }
 
-    fn request(&self, body: Value) -> SlidingRequest {
+    pub(crate) fn request(&self, body: Value) -> SlidingRequest {
         let mut request: SlidingRequest = serde_json::from_value(body).unwrap();
         request.pos = self.pos.clone();
         request

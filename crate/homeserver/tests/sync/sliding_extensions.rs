@@ -1,12 +1,14 @@
 //! What sliding sync tells beside the rooms: the extensions of MSC4186.
 
+use std::time::Duration;
+
 use hearth_homeserver::{Error, receipts::ReceiptKind};
 use ruma_common::{EventId, RoomId, UserId};
 use serde_json::{Value, json};
 
 use crate::{
     sliding::{Slider, first, room, rooms},
-    support::{Server, kinds, object},
+    support::{Server, device, kinds, object, settles},
 };
 
 /// Moves the user's public receipt.
@@ -251,6 +253,38 @@ async fn extensions_tell_what_is_beside_the_rooms() {
     other["extensions"]["typing"]["lists"] = json!([]);
     server.homeserver.set_typing(&bob, &room_id, None).await.unwrap();
     assert_eq!(client.slide(other).await["extensions"].get("typing"), None);
+}
+
+/// matrix-rust-sdk has a connection for keys alone. Each answer of it makes the client back up its keys, and so does Synapse's
+/// at any event.
+#[tokio::test]
+async fn a_connection_for_keys_is_answered_when_its_user_has_encrypted_something() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    let body = json!({"conn_id": "encryption", "extensions": {"e2ee": {"enabled": true}}});
+    let mut client = Slider::new(&server, &alice);
+    client.slide(body.clone()).await;
+    let mut request = client.request(body);
+    request.timeout = Duration::from_secs(20);
+    let session = client.session();
+    let mut waiting = Box::pin(server.homeserver.sliding_sync(&session, request));
+    assert!(settles(&mut waiting).await.is_none());
+    let encrypt = async |user_id: &UserId| {
+        let content = object(json!({"algorithm": "m.megolm.v1.aes-sha2"}));
+        let sent =
+            server
+                .homeserver
+                .send_message(user_id, device(), &room_id, "m.room.encrypted", "1", content);
+        sent.await.unwrap();
+    };
+    server.say(&alice, &room_id, "not encrypted").await;
+    encrypt(&bob).await;
+    assert!(settles(&mut waiting).await.is_none());
+    encrypt(&alice).await;
+    let answer = settles(&mut waiting).await.unwrap().unwrap();
+    assert!(answer.extensions.e2ee.is_some());
 }
 
 #[tokio::test]

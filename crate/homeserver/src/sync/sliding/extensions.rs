@@ -25,6 +25,8 @@ use crate::{
 const MAX_AWAY: u64 = 1_024;
 /// The most changes of thread subscriptions of one answer, and how many if the client does not say.
 const MAX_SUBSCRIPTIONS: usize = 100;
+/// Among how many events it is looked for what the user has encrypted.
+const MAX_SAID: usize = 100;
 
 /// The rooms that are sent, and how.
 pub(super) struct Windows<'a> {
@@ -135,7 +137,23 @@ impl Homeserver {
         let Some(device_id) = context.viewer.device_id.filter(|_| asked.enabled) else {
             return Ok(None);
         };
-        self.keys_part(context, changes, device_id).await.map(Some)
+        let keys = self.keys_part(context, changes, device_id).await?;
+        let has_encrypted = self.has_encrypted(context, changes).await?;
+        Ok(Some(KeysPart {
+            has_encrypted,
+            ..keys
+        }))
+    }
+
+    /// Whether the user has sent something encrypted, or so much has happened that it is not looked at.
+    async fn has_encrypted(&self, context: &Context<'_>, changes: &Changes) -> Result<bool, Error> {
+        let said = changes.rooms.values().flat_map(|room| &room.events);
+        let said: Vec<_> = said.take(MAX_SAID).cloned().collect();
+        let own = self.stored_events(&said).await?;
+        let mut own = own
+            .iter()
+            .filter(|event| event.sender() == context.viewer.user_id);
+        Ok(said.len() == MAX_SAID || own.any(|event| event.kind() == "m.room.encrypted"))
     }
 
     async fn account_data_part(
