@@ -49,6 +49,7 @@ const OPTIONAL_BODY: &[&str] = &[
 
 /// Routes that answer with something else than 400, 403 or 404 for ids that nobody has.
 const FINE_WITH_UNKNOWN_IDS: &[&str] = &[
+    "/_matrix/client/v3/rooms/{roomId}/forget",
     "/_matrix/client/v3/users/{userId}/report",
     "/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}",
     "/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}",

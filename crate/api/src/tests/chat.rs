@@ -153,6 +153,8 @@ async fn members_come_and_go() {
     bob.post(&format!("{room}/join"), json!({})).await.ok();
     bob.post(&format!("{room}/leave"), json!({})).await.ok();
     bob.post(&format!("{room}/forget"), json!({})).await.ok();
+    // A client asks again whose first answer was lost.
+    bob.post(&format!("{room}/forget"), json!({})).await.ok();
     bob.get(&format!("{room}/joined_members"))
         .await
         .fails(403, "M_FORBIDDEN");
