@@ -5,8 +5,6 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ruma_common::{EventId, OwnedEventId};
-
 use super::{filter::EventFilter, timeline::Window};
 use crate::{
     Error, Homeserver,
@@ -56,21 +54,41 @@ impl Homeserver {
             return Ok(Vec::new());
         }
         let ids = scope.window.map(Window::ids).unwrap_or_default();
-        let mut beside = Vec::new();
         let present = match scope.extent {
             Extent::Whole => self.present_state(scope).await?,
             Extent::Since(place) => self.changed_since(scope.snapshot, place).await?,
         };
-        let untold = |event: &Arc<StoredEvent>| scope.extent.has(event);
-        let mut replaced = sort(present.into_iter().filter(untold), &ids, scope.upto, &mut beside);
+        let later = |event: &StoredEvent| event.decision.order.is_some_and(|order| order > scope.upto);
+        let at_end = self.before(scope, present, later).await?.into_iter();
+        let (told, mut beside): (Vec<_>, Vec<_>) = at_end.partition(|event| ids.contains(&*event.event_id));
+        // What came and went within the timeline is not the state before it, even if the user may not see it there.
+        let begin = scope
+            .window
+            .and_then(|window| window.events.first()?.decision.order);
+        let within = |event: &StoredEvent| event.decision.order >= begin;
+        beside.extend(self.before(scope, told, within).await?);
+        Ok(beside)
+    }
+
+    /// `events`, but for those that are `passed`: for these what they replaced, as far back as is not.
+    async fn before(
+        &self,
+        scope: &Scope<'_>,
+        mut events: Vec<Arc<StoredEvent>>,
+        passed: impl Fn(&StoredEvent) -> bool,
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let mut reached = Vec::new();
         for _ in 0..MAX_CHANGES {
-            if replaced.is_empty() {
+            let untold = events.into_iter().filter(|event| scope.extent.has(event));
+            let (passed, rest): (Vec<_>, Vec<_>) = untold.partition(|event| passed(event));
+            reached.extend(rest);
+            if passed.is_empty() {
                 break;
             }
-            let events = self.stored_events(&replaced).await?;
-            replaced = sort(events.into_iter().filter(untold), &ids, scope.upto, &mut beside);
+            let replaced = passed.iter().filter_map(|event| event.decision.replaces.clone());
+            events = self.stored_events(&replaced.collect::<Vec<_>>()).await?;
         }
-        Ok(beside)
+        Ok(reached)
     }
 
     /// The whole present state, as far as it is wanted.
@@ -114,23 +132,4 @@ impl Extent {
             Self::Since(place) => event.decision.order.is_some_and(|order| order > place),
         }
     }
-}
-
-/// Puts events that are neither in the window nor after `upto` into `beside`; returns what the others replaced.
-fn sort(
-    events: impl Iterator<Item = Arc<StoredEvent>>,
-    window: &BTreeSet<&EventId>,
-    upto: i64,
-    beside: &mut Vec<Arc<StoredEvent>>,
-) -> Vec<OwnedEventId> {
-    let mut replaced = Vec::new();
-    for event in events {
-        let later = event.decision.order.is_some_and(|order| order > upto);
-        if later || window.contains(&*event.event_id) {
-            replaced.extend(event.decision.replaces.clone());
-        } else {
-            beside.push(event);
-        }
-    }
-    replaced
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ruma_common::{EventId, OwnedEventId, RoomId};
+use ruma_common::{EventId, OwnedEventId, RoomId, UserId};
 
 use super::{
     Context, PageToken,
@@ -194,9 +194,35 @@ impl Homeserver {
         let always = |event: &StoredEvent| event.decision.order >= span.joined_at;
         let user_id = context.viewer.user_id;
         if span.joined_at.is_none() || !events.iter().all(|event| always(event)) {
-            events = self.visible_events(user_id, events).await?;
+            events = self.visible_or_present(user_id, span, events).await?;
         }
         self.related(user_id, events, filter).await
+    }
+
+    /// Those of `events` that the user may see and, for who is joined, those of the present state. A client that is told of
+    /// an older event, and not of the one that replaced it, takes the older for the state.
+    async fn visible_or_present(
+        &self,
+        user_id: &UserId,
+        span: Span,
+        mut events: Vec<Arc<StoredEvent>>,
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let mut told = self.visible_events(user_id, events.clone()).await?;
+        let hidden = told.len() < events.len() && span.joined_at.is_some();
+        let room_id = events.first().filter(|_| hidden).map(|event| event.room_id());
+        let Some(room_id) = room_id else {
+            return Ok(told);
+        };
+        if let Some(room) = self.room(room_id).await? {
+            let keys = events
+                .iter()
+                .filter_map(|event| Some((event.kind(), event.state_key()?)));
+            let keys: Vec<_> = keys.collect();
+            told.extend(self.view(&room.snapshot(), &keys).await?.iter().cloned());
+        }
+        let told: BTreeSet<_> = told.iter().map(|event| event.event_id.clone()).collect();
+        events.retain(|event| told.contains(&event.event_id));
+        Ok(events)
     }
 
     /// `window` as the client gets it.

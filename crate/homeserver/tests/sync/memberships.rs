@@ -215,3 +215,35 @@ async fn history_from_before_joining_is_hidden_where_the_room_says_so() {
         ["welcome"]
     );
 }
+
+/// Spec: Client-Server API, section 'Syncing': the state is that before the timeline.
+#[tokio::test]
+async fn what_changed_unseen_is_not_undone_by_an_older_event_of_the_timeline() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    let visibility = json!({"history_visibility": "joined"});
+    server
+        .set(&alice, &room_id, "m.room.history_visibility", visibility)
+        .await;
+    let name = |name: &str| server.set(&alice, &room_id, "m.room.name", json!({"name": name}));
+    name("old").await;
+    let since = server.client(&bob).await.since;
+    server.leave(&bob, &room_id).await;
+    name("unseen").await;
+    server.say(&alice, &room_id, "secret").await;
+    name("new").await;
+    server.join(&bob, &room_id).await;
+    for since in [None, since.as_deref()] {
+        let answer = server.sync(&bob, since, json!({})).await;
+        let room = joined(&answer, &room_id);
+        let parts = [&room["state"]["events"], &room["timeline"]["events"]];
+        let events = parts.into_iter().flat_map(|events| events.as_array().unwrap());
+        let names: Vec<_> = events
+            .filter_map(|event| event["content"]["name"].as_str())
+            .collect();
+        assert_eq!(names, ["old", "new"]);
+        assert!(bodies(&room["timeline"]["events"]).is_empty());
+    }
+}
