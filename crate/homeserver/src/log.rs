@@ -94,7 +94,7 @@ pub enum LogEntry {
         #[serde(rename = "u")]
         user_id: OwnedUserId,
     },
-    /// A local user signed keys of another user, which nobody else hears of.
+    /// A local user signed keys of another user, or changed the key that does so, which nobody else hears of.
     #[serde(rename = "g")]
     Signed {
         /// Who signed.

@@ -61,6 +61,29 @@ async fn cross_signing_keys_are_seen_by_whom_they_concern() {
     assert_eq!(theirs["user_signing_keys"], json!({}));
 }
 
+/// Spec: Client-Server API, section 'Cross-signing': the user-signing key is for its owner alone.
+#[tokio::test]
+async fn nobody_else_hears_of_a_user_signing_key() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let room = ann.create_room(json!({"preset": "public_chat"})).await;
+    bob.post(&format!("/_matrix/client/v3/join/{room}"), json!({}))
+        .await
+        .ok();
+    let (_, mut body) = cross_signing(&ann.user_id, [1, 2, 3]);
+    let others = json!({
+        "user_signing_key": body["user_signing_key"].take(), "auth": {"type": "m.login.dummy"},
+    });
+    body.as_object_mut().unwrap().remove("user_signing_key");
+    ann.post(CROSS_SIGNING, body).await.ok();
+    let (anns, bobs) = (sync(&ann, None).await, sync(&bob, None).await);
+    ann.post(CROSS_SIGNING, others).await.ok();
+    let heard = sync(&ann, Some(&anns["next_batch"])).await;
+    assert_eq!(heard["device_lists"]["changed"], json!([ann.user_id]));
+    let heard = sync(&bob, Some(&bobs["next_batch"])).await;
+    assert_eq!(heard["device_lists"], Value::Null);
+}
+
 #[tokio::test]
 async fn replacing_cross_signing_keys_takes_the_password() {
     let server = TestServer::new().await;

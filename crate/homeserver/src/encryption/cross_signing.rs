@@ -10,7 +10,7 @@ use super::{
     signed_json::{is_signed_by, signed_part},
 };
 use crate::{
-    Error, Homeserver, JsonObject,
+    Error, Homeserver, JsonObject, LogEntry,
     stored::{from_slice, to_vec},
 };
 
@@ -92,8 +92,8 @@ impl Homeserver {
         }
     }
 
-    /// Stores cross-signing keys, and tells whoever shares a room with the user. `false`, and nothing is stored, if
-    /// keys would be other than they are and that is not `confirmed` by the user.
+    /// Stores cross-signing keys, and tells whoever shares a room with the user of those that others see. `false`, and
+    /// nothing is stored, if keys would be other than they are and that is not `confirmed` by the user.
     ///
     /// # Errors
     /// [`Error::MissingParam`] if there is no master key, [`Error::InvalidSignature`] if another key is not signed
@@ -117,8 +117,17 @@ impl Homeserver {
         for old in replaced(&upload, &known) {
             self.delete_signatures(&mut batch, user_id, old).await?;
         }
-        let keys = upload.or(known);
+        let keys = upload.or(known.clone());
         batch.put(Table::Keys, cross_signing_row(user_id), to_vec(&keys)?);
+        if (&keys.master, &keys.self_signing) == (&known.master, &known.self_signing) {
+            // Nobody else sees the key that signs other users' keys, nor hears of it.
+            let entry = LogEntry::Signed {
+                user_id: user_id.to_owned(),
+                owner: user_id.to_owned(),
+            };
+            self.log.commit(batch, vec![entry]).await?;
+            return Ok(true);
+        }
         let edus = vec![signing_key_update(user_id, &keys)];
         self.commit_key_changes(user_id, batch, edus).await?;
         Ok(true)
