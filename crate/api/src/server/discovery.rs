@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::{
     answer::{self, Outcome},
     call::PublicCall,
+    error::ApiError,
     router::{Route, public},
 };
 
@@ -28,7 +29,10 @@ async fn version(_: PublicCall) -> Outcome {
 
 /// Who has the OpenID token. Spec: section 'OpenID'.
 async fn userinfo(call: PublicCall) -> Outcome {
-    let token = call.query.required("access_token")?;
+    let token = call
+        .query
+        .get("access_token")
+        .ok_or_else(ApiError::missing_token)?;
     answer::json(&json!({"sub": call.homeserver().openid_user(token).await?}))
 }
 

@@ -175,6 +175,10 @@ async fn an_openid_token_tells_who_a_user_is() {
         .get(&ask(&json!(ann.token)))
         .await
         .fails(401, "M_UNKNOWN_TOKEN");
+    server
+        .get("/_matrix/federation/v1/openid/userinfo")
+        .await
+        .fails(401, "M_MISSING_TOKEN");
     server.clock.advance(Duration::from_secs(3600));
     server.get(&path).await.fails(401, "M_UNKNOWN_TOKEN");
 }
