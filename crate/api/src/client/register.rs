@@ -37,6 +37,8 @@ struct Request {
     inhibit_login: bool,
     #[serde(default)]
     refresh_token: bool,
+    /// Of the guest whose account it is to become. Spec: section 'Guest Access'.
+    guest_access_token: Option<String>,
 }
 
 async fn register(mut call: PublicCall) -> Outcome {
@@ -48,7 +50,9 @@ async fn register(mut call: PublicCall) -> Outcome {
     if !homeserver.config.open_registration {
         return Err(ApiError::forbidden("Registration is closed"));
     }
-    if let Some(username) = &request.username {
+    let guest = request.guest_access_token.as_deref();
+    let guest = guest.map(|token| homeserver.session(token)).transpose()?;
+    if let Some(username) = request.username.as_ref().filter(|_| guest.is_none()) {
         homeserver.available_user_id(username).await?;
     }
     interactive::dummy(&call.api, "register", request.auth.as_ref())?;
@@ -63,7 +67,10 @@ async fn register(mut call: PublicCall) -> Outcome {
         password: request.password,
         device,
     };
-    let (user_id, login) = homeserver.register(wish).await?;
+    let (user_id, login) = match guest {
+        Some(guest) => homeserver.upgrade_guest(&guest.user_id, wish).await?,
+        None => homeserver.register(wish).await?,
+    };
     let mut body = login.as_ref().map(logged_in).unwrap_or_default();
     body.insert("user_id".into(), user_id.as_str().into());
     body.insert("home_server".into(), homeserver.server_name().as_str().into());

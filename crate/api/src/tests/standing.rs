@@ -1,5 +1,7 @@
 //! Guests, suspended, locked and closed accounts, and who administers them.
 
+use std::time::Duration;
+
 use hearth_homeserver::Config;
 use hearth_storage::Table;
 use http::Method;
@@ -77,6 +79,44 @@ async fn a_guest_goes_where_guests_may_go() {
     answer.fails(403, "M_GUEST_ACCESS_FORBIDDEN");
     let leave = format!("/_matrix/client/v3/rooms/{open}/leave");
     guest.post(&leave, json!({})).await.ok();
+}
+
+#[tokio::test]
+async fn a_guest_becomes_a_user() {
+    let server = with_guests().await;
+    let path = "/_matrix/client/v3/register?kind=guest";
+    let guest = server.client(&server.post(path, json!({})).await.ok());
+    server.clock.advance(Duration::from_secs(1));
+    let ann = server.register("ann").await;
+    server.clock.advance(Duration::from_secs(1));
+    let name = guest.user_id[1..].split(':').next().unwrap();
+    let path = "/_matrix/client/v3/register";
+    let upgrade = |name: &str, token: &str| {
+        json!({
+            "username": name, "password": "p", "guest_access_token": token, "auth": {"type": "m.login.dummy"},
+        })
+    };
+    for (name, token) in [("other", &guest.token), (name, &ann.token), ("ann", &ann.token)] {
+        server
+            .post(path, upgrade(name, token))
+            .await
+            .fails(403, "M_FORBIDDEN");
+    }
+    server
+        .post(path, upgrade(name, "none"))
+        .await
+        .fails(401, "M_UNKNOWN_TOKEN");
+    let user = server.client(&server.post(path, upgrade(name, &guest.token)).await.ok());
+    assert_eq!(user.user_id, guest.user_id);
+    let whoami = "/_matrix/client/v3/account/whoami";
+    assert_eq!(user.get(whoami).await.ok()["is_guest"], false);
+    guest.get(whoami).await.fails(401, "M_UNKNOWN_TOKEN");
+    user.create_room(json!({})).await;
+    // The account is older, but who was a user first administers.
+    let lock = format!("/_matrix/client/v1/admin/lock/{}", ann.user_id);
+    user.put(&lock, json!({"locked": true}))
+        .await
+        .fails(403, "M_FORBIDDEN");
 }
 
 #[tokio::test]

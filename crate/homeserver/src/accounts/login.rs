@@ -173,7 +173,8 @@ impl Homeserver {
         });
     }
 
-    async fn commit_logout_all(&self, batch: WriteBatch, user_id: &UserId) -> Result<(), Error> {
+    /// Commits `batch` and the deletion of all devices of a user. The caller holds the user's lock.
+    pub(super) async fn commit_logout_all(&self, batch: WriteBatch, user_id: &UserId) -> Result<(), Error> {
         let devices = self.devices(user_id).await?.into_iter();
         let device_ids: Vec<_> = devices.map(|device| device.device_id).collect();
         self.commit_deletion(batch, user_id, &device_ids).await

@@ -46,10 +46,7 @@ impl Homeserver {
     pub async fn register(&self, wish: Registration) -> Result<(OwnedUserId, Option<LoggedIn>), Error> {
         let username = wish.username.unwrap_or_else(|| self.random_id(NAME_BYTES));
         let user_id = self.local_user_id(&username)?;
-        let password = match &wish.password {
-            Some(password) => Some(self.hash_password(password).await?),
-            None => None,
-        };
+        let password = self.hash_wished(wish.password).await?;
         let login = self.store_user(&user_id, password, wish.device, false).await?;
         Ok((user_id, login))
     }
@@ -62,6 +59,46 @@ impl Homeserver {
         let user_id = self.local_user_id(&format!("guest-{}", self.random_id(NAME_BYTES)))?;
         let login = self.store_user(&user_id, None, Some(device), true).await?;
         login.ok_or_else(|| Error::Damaged("a guest was not logged in".into()))
+    }
+
+    /// Makes a guest's account an ordinary one, logs the guest out, and the user in if asked to. Spec: section 'Guest
+    /// Access'.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] if `guest` is none, or has another name than is wished for; [`Error::UserLocked`],
+    /// [`Error::InvalidUsername`], [`Error::InvalidParam`].
+    pub async fn upgrade_guest(
+        &self,
+        guest: &UserId,
+        wish: Registration,
+    ) -> Result<(OwnedUserId, Option<LoggedIn>), Error> {
+        let named = wish.username.map(|name| self.local_user_id(&name)).transpose()?;
+        let password = self.hash_wished(wish.password).await?;
+        let _lock = self.accounts.lock(guest).await;
+        let user = self.user(guest).await?;
+        let user = user.filter(|user| user.guest && named.as_deref() == Some(guest));
+        let mut user = user.ok_or_else(|| Error::Forbidden("no guest of that name asks".into()))?;
+        self.check_may_log_in(guest)?;
+        // Of the users the oldest administers, and this one is new.
+        (user.created, user.password, user.guest) = (self.now(), password, false);
+        let mut batch = WriteBatch::new();
+        batch
+            .put(Table::Accounts, user_key(guest), to_vec(&user)?)
+            .strict();
+        self.commit_logout_all(batch, guest).await?;
+        self.accounts.standings.publish(guest, &user);
+        let login = match wish.device {
+            Some(device) => Some(self.commit_login(WriteBatch::new(), guest, device).await?),
+            None => None,
+        };
+        Ok((guest.to_owned(), login))
+    }
+
+    async fn hash_wished(&self, password: Option<String>) -> Result<Option<String>, Error> {
+        match password {
+            Some(password) => Ok(Some(self.hash_password(&password).await?)),
+            None => Ok(None),
+        }
     }
 
     async fn store_user(
