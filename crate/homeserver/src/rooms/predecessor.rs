@@ -1,10 +1,12 @@
-//! Which room a room replaces, and what a user keeps for that one, carried over: tags, the mark of a direct chat, push
-//! rules. Spec: Client-Server API, section 'Room upgrades', which leaves it open; Synapse does the same.
+//! Which room a room replaces, and what is kept here for that one, carried over: a user's tags, mark of a direct chat and
+//! push rules, and the server's aliases and place in the directory, if the room was replaced on another server.
+//! Spec: Client-Server API, section 'Room upgrades', which leaves it open; Synapse does the same.
 //!
 //! Carrying over happens when the user comes to the replacement for the first time, and never again: what they change there
 //! stays. The two rooms have to name each other, because anybody can make a room that says to replace another.
 //! Who joins before the tombstone of the old room has come here carries nothing over.
 
+use hearth_storage::WriteBatch;
 use ruma_common::{OwnedRoomId, RoomId, UserId};
 use serde_json::Value;
 
@@ -43,6 +45,7 @@ impl Homeserver {
         if !self.has_joined(user_id, &old) {
             return Ok(());
         }
+        self.take_names(&old, room_id).await?;
         self.copy_tags(user_id, &old, room_id).await?;
         self.copy_direct_mark(user_id, &old, room_id).await?;
         self.copy_push_rules(user_id, &old, room_id).await
@@ -82,6 +85,17 @@ impl Homeserver {
         let create = state.get(CREATE.0, CREATE.1);
         let named = create.and_then(|create| create.content().get("predecessor")?.get("room_id")?.as_str());
         Ok(named.and_then(|named| RoomId::parse(named).ok()))
+    }
+
+    /// Has this server's aliases of `old`, and its place in the directory, be those of `new`.
+    async fn take_names(&self, old: &RoomId, new: &RoomId) -> Result<(), Error> {
+        let _directory = self.directory_lock.lock().await;
+        let (aliases, mut batch) = (self.aliases_of(old).await?, WriteBatch::new());
+        self.move_names(&mut batch, old, new, &aliases).await?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        Ok(self.seams.store.commit(batch).await?)
     }
 
     /// Copies the tags of `old` to `new`, unless it has its own.

@@ -14,7 +14,7 @@ use crate::{
         draft::Draft,
         event::StoredEvent,
         room::Room,
-        view::{CREATE, MEMBER, POWER_LEVELS, SERVER_ACL},
+        view::{CREATE, MEMBER, POWER_LEVELS, SERVER_ACL, TOMBSTONE},
     },
 };
 
@@ -55,7 +55,8 @@ impl Homeserver {
     /// the event that set it is returned.
     ///
     /// # Errors
-    /// As [`Homeserver::send_message`]; [`Error::BadJson`] if an `m.room.member` or an alias is malformed.
+    /// As [`Homeserver::send_message`]; [`Error::BadJson`] if an `m.room.member` or an alias is malformed,
+    /// [`Error::InvalidParam`] if the room would replace itself.
     pub async fn send_state(
         &self,
         sender: &UserId,
@@ -73,6 +74,10 @@ impl Homeserver {
         }
         if (kind, state_key) == SERVER_ACL {
             self.check_own_acl(&content)?;
+        }
+        if (kind, state_key) == TOMBSTONE && content.get("replacement_room") == Some(&room_id.as_str().into())
+        {
+            return Err(Error::InvalidParam("a room cannot replace itself".into()));
         }
         if kind == "m.room.canonical_alias" {
             self.check_canonical_alias(room_id, &content).await?;

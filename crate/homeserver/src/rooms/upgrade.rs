@@ -6,7 +6,7 @@
 //! they kept for the old one (`predecessor`).
 
 use hearth_rooms::{Pdu, RoomVersion, UnsupportedVersion};
-use hearth_storage::Table;
+use hearth_storage::{Table, WriteBatch};
 use ruma_common::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -114,7 +114,8 @@ impl Homeserver {
         new.append(create, None, Audience::Nobody).await?;
         self.copy_state(&upgrade, &state, &mut new).await?;
         upgrade.close(&state, &mut old, tombstone).await?;
-        self.move_names(&upgrade, &mut old, &replacement.room_id).await?;
+        self.move_names(&mut old.batch, room_id, &replacement.room_id, &upgrade.aliases)
+            .await?;
         new.commit().await?;
         old.commit().await?;
         Ok(replacement.room_id.clone())
@@ -184,30 +185,20 @@ impl Homeserver {
         Ok(())
     }
 
-    /// Moves aliases and the place in the directory, in the batch of `old`.
-    async fn move_names(
+    /// Moves this server's `aliases` of `old`, and its place in the directory, to `new`, with `batch`.
+    pub(super) async fn move_names(
         &self,
-        upgrade: &Upgrade,
-        old: &mut Change<'_>,
-        replacement: &RoomId,
+        batch: &mut WriteBatch,
+        old: &RoomId,
+        new: &RoomId,
+        aliases: &[(OwnedRoomAliasId, OwnedUserId)],
     ) -> Result<(), Error> {
-        for (alias, creator) in &upgrade.aliases {
-            old.batch.put(
-                Table::Directory,
-                alias_key(alias),
-                alias_row(replacement, creator)?,
-            );
+        for (alias, creator) in aliases {
+            batch.put(Table::Directory, alias_key(alias), alias_row(new, creator)?);
         }
-        let published = published_key(&upgrade.room_id);
-        if self
-            .seams
-            .store
-            .get(Table::Directory, &published)
-            .await?
-            .is_some()
-        {
-            old.batch.delete(Table::Directory, published);
-            old.batch.put(Table::Directory, published_key(replacement), []);
+        if self.is_published(old).await? {
+            batch.delete(Table::Directory, published_key(old));
+            batch.put(Table::Directory, published_key(new), []);
         }
         Ok(())
     }

@@ -522,11 +522,46 @@ async fn what_a_user_changed_in_a_replacement_stays_when_they_return() {
     assert_eq!(rules, expected(&new).2[1..]);
 }
 
+/// Another server cannot move them: here the replacement is made without an upgrade.
+#[tokio::test]
+async fn names_follow_whoever_joins_a_replacement() {
+    let server = Server::new().await;
+    let (alice, bob, homeserver) = (server.alice(), server.bob(), &server.homeserver);
+    let request = json!({ "preset": "public_chat", "visibility": "public", "room_alias_name": "hall" });
+    let old = server.create(request).await.unwrap();
+    server.join(&bob, &old).await.unwrap();
+    let request =
+        json!({ "preset": "public_chat", "creation_content": { "predecessor": { "room_id": old } } });
+    let new = server.create(request).await.unwrap();
+    let hall = format!("#hall:{}", homeserver.server_name());
+    let hall = hall.as_str().try_into().unwrap();
+    assert_eq!(homeserver.local_alias(hall).await.unwrap().0, old);
+    let tombstone = json!({ "replacement_room": new });
+    server
+        .set(&alice, &old, "m.room.tombstone", tombstone)
+        .await
+        .unwrap();
+    server.join(&bob, &new).await.unwrap();
+    assert_eq!(homeserver.local_alias(hall).await.unwrap().0, new);
+    assert!(homeserver.is_published(&new).await.unwrap());
+    assert!(!homeserver.is_published(&old).await.unwrap());
+}
+
+#[tokio::test]
+async fn no_room_replaces_itself() {
+    let server = Server::new().await;
+    let (alice, room) = (server.alice(), server.public_room().await);
+    let tombstone = json!({ "replacement_room": room });
+    let refused = server.set(&alice, &room, "m.room.tombstone", tombstone).await;
+    assert!(matches!(refused, Err(Error::InvalidParam(_))), "{refused:?}");
+}
+
 #[tokio::test]
 async fn a_room_that_merely_says_to_replace_another_gets_nothing() {
     let server = Server::new().await;
     let bob = server.bob();
-    let old = server.public_room().await;
+    let request = json!({ "preset": "public_chat", "visibility": "public" });
+    let old = server.create(request).await.unwrap();
     server.join(&bob, &old).await.unwrap();
     keep(&server, &bob, &old).await;
     let request =
@@ -539,6 +574,7 @@ async fn a_room_that_merely_says_to_replace_another_gets_nothing() {
         kept(&server, &bob, &false_one).await,
         (Value::Null, vec![], vec![])
     );
+    assert!(server.homeserver.is_published(&old).await.unwrap());
 }
 
 #[tokio::test]
