@@ -10,6 +10,9 @@ const TAKE_OVER_MS = 100;
 
 declare const self: ServiceWorkerGlobalScope;
 
+/** Whether this worker is installed to replace another, and has not yet. A worker that is started later has. */
+let isNext = false;
+
 const supervisor = new Supervisor((reason) => tellPages({ type: "restarted", reason }));
 
 self.addEventListener("install", (event) => event.waitUntil(install()));
@@ -35,21 +38,25 @@ self.addEventListener("message", (event) => {
 });
 
 listenToOtherWorkers((message) => {
+  // Meant for whoever is in charge, which another new version replaces.
+  if (isNext) return;
   if (message.type === "yield") supervisor.yield();
   if (message.type === "handover") void supervisor.retire();
 });
 
 async function install(): Promise<void> {
+  isNext = true;
   await precache();
   void takeOver();
 }
 
 /**
  * Asks to replace the worker in charge until it is done. Chromium activates a new worker at a moment when the old one
- * has nothing to do, and looks for such a moment only when asked; a busy page may restart the old one before it.
+ * has nothing to do, and looks for such a moment only when asked; a busy page may restart the old one before it. Firefox
+ * has no `self.serviceWorker`.
  */
 async function takeOver(): Promise<void> {
-  while (self.serviceWorker.state === "installing" || self.serviceWorker.state === "installed") {
+  while (isNext && self.serviceWorker?.state !== "redundant") {
     tellOtherWorkers({ type: "yield" });
     await self.skipWaiting();
     await new Promise((resolve) => setTimeout(resolve, TAKE_OVER_MS));
@@ -57,6 +64,7 @@ async function takeOver(): Promise<void> {
 }
 
 async function activate(): Promise<void> {
+  isNext = false;
   tellOtherWorkers({ type: "handover" });
   const replaced = await dropOldFiles();
   await self.clients.claim();
