@@ -3,22 +3,25 @@ import { module } from "./assets.ts";
 import { Instance, InstanceLost } from "./bridge.ts";
 import { fetchRelays, knownRelays } from "./config.ts";
 import { Ownership } from "./handover.ts";
-import { emptyPoll, isReadWhole, isRepeatable } from "./route.ts";
+import { emptyPoll, hurriedPoll, isReadWhole, isRepeatable } from "./route.ts";
 
 declare const self: ServiceWorkerGlobalScope;
 
 /** How long long-polls are cut short for a newer version that then does not come, in milliseconds. */
 const YIELD_MS = 30_000;
+/** How often polls are answered meanwhile, in milliseconds: together, so that the browser finds moments without any. */
+const BEAT_MS = 500;
 /** How long requests may take to end before the database is let go, in milliseconds. */
 const DRAIN_MS = 5_000;
 /** So many losses within `CALM_MS` delay the next start by `CALM_DELAY_MS`. */
 const RESTLESS_LOSSES = 3;
 const CALM_MS = 30_000;
 const CALM_DELAY_MS = 1_000;
+const RETIRED = "a newer version took over";
 
 /** The homeserver, whatever happens to one instance of it. */
 export class Supervisor {
-  readonly #ownership = new Ownership(() => void this.retire());
+  readonly #ownership = new Ownership(() => void this.#end());
   readonly #onRestart: (reason: string) => void;
   /** The requests that are being answered. */
   readonly #answering = new Set<Promise<Response>>();
@@ -30,6 +33,8 @@ export class Supervisor {
   #log = "[]";
   #hasFreshConfig = false;
   #yieldsUntil = 0;
+  /** The moment at which polls are answered next, if any waits for it. */
+  #beat: Promise<void> | undefined;
   #isRetired = false;
 
   /** `onRestart` is told the reason when an instance had to be replaced. */
@@ -57,20 +62,31 @@ export class Supervisor {
   }
 
   async #attempt(request: Request, body: Uint8Array | undefined): Promise<Response> {
+    const hurried = this.#yields() ? hurriedPoll(request) : undefined;
+    if (hurried) {
+      await this.#nextBeat();
+      return (await this.#running()).fetch(hurried, body);
+    }
     const instance = await this.#running();
     const empty = emptyPoll(request);
     const answer = instance.fetch(request, body);
     return empty === undefined ? answer : this.#poll(answer, empty);
   }
 
-  /** `answer`, or `empty` as soon as a newer version waits. */
+  /** `answer`, or `empty` when a newer version comes to wait: the next poll begins where this one did. */
   #poll(answer: Promise<Response>, empty: string): Promise<Response> {
     return new Promise((resolve, reject) => {
       const cutShort = () => resolve(json(empty, 200));
       this.#polls.add(cutShort);
       answer.then(resolve, reject).finally(() => this.#polls.delete(cutShort));
-      if (this.#yields()) cutShort();
     });
+  }
+
+  #nextBeat(): Promise<void> {
+    this.#beat ??= sleep(BEAT_MS).then(() => {
+      this.#beat = undefined;
+    });
+    return this.#beat;
   }
 
   /** Whether a newer version waits. A worker that was restarted meanwhile was not told, but can see it. */
@@ -114,13 +130,21 @@ export class Supervisor {
     this.#isRetired = true;
     this.yield();
     await Promise.race([Promise.allSettled(this.#answering), sleep(DRAIN_MS)]);
-    (await this.#starting?.catch(() => undefined))?.end("a newer version took over");
+    await this.#end();
     this.#ownership.release();
+  }
+
+  /** Ends the homeserver at once, or as soon as it has started. For good. */
+  async #end(): Promise<void> {
+    this.#isRetired = true;
+    const starting = this.#starting;
+    this.#starting = undefined;
+    (await starting?.catch(() => undefined))?.end(RETIRED);
   }
 
   /** The instance that runs; starts one if none does. */
   #running(): Promise<Instance> {
-    if (this.#isRetired && !this.#starting) return Promise.reject(new Error("a newer version took over"));
+    if (this.#isRetired && !this.#starting) return Promise.reject(new Error(RETIRED));
     if (!this.#starting) {
       const starting = this.#start();
       this.#starting = starting;
@@ -134,6 +158,7 @@ export class Supervisor {
 
   async #start(): Promise<Instance> {
     await this.#calm();
+    if (this.#isRetired) throw new Error(RETIRED);
     return Instance.start(module(), {
       relays: knownRelays(),
       log: this.#log,

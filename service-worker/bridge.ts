@@ -28,7 +28,8 @@ interface Config {
   log: string;
   moduleMs: number;
   death: AbortSignal;
-  onPanic: (message: string, log: string) => void;
+  /** Called when it cannot go on: it panicked, or its database was taken away. */
+  onLost: (message: string, log: string) => void;
 }
 
 /** Why an instance ended. */
@@ -94,7 +95,7 @@ export class Instance {
         log: options.log,
         moduleMs,
         death: this.#death.signal,
-        onPanic: (message, log) => this.lose(new InstanceLost(message, log)),
+        onLost: (message, log) => this.lose(new InstanceLost(message, log)),
       }),
     );
   }

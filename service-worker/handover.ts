@@ -2,9 +2,9 @@
  * One homeserver owns the database: a lock that is held while this worker may run it, and what workers of different
  * versions say to each other.
  *
- * A new version that is installed says `yield`; the old one then holds back no long-poll, so that the browser finds it
- * without work and activates the new one. That says `handover`; the old one lets go of the lock, and the new one's
- * homeserver starts. Requests that arrive in between wait in the new worker.
+ * A new version that is installed says `yield`; the old one then holds back no long-poll, and answers those that come on
+ * a beat, so that the browser finds it without work and activates the new one. That says `handover`; the old one lets go
+ * of the lock, and the new one's homeserver starts. Requests that arrive in between wait in the new worker.
  */
 import { type ToOtherWorker, toOtherWorker } from "./messages.ts";
 

@@ -36,13 +36,25 @@ function isUpload(request: Pick<Request, "url">): boolean {
   return new URL(request.url).pathname.startsWith("/_matrix/media/");
 }
 
+/** A `/sync`, by whatever name it goes, or `/events`. */
+const POLL = /^\/_matrix\/client\/(?:unstable\/)?[^/]+\/(sync|events)$/;
+
 /** What a `/sync` or `/events` that found nothing new answers, if `request` is one that can be cut short. */
 export function emptyPoll(request: Pick<Request, "url" | "method">): string | undefined {
   const url = new URL(request.url);
   const [since, from] = ["since", "from"].map((name) => url.searchParams.get(name));
-  const [, poll] = /^\/_matrix\/client\/[^/]+\/(sync|events)$/.exec(url.pathname) ?? [];
+  const [, poll] = POLL.exec(url.pathname) ?? [];
   if (request.method !== "GET") return undefined;
   if (poll === "sync" && since) return JSON.stringify({ next_batch: since });
   if (poll === "events" && from) return JSON.stringify({ start: from, end: from, chunk: [] });
   return undefined;
+}
+
+/** `request` without its body and without time to wait for news, if it is a poll. */
+export function hurriedPoll(request: Request): Request | undefined {
+  const url = new URL(request.url);
+  if (!POLL.test(url.pathname) || request.mode === "navigate") return undefined;
+  url.searchParams.set("timeout", "0");
+  const { method, headers, signal } = request;
+  return new Request(url, { method, headers, signal });
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { relays } from "../config.ts";
 import { toOtherWorker, toWorker } from "../messages.ts";
-import { emptyPoll, isRepeatable, route } from "../route.ts";
+import { emptyPoll, hurriedPoll, isRepeatable, route } from "../route.ts";
 
 const ORIGIN = "https://hearth.example";
 
@@ -49,6 +49,18 @@ test("a poll that waits is cut short where it began", () => {
   assert.equal(cut("GET", "/_matrix/client/v3/events/$e?from=s1_2"), undefined);
   assert.equal(cut("POST", "/_matrix/client/v3/sync?since=s1"), undefined);
   assert.equal(cut("GET", "/_matrix/client/v3/rooms/!r/messages?since=s1"), undefined);
+});
+
+test("a poll is hurried, whoever sends it", () => {
+  const headers = { authorization: "Bearer token" };
+  const hurried = (method: string, path: string) => hurriedPoll(new Request(ORIGIN + path, { method, headers }));
+  const sliding = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?pos=1&timeout=30000";
+  const sync = hurried("GET", "/_matrix/client/v3/sync?timeout=25000&since=s1%2F2");
+  assert.equal(sync?.url, `${ORIGIN}/_matrix/client/v3/sync?timeout=0&since=s1%2F2`);
+  assert.equal(sync?.headers.get("authorization"), "Bearer token");
+  assert.equal(hurried("POST", sliding)?.url, ORIGIN + sliding.replace("30000", "0"));
+  assert.equal(hurried("POST", sliding)?.method, "POST");
+  assert.equal(hurried("GET", "/_matrix/client/v3/rooms/!r/messages?timeout=1"), undefined);
 });
 
 test("a configuration is taken for what of it is well-formed", () => {

@@ -12,8 +12,9 @@ export function noHandover(): Promise<void> {
   return pause;
 }
 
-/** Makes a pause for each new version of the worker. */
+/** Makes a pause for each new version of the worker; at once for one that waits already. */
 export function watchHandovers(registration: ServiceWorkerRegistration): void {
+  if (registration.waiting) void giveWay(registration);
   registration.addEventListener("updatefound", () => {
     const next = registration.installing;
     next?.addEventListener("statechange", () => {
