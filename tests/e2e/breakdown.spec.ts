@@ -23,3 +23,23 @@ test("a panic in the worker is logged with its stack, and the homeserver is repl
   // A frame of the module: the stack came along.
   expect(panic?.message).toMatch(/wasm-function|hearth.*\.wasm/);
 });
+
+test("a homeserver whose database was deleted is replaced by a new one, which says so", async ({ relay, profile }) => {
+  const ada = await (await profile()).open(relay.url);
+  await ada.welcome("Ada");
+  const answer = (path: string) => ada.page.evaluate(async (path) => (await fetch(path)).text(), path);
+  const name = async () => (JSON.parse(await answer("/_hearth/status")) as { server_name?: string }).server_name;
+  const before = await name();
+  expect(before).toBeTruthy();
+
+  await ada.page.evaluate(() => {
+    const deletion = indexedDB.deleteDatabase("hearth");
+    return new Promise((resolve, reject) => {
+      deletion.onsuccess = resolve;
+      deletion.onerror = reject;
+    });
+  });
+  await expect.poll(async () => ((await name()) ?? before) !== before).toBe(true);
+  expect(await answer("/_matrix/client/versions")).toContain("v1.1");
+  expect(await answer("/_hearth/log")).toContain("the database was deleted");
+});

@@ -47,6 +47,12 @@ impl IndexedDbStore {
             group: Rc::new(group),
         })
     }
+
+    /// Calls `tell`, with the reason, when the database is taken away: deleted, or upgraded by a newer release. From
+    /// then on every operation fails with [`StoreError::Closed`].
+    pub fn on_loss(&self, tell: impl FnOnce(&str) + 'static) {
+        self.connection.on_loss(tell);
+    }
 }
 
 impl Store for IndexedDbStore {

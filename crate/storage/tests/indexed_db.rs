@@ -3,7 +3,10 @@
 #![cfg(target_family = "wasm")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::cell::Cell;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use hearth_storage::{
     Direction, IndexedDbStore, KeyRange, SCHEMA_VERSION, Store, StoreError, Table, WriteBatch,
@@ -248,25 +251,77 @@ async fn close_at_next_transaction() {
     .unwrap();
 }
 
-#[wasm_bindgen_test]
-async fn a_deleted_database_is_not_made_again() {
-    let name = fresh_name();
-    let store = IndexedDbStore::open(&name).await.unwrap();
-    write(&store, b"a").await.unwrap();
+/// What the store says when it has lost its database.
+fn losses(store: &IndexedDbStore) -> Rc<RefCell<Vec<String>>> {
+    let losses = Rc::new(RefCell::new(Vec::new()));
+    let noted = Rc::clone(&losses);
+    store.on_loss(move |why| noted.borrow_mut().push(why.to_owned()));
+    losses
+}
+
+async fn delete(name: &str) {
     run_with_promises(
         "await settled(indexedDB.deleteDatabase(name), 'success', 'error')",
-        &name,
+        name,
     )
     .await
     .unwrap();
-    assert!(matches!(write(&store, b"b").await, Err(StoreError::Closed(_))));
+}
+
+async fn exists(name: &str) -> bool {
     let names = run(
         "return (await indexedDB.databases()).map(db => db.name).join()",
+        "",
+    );
+    names.await.unwrap().as_string().unwrap().contains(name)
+}
+
+#[wasm_bindgen_test]
+async fn a_deleted_database_is_told_of_and_not_made_again() {
+    let name = fresh_name();
+    let store = IndexedDbStore::open(&name).await.unwrap();
+    let losses = losses(&store);
+    write(&store, b"a").await.unwrap();
+    delete(&name).await;
+    assert_eq!(*losses.borrow(), ["the database was deleted"]);
+    assert!(matches!(write(&store, b"b").await, Err(StoreError::Closed(_))));
+    assert!(!exists(&name).await);
+}
+
+/// The browser closes the connection without a word and deletes the database. Who notices first looks and tells; nobody looks
+/// again, which might make a database of an instance that is being replaced.
+#[wasm_bindgen_test]
+async fn a_database_that_is_gone_is_looked_for_once() {
+    let name = fresh_name();
+    let store = IndexedDbStore::open(&name).await.unwrap();
+    let losses = losses(&store);
+    run(
+        "const begin = IDBDatabase.prototype.transaction;
+        IDBDatabase.prototype.transaction = function (...args) {
+            IDBDatabase.prototype.transaction = begin;
+            this.onversionchange = null;
+            this.close();
+            indexedDB.deleteDatabase(this.name);
+            return begin.apply(this, args);
+        };
+        const open = IDBFactory.prototype.open;
+        globalThis.opened = 0;
+        IDBFactory.prototype.open = function (...args) {
+            globalThis.opened += 1;
+            return open.apply(this, args);
+        };
+        globalThis.restore = () => { IDBFactory.prototype.open = open; };",
         "",
     )
     .await
     .unwrap();
-    assert!(!names.as_string().unwrap().contains(&name));
+    for result in futures::future::join_all((0..3).map(|_| store.get(Table::Meta, b"a"))).await {
+        assert!(matches!(result, Err(StoreError::Closed(_))), "{result:?}");
+    }
+    let opened = run("restore(); return opened;", "").await.unwrap();
+    assert_eq!(opened.as_f64(), Some(1.0));
+    assert_eq!(losses.borrow().len(), 1);
+    assert!(!exists(&name).await);
 }
 
 /// A put that finds no room is stood for by one that throws; the writes before it were placed already.

@@ -48,9 +48,9 @@ extern "C" {
     /// Aborted when the instance is given up.
     #[wasm_bindgen(method, getter)]
     fn death(this: &Config) -> AbortSignal;
-    /// Called as `onPanic(message, log)` when the instance is lost.
-    #[wasm_bindgen(method, getter, js_name = onPanic)]
-    fn on_panic(this: &Config) -> js_sys::Function;
+    /// Called as `onLost(message, log)` when the instance is lost.
+    #[wasm_bindgen(method, getter, js_name = onLost)]
+    fn on_lost(this: &Config) -> js_sys::Function;
 }
 
 /// Starts the homeserver whose data is in the database of this origin.
@@ -59,7 +59,7 @@ extern "C" {
 /// A JavaScript `Error` that says which step failed and why.
 #[wasm_bindgen]
 pub async fn start(config: Config) -> Result<Hearth, JsError> {
-    panic::install(config.on_panic());
+    panic::install(config.on_lost());
     log::install(&config.log());
     let started_ms = clock::now();
     let mut lap = Lap::start();
@@ -68,7 +68,9 @@ pub async fn start(config: Config) -> Result<Hearth, JsError> {
         ..BootTimes::default()
     };
 
-    let store: Arc<dyn Store> = Arc::new(IndexedDbStore::open(DATABASE).await?);
+    let database = IndexedDbStore::open(DATABASE).await?;
+    database.on_loss(|why| panic::lose("database", why.to_owned()));
+    let store: Arc<dyn Store> = Arc::new(database);
     boot.database_ms = lap.next();
     let identity = Identity::load_or_create(&*store, &BrowserRng).await?;
     boot.identity_ms = lap.next();

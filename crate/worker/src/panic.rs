@@ -1,4 +1,5 @@
-//! Panics: said with their stack, and told to the service worker, which replaces this instance.
+//! What an instance does not survive: a panic, said with its stack, or the loss of its database. The service worker is
+//! told, and replaces the instance.
 //!
 //! A panic ends in a trap, after which the instance's memory cannot be trusted. Whoever waits for an answer
 //! would wait for ever, so the service worker is told before the trap.
@@ -24,7 +25,7 @@ extern "C" {
     fn stack(this: &StackError) -> Option<String>;
 }
 
-/// Calls `tell(message with stack, log as JSON)` when a panic happens.
+/// Calls `tell(message, log as JSON)` when the instance is lost.
 pub(crate) fn install(tell: js_sys::Function) {
     TELL.with(|slot| *slot.borrow_mut() = Some(tell));
     std::panic::set_hook(Box::new(report));
@@ -32,8 +33,12 @@ pub(crate) fn install(tell: js_sys::Function) {
 
 fn report(info: &PanicHookInfo<'_>) {
     let stack = StackError::new("").stack().unwrap_or_default();
-    let message = format!("{info}\n{stack}");
-    log::write(Level::ERROR, "panic", message.clone());
+    lose("panic", format!("{info}\n{stack}"));
+}
+
+/// Gives this instance up, as `message` says.
+pub(crate) fn lose(target: &str, message: String) {
+    log::write(Level::ERROR, target, message.clone());
     hearth_p2p::transport::close_sockets();
     let lines = serde_json::to_string(&log::lines()).unwrap_or_default();
     let tell = TELL.with(|slot| slot.try_borrow().ok().and_then(|tell| tell.clone()));

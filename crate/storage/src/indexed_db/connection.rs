@@ -5,11 +5,11 @@ use std::{
     rc::Rc,
 };
 
+use futures::lock::Mutex;
 use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{
-    Event, IdbDatabase, IdbFactory, IdbOpenDbRequest, IdbTransaction, IdbTransactionMode,
-    IdbVersionChangeEvent,
+    IdbDatabase, IdbFactory, IdbOpenDbRequest, IdbTransaction, IdbTransactionMode, IdbVersionChangeEvent,
 };
 
 use super::exchange::{answer, failure};
@@ -36,8 +36,25 @@ extern "C" {
 pub(super) struct Connection {
     name: String,
     open: RefCell<OpenDatabase>,
-    /// Set once another release of the app, or the user, took the database away.
-    given_up: Rc<Cell<bool>>,
+    loss: Rc<Loss>,
+    /// Held while the database is opened anew: who else notices waits for the same attempt.
+    reopening: Mutex<()>,
+}
+
+/// Whether another release of the app, the user or the browser took the database away, and who is told when it happens.
+#[derive(Default)]
+struct Loss {
+    happened: Cell<bool>,
+    tell: Cell<Option<Box<dyn FnOnce(&str)>>>,
+}
+
+impl Loss {
+    fn happen(&self, why: &str) {
+        self.happened.set(true);
+        if let Some(tell) = self.tell.take() {
+            tell(why);
+        }
+    }
 }
 
 /// Whether a database that is not there is made.
@@ -50,13 +67,19 @@ enum Missing {
 impl Connection {
     pub(super) async fn open(name: &str) -> Result<Self, StoreError> {
         let database = open(name, Missing::Create).await?;
-        let given_up = Rc::default();
-        let open = RefCell::new(OpenDatabase::new(database, &given_up));
+        let loss = Rc::default();
+        let open = RefCell::new(OpenDatabase::new(database, &loss));
         Ok(Self {
             name: name.to_owned(),
             open,
-            given_up,
+            loss,
+            reopening: Mutex::default(),
         })
+    }
+
+    /// Calls `tell` with the reason once the database is lost for good.
+    pub(super) fn on_loss(&self, tell: impl FnOnce(&str) + 'static) {
+        self.loss.tell.set(Some(Box::new(tell)));
     }
 
     /// Begins a transaction over `tables`; opens the database anew, once, if the connection is lost.
@@ -66,25 +89,28 @@ impl Connection {
         mode: IdbTransactionMode,
         durability: Durability,
     ) -> Result<IdbTransaction, StoreError> {
-        if self.given_up.get() {
-            return Err(StoreError::Closed(
-                "the database was given up for a newer release".into(),
-            ));
+        let begin = || self.open.borrow().begin(tables, mode, durability);
+        let first = begin();
+        if !matches!(first, Err(StoreError::Closed(_))) {
+            return first;
         }
-        let first = self.open.borrow().begin(tables, mode, durability);
-        match first {
-            Err(StoreError::Closed(_)) => {
-                self.reopen().await?;
-                self.open.borrow().begin(tables, mode, durability)
-            }
-            result => result,
+        let _turn = self.reopening.lock().await;
+        if self.loss.happened.get() {
+            return Err(StoreError::Closed("the database was taken away".into()));
         }
+        match begin() {
+            Err(StoreError::Closed(_)) => self.reopen().await?,
+            result => return result,
+        }
+        begin()
     }
 
     /// A database that is gone is not made again: it would have lost its data without anybody knowing.
     async fn reopen(&self) -> Result<(), StoreError> {
-        let database = open(&self.name, Missing::Refuse).await?;
-        self.open.replace(OpenDatabase::new(database, &self.given_up));
+        let database = open(&self.name, Missing::Refuse)
+            .await
+            .inspect_err(|error| self.loss.happen(&error.to_string()))?;
+        self.open.replace(OpenDatabase::new(database, &self.loss));
         Ok(())
     }
 }
@@ -92,15 +118,18 @@ impl Connection {
 /// The browser's connection, closed when dropped.
 struct OpenDatabase {
     database: IdbDatabase,
-    _on_version_change: Closure<dyn FnMut(Event)>,
+    _on_version_change: Closure<dyn FnMut(IdbVersionChangeEvent)>,
 }
 
 impl OpenDatabase {
-    fn new(database: IdbDatabase, given_up: &Rc<Cell<bool>>) -> Self {
-        let (closing, given_up) = (database.clone(), Rc::clone(given_up));
-        let on_version_change = Closure::new(move |_| {
-            given_up.set(true);
+    fn new(database: IdbDatabase, loss: &Rc<Loss>) -> Self {
+        let (closing, loss) = (database.clone(), Rc::clone(loss));
+        let on_version_change = Closure::new(move |event: IdbVersionChangeEvent| {
             closing.close();
+            loss.happen(match event.new_version() {
+                Some(_) => "the database was given up for a newer release",
+                None => "the database was deleted",
+            });
         });
         database.set_onversionchange(Some(on_version_change.as_ref().unchecked_ref()));
         Self {
@@ -154,9 +183,9 @@ async fn open(name: &str, missing: Missing) -> Result<IdbDatabase, StoreError> {
     match answer(&request).await {
         Ok(database) => Ok(database.unchecked_into()),
         Err(error) if is_version_error(&request) => Err(newer(name).await.unwrap_or(error)),
-        Err(_) if missing == Missing::Refuse => {
-            Err(StoreError::Closed("the browser deleted the database".into()))
-        }
+        Err(_) if missing == Missing::Refuse => Err(StoreError::Closed(
+            "the browser deleted the database, or cannot open it".into(),
+        )),
         Err(error) => Err(error),
     }
 }
