@@ -16,13 +16,14 @@ pub struct Config {
     pub read_timeout: Duration,
     /// The greatest body that is accepted in a request or in an answer, in bytes.
     pub max_body: usize,
-    /// The bytes of inbound bodies that may be held in memory at once, over all peers.
+    /// The bytes of inbound bodies that may be held in memory at once, over all peers; strangers, with whom no room is
+    /// shared, may fill half of it.
     pub max_buffered: usize,
     /// Requests to one server that may be under way at once; more wait.
     pub max_outbound_per_peer: usize,
     /// Requests of one server that are served at once; more are answered with 429.
     pub max_inbound_per_peer: usize,
-    /// Requests of all servers that are served at once; more are answered with 503.
+    /// Requests of all servers that are served at once; more are answered with 503. Half of them at most are strangers'.
     pub max_inbound: usize,
 }
 

@@ -2,7 +2,7 @@
 //! and streams. When to do what is decided in `relays`, `peers` and `routes`, which are pure.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -40,6 +40,8 @@ use crate::{
 const INTEREST_INTERVAL: u64 = 60_000;
 /// How often a peer that a request waits for is dialled while no relay of ours is connected, in milliseconds.
 const OFFLINE_RETRY: u64 = 1_000;
+/// Servers that we share rooms with, and whose requests are therefore not a stranger's.
+const MAX_KNOWN: usize = 10_000;
 /// Addresses of one identify message that are looked at.
 const MAX_ADDRESSES: usize = 16;
 
@@ -455,7 +457,9 @@ impl Driver {
             .iter()
             .filter_map(|server| name::peer_id(server))
             .filter(|peer| *peer != us);
-        let wanted: HashSet<_> = peers.take(MAX_INTEREST).collect();
+        let known: Vec<_> = peers.take(MAX_KNOWN).collect();
+        let wanted = known.iter().copied().take(MAX_INTEREST).collect();
+        self.server.set_known(known.into_iter().collect());
         self.peers.set_interest(&wanted, self.clock.now());
         self.changed = true;
     }

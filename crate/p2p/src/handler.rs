@@ -15,7 +15,8 @@ pub trait Handler: MaybeSend + MaybeSync + 'static {
     /// A first connection to `server` now exists. Called on both of its ends; must return quickly.
     fn peer_online(&self, server: &str);
 
-    /// The servers to stay connected with: those we share rooms with. The first few hundred are used.
+    /// The servers we share rooms with. The first few hundred are those to stay connected with; the first 10,000 have
+    /// places of their own among the requests that are served.
     fn peers_of_interest(&self) -> BoxFuture<'_, Vec<String>>;
 
     /// `server` has told us the relays it can be reached through; whoever stores them can give them to

@@ -6,8 +6,9 @@
 mod common;
 
 use common::raw_peer::RawPeer;
-use common::{Node, Relay};
+use common::{Node, Relay, server_name};
 use futures::AsyncWriteExt as _;
+use hearth_p2p::Config;
 
 fn length(length: usize) -> [u8; 4] {
     u32::try_from(length).unwrap().to_be_bytes()
@@ -76,6 +77,40 @@ async fn requests_that_never_end_are_bounded_and_do_not_stop_others() {
     );
     let request = http::Request::get("/b").body(bytes::Bytes::new()).unwrap();
     let response = hearth_homeserver::Federation::send(&other.network, &victim.name, request)
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_leave_places_to_servers_that_rooms_are_shared_with() {
+    let relay = Relay::start().await;
+    let config = Config {
+        max_inbound: 4,
+        ..Config::default()
+    };
+    let victim = Node::start_with(1, config, &[&relay], vec![server_name(2)]);
+    let friend = Node::start(2, &[&relay], &[]);
+    victim.reserved(1).await;
+    victim
+        .until("connected with the friend", |status| {
+            status.peers.iter().any(|peer| peer.connected)
+        })
+        .await;
+    let mut hostile = RawPeer::start(&relay.address(), &victim.name).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut stream = hostile.stream().await;
+        stream.write_all(&framed(HEAD, &[])).await.unwrap();
+        held.push(stream);
+    }
+    let refused = hostile.answer(&framed(HEAD, &length(0))).await;
+    assert!(
+        refused.windows(9).any(|bytes| bytes == b"M_UNKNOWN"),
+        "{refused:?}"
+    );
+    let request = http::Request::get("/b").body(bytes::Bytes::new()).unwrap();
+    let response = hearth_homeserver::Federation::send(&friend.network, &victim.name, request)
         .await
         .unwrap();
     assert_eq!(response.status(), 201);

@@ -1,7 +1,7 @@
 //! Serves the requests of other servers.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -40,11 +40,20 @@ struct Limits {
 /// What is being served.
 #[derive(Default)]
 struct Load {
+    /// The peers that are no strangers.
+    known: HashSet<PeerId>,
     /// Requests by peer.
     peers: HashMap<PeerId, usize>,
-    /// Requests of all peers.
-    all: usize,
+    /// What requests of all peers take.
+    all: Share,
+    /// What those of strangers take of it: half of what there is, at most.
+    strangers: Share,
     refusals: usize,
+}
+
+#[derive(Default)]
+struct Share {
+    requests: usize,
     /// Bytes of bodies in memory.
     buffered: usize,
 }
@@ -53,6 +62,7 @@ struct Load {
 struct Admission<'a> {
     server: &'a Server,
     peer: PeerId,
+    is_stranger: bool,
     buffered: usize,
 }
 
@@ -79,6 +89,11 @@ impl Server {
             limits,
             load: Mutex::default(),
         }
+    }
+
+    /// Replaces the peers that are no strangers: strangers leave half of all places to them.
+    pub(crate) fn set_known(&self, peers: HashSet<PeerId>) {
+        self.load().known = peers;
     }
 
     /// Reads the request on `stream` of the server `name`, whose peer id is `peer`, and answers it.
@@ -177,7 +192,10 @@ impl Server {
 
     fn admit(&self, peer: PeerId) -> Result<Admission<'_>, Refusal> {
         let mut load = self.load();
-        if load.all >= self.limits.all {
+        let is_stranger = !load.known.contains(&peer);
+        if load.all.requests >= self.limits.all
+            || is_stranger && load.strangers.requests >= self.limits.all / 2
+        {
             return Err(Refusal::Status(StatusCode::SERVICE_UNAVAILABLE));
         }
         let of_peer = load.peers.entry(peer).or_default();
@@ -185,10 +203,11 @@ impl Server {
             return Err(Refusal::Status(StatusCode::TOO_MANY_REQUESTS));
         }
         *of_peer += 1;
-        load.all += 1;
+        load.shares(is_stranger).for_each(|share| share.requests += 1);
         Ok(Admission {
             server: self,
             peer,
+            is_stranger,
             buffered: 0,
         })
     }
@@ -198,14 +217,26 @@ impl Server {
     }
 }
 
+impl Load {
+    /// The shares that a request counts in.
+    fn shares(&mut self, is_stranger: bool) -> impl Iterator<Item = &mut Share> {
+        let strangers = is_stranger.then_some(&mut self.strangers);
+        [&mut self.all].into_iter().chain(strangers)
+    }
+}
+
 impl Admission<'_> {
     /// Accounts for `bytes` more of the body.
     fn buffer(&mut self, bytes: usize) -> Result<(), Refusal> {
         let mut load = self.server.load();
-        if load.buffered + bytes > self.server.limits.buffered {
+        let limit = self.server.limits.buffered;
+        if load.all.buffered + bytes > limit
+            || self.is_stranger && load.strangers.buffered + bytes > limit / 2
+        {
             return Err(Refusal::Status(StatusCode::SERVICE_UNAVAILABLE));
         }
-        load.buffered += bytes;
+        load.shares(self.is_stranger)
+            .for_each(|share| share.buffered += bytes);
         self.buffered += bytes;
         Ok(())
     }
@@ -214,8 +245,10 @@ impl Admission<'_> {
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         let mut load = self.server.load();
-        load.all = load.all.saturating_sub(1);
-        load.buffered = load.buffered.saturating_sub(self.buffered);
+        for share in load.shares(self.is_stranger) {
+            share.requests = share.requests.saturating_sub(1);
+            share.buffered = share.buffered.saturating_sub(self.buffered);
+        }
         let Some(of_peer) = load.peers.get_mut(&self.peer) else {
             return;
         };
