@@ -6,6 +6,7 @@
 mod app_config;
 mod app_files;
 mod metrics;
+mod networks;
 mod relay;
 mod relay_key;
 mod ws_transport;
@@ -30,11 +31,7 @@ use axum::{
 use libp2p::metrics::Registry;
 
 use self::{
-    app_config::AppConfig,
-    app_files::AppFiles,
-    metrics::Metrics,
-    relay::Relay,
-    ws_transport::{MAX_MESSAGE, Socket},
+    app_config::AppConfig, app_files::AppFiles, metrics::Metrics, relay::Relay, ws_transport::MAX_MESSAGE,
 };
 use crate::{arguments::Serve, listener::Listener};
 
@@ -95,7 +92,7 @@ async fn root(
         .max_frame_size(MAX_MESSAGE)
         .write_buffer_size(0)
         .max_write_buffer_size(2 * MAX_MESSAGE)
-        .on_upgrade(async move |socket| shared.relay.accept(Socket::new(socket), remote))
+        .on_upgrade(async move |socket| shared.relay.accept(socket, remote))
 }
 
 async fn config(State(shared): State<Shared>, request: Request) -> Response {

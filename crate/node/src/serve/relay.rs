@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use anyhow::Result;
+use axum::extract::ws::WebSocket;
 use futures::{StreamExt as _, channel::mpsc};
 use hearth_p2p::transport::authenticated;
 use libp2p::{
@@ -19,6 +20,7 @@ use libp2p::{
 
 use super::{
     metrics::Metrics,
+    networks::Networks,
     ws_transport::{Incoming, Socket, WsTransport},
 };
 
@@ -50,6 +52,7 @@ pub(super) struct Behaviour {
 #[derive(Clone)]
 pub(super) struct Relay {
     sockets: mpsc::Sender<Incoming>,
+    networks: Networks,
     listen: Multiaddr,
 }
 
@@ -73,11 +76,20 @@ impl Relay {
             swarm.add_external_address(address);
         }
         tokio::spawn(run(swarm, metrics));
-        Ok(Self { sockets, listen })
+        Ok(Self {
+            sockets,
+            networks: Networks::default(),
+            listen,
+        })
     }
 
-    /// Hands over a socket that `remote` opened. It is closed if too many wait already.
-    pub(super) fn accept(&self, socket: Socket, remote: SocketAddr) {
+    /// Hands over a socket that `remote` opened. It is closed if too many wait already, or are open from its network.
+    pub(super) fn accept(&self, socket: WebSocket, remote: SocketAddr) {
+        let Some(place) = self.networks.place(remote.ip()) else {
+            tracing::debug!(%remote, "too many sockets of one network");
+            return;
+        };
+        let socket = Socket::new(socket, place);
         let remote = Multiaddr::from(remote.ip()).with(Protocol::Tcp(remote.port()));
         let incoming = Incoming {
             socket,
@@ -111,8 +123,8 @@ fn connection_limits() -> ConnectionLimits {
         .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER))
 }
 
-/// Circuits are how browsers talk all day: they last, and only a peer that floods is slowed. There is no limit
-/// for an address: many browsers share one.
+/// Circuits are how browsers talk all day: they last, and only a peer that floods is slowed. An address
+/// has a limit of sockets alone: many browsers share one.
 fn relay_limits() -> relay::Config {
     let limits = relay::Config {
         max_reservations: MAX_RESERVATIONS,

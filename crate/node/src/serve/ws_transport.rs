@@ -18,6 +18,8 @@ use libp2p::{
     core::transport::{DialOpts, ListenerId, TransportError, TransportEvent},
 };
 
+use super::networks::Place;
+
 /// The longest message that is accepted, in bytes.
 pub(super) const MAX_MESSAGE: usize = 1 << 20;
 /// The longest message that is sent: one frame of the noise protocol and more fits.
@@ -27,6 +29,7 @@ const MAX_WRITE: usize = 128 << 10;
 pub(super) struct Socket {
     socket: WebSocket,
     unread: Bytes,
+    _place: Place,
 }
 
 /// An accepted socket, with the addresses of both ends.
@@ -114,10 +117,11 @@ impl Transport for WsTransport {
 }
 
 impl Socket {
-    pub(super) fn new(socket: WebSocket) -> Self {
+    pub(super) fn new(socket: WebSocket, place: Place) -> Self {
         Self {
             socket,
             unread: Bytes::new(),
+            _place: place,
         }
     }
 }
