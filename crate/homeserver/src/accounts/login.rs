@@ -1,5 +1,6 @@
 //! Logging in and out. Spec: Client-Server API, sections 'Login' and 'Account deactivation'.
 
+use futures::future::join_all;
 use hearth_storage::{Table, WriteBatch};
 use ruma_common::{OwnedDeviceId, OwnedUserId, RoomId, UserId};
 
@@ -16,6 +17,9 @@ use crate::{
     stored::{scan_all, to_vec},
     thread_subscriptions::subscriptions_prefix,
 };
+
+/// How many rooms of other servers a closed account leaves at once.
+const LEFT_AT_ONCE: usize = 4;
 
 /// A login with a password.
 #[derive(Clone, Debug, Default)]
@@ -147,14 +151,23 @@ impl Homeserver {
     async fn leave_all(&self, user_id: &UserId) {
         let waits = |entry: &UserMembership| matches!(entry.membership.as_str(), "join" | "invite" | "knock");
         let rooms = self.memberships(user_id).into_iter();
+        let mut elsewhere = Vec::new();
         for (room_id, _) in rooms.filter(|(_, entry)| waits(entry)) {
-            if let Ok(Some(_)) = self.resident_room(&room_id).await {
-                self.leave_closed(user_id, &room_id).await;
-                continue;
+            match self.resident_room(&room_id).await {
+                Ok(Some(_)) => self.leave_closed(user_id, &room_id).await,
+                _ => elsewhere.push(room_id),
             }
-            let user_id = user_id.to_owned();
-            self.spawn(|homeserver| async move { homeserver.leave_closed(&user_id, &room_id).await });
         }
+        let user_id = user_id.to_owned();
+        self.spawn(|homeserver| async move {
+            for some in elsewhere.chunks(LEFT_AT_ONCE) {
+                join_all(
+                    some.iter()
+                        .map(|room_id| homeserver.leave_closed(&user_id, room_id)),
+                )
+                .await;
+            }
+        });
     }
 
     async fn leave_closed(&self, user_id: &UserId, room_id: &RoomId) {
