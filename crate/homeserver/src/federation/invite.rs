@@ -26,9 +26,14 @@ use crate::{
 };
 
 /// The most events of an invite's stripped state that are kept.
-pub(super) const MAX_STRIPPED: usize = 50;
-/// The most invites that wait for a user, because any server may send them.
+const MAX_STRIPPED: usize = 50;
+/// The most bytes of them.
+const MAX_STRIPPED_BYTES: usize = 32 * 1024;
+/// The most invites that wait for a user, because any server may send them: of all servers, of one, and of those
+/// together that share no room with this one. Every `/sync` that begins anew tells them all.
 const MAX_PENDING: usize = 1000;
+const MAX_OF_SERVER: usize = 50;
+const MAX_OF_STRANGERS: usize = 100;
 
 impl Homeserver {
     /// Answers `PUT /v2/invite`: signs the invite of a local user and shows it to them. `body` has `event`,
@@ -60,11 +65,7 @@ impl Homeserver {
             .signed_by(self.server_name().as_str(), self.identity.key_pair())
             .map_err(|error| Error::BadJson(error.to_string()))?;
         if self.resident_room(room_id).await?.is_none() {
-            let mut stripped: Vec<_> = take_array(&mut body, "invite_room_state", MAX_STRIPPED)
-                .into_iter()
-                .filter_map(stripped_form)
-                .collect();
-            stripped.extend(stripped_form(stripped_state(&invite)));
+            let stripped = take_stripped(&mut body, "invite_room_state", &invite);
             self.show_invite(&user_id, &invite, stripped).await?;
         }
         Ok(json!({ "event": to_value(&invite)? }))
@@ -104,15 +105,26 @@ impl Homeserver {
         }
         self.check_invited(invite.sender(), Some(room_id), &user_id)
             .await?;
-        let memberships = self.memberships(&user_id);
-        let pending = memberships
-            .values()
-            .filter(|entry| entry.membership == "invite")
-            .count();
-        match pending < MAX_PENDING {
-            true => Ok(user_id),
-            false => Err(Error::Forbidden("the user has too many invites".into())),
+        match self.has_too_many_invites(&user_id, origin).await? {
+            false => Ok(user_id),
+            true => Err(Error::Forbidden("the user has too many invites".into())),
         }
+    }
+
+    /// Whether so many invites wait for the user that no more of `origin` are taken.
+    async fn has_too_many_invites(&self, user_id: &UserId, origin: &ServerName) -> Result<bool, Error> {
+        let memberships = self.memberships(user_id);
+        let waiting = memberships.values().filter(|entry| entry.membership == "invite");
+        let servers: Vec<_> = waiting.map(|entry| entry.through.as_deref()).collect();
+        let known = self.known_servers().await?;
+        let strangers = servers
+            .iter()
+            .flatten()
+            .filter(|server| !known.contains(**server));
+        let is_stranger = !known.contains(origin);
+        Ok(servers.len() >= MAX_PENDING
+            || servers.iter().filter(|server| **server == Some(origin)).count() >= MAX_OF_SERVER
+            || (is_stranger && strangers.count() >= MAX_OF_STRANGERS))
     }
 
     async fn show_invite(
@@ -121,35 +133,42 @@ impl Homeserver {
         invite: &Pdu,
         stripped: Vec<JsonObject>,
     ) -> Result<(), Error> {
-        let room_id = invite.room_id();
-        let event = StoredEvent::new(invite.clone(), Decision::new(room_id));
-        let mut batch = WriteBatch::new();
-        if self.stored_event(invite.event_id()).await?.is_none() {
-            batch.put(Table::Events, invite.event_id().as_bytes(), event.encode()?);
-        }
-        let (joined_at, left) = self.last_stay(user_id, room_id).await?;
+        let event = StoredEvent::new(invite.clone(), Decision::new(invite.room_id()));
+        let Some(_outside) = self.stay_outside(event.room_id()).await? else {
+            return Ok(());
+        };
+        let (joined_at, left) = self.last_stay(user_id, event.room_id()).await?;
         let membership = UserMembership {
             membership: "invite".into(),
-            event_id: event.event_id,
+            event_id: event.event_id.clone(),
             position: 0,
             joined_at,
             left,
-            through: None,
+            through: Some(invite.sender().server_name().to_owned()),
         };
-        self.set_outside(user_id, room_id, membership, Some(stripped), batch)
+        self.set_outside(user_id, event.room_id(), membership, Some(stripped), Some(&event))
             .await
     }
 
-    /// Sets the membership of a local user in a room that this server is not in, with the stripped state of an
-    /// invite, and tells `/sync`.
-    pub(crate) async fn set_outside(
+    /// Sets the membership of a local user in a room that this server [stays outside](Homeserver::stay_outside) of,
+    /// with the stripped state of an invite and the member event, and tells `/sync`.
+    pub(super) async fn set_outside(
         &self,
         user_id: &UserId,
         room_id: &RoomId,
         mut membership: UserMembership,
         stripped: Option<Vec<JsonObject>>,
-        mut batch: WriteBatch,
+        event: Option<&StoredEvent>,
     ) -> Result<(), Error> {
+        let mut batch = WriteBatch::new();
+        if let Some(event) = event {
+            let key = event.event_id.as_bytes();
+            if self.seams.store.get(Table::Events, key).await?.is_none() {
+                batch.insert(Table::Events, key, event.encode()?);
+            }
+        }
+        self.delete_replaced(user_id, room_id, &membership, &mut batch)
+            .await?;
         let reservation = self.log.reserve(1);
         membership.position = reservation.first();
         batch.put(
@@ -177,6 +196,27 @@ impl Homeserver {
             }
         };
         reservation.commit(batch, vec![entry], publish).await.map(drop)
+    }
+
+    /// Deletes the event that `membership` replaces, with `batch`, if it is of a room of which nothing is known here:
+    /// then nothing else names it.
+    async fn delete_replaced(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+        membership: &UserMembership,
+        batch: &mut WriteBatch,
+    ) -> Result<(), Error> {
+        let before = self.user_membership(user_id, room_id);
+        let replaced = before.filter(|before| before.event_id != membership.event_id);
+        if let Some(replaced) = replaced
+            && self.room(room_id).await?.is_none()
+            && let Some(event) = self.stored_event(&replaced.event_id).await?
+            && event.decision == Decision::new(room_id)
+        {
+            batch.delete(Table::Events, replaced.event_id.as_bytes());
+        }
+        Ok(())
     }
 
     /// Invites a user of another server: their server signs the invite, then it becomes part of the room.
@@ -237,8 +277,23 @@ impl Homeserver {
     }
 }
 
+/// The stripped state `field` of `body`, so far as it is well-formed and not too much, and `member` last.
+pub(super) fn take_stripped(body: &mut Value, field: &str, member: &Pdu) -> Vec<JsonObject> {
+    let mut left = MAX_STRIPPED_BYTES;
+    let mut fits = |event: &JsonObject| {
+        let rest = to_vec(event).ok().and_then(|json| left.checked_sub(json.len()));
+        left = rest.unwrap_or(left);
+        rest.is_some()
+    };
+    let events = take_array(body, field, MAX_STRIPPED).into_iter();
+    let events = events.filter_map(stripped_form).filter(|event| fits(event));
+    let mut stripped: Vec<_> = events.collect();
+    stripped.extend(stripped_form(stripped_state(member)));
+    stripped
+}
+
 /// The four fields of stripped state, if `value` has them.
-pub(super) fn stripped_form(value: Value) -> Option<JsonObject> {
+fn stripped_form(value: Value) -> Option<JsonObject> {
     let Value::Object(mut event) = value else {
         return None;
     };

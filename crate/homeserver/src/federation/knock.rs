@@ -1,18 +1,13 @@
 //! Knocking through another server, both sides. Spec: Server-Server API, section 'Knocking upon a room'.
 
-use hearth_rooms::{RoomVersion, client_event::stripped_state};
-use hearth_storage::{Table, WriteBatch};
+use hearth_rooms::RoomVersion;
 use http::Method;
 use ruma_common::{EventId, OwnedServerName, RoomId, ServerName, UserId};
 use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver, JsonObject,
-    federation::{
-        invite::{MAX_STRIPPED, stripped_form},
-        received::{take_array, to_value},
-        uri::path,
-    },
+    federation::{invite::take_stripped, received::to_value, uri::path},
     rooms::{
         event::{Decision, StoredEvent},
         membership::membership_content,
@@ -74,8 +69,6 @@ impl Homeserver {
         servers: Vec<OwnedServerName>,
         content: JsonObject,
     ) -> Result<(), Error> {
-        let lock = self.partial.joining(room_id);
-        let _joining = lock.lock().await;
         let content = &content;
         self.through_first(room_id, servers, |server| async move {
             self.knock_through(&server, user_id, room_id, content.clone())
@@ -91,6 +84,7 @@ impl Homeserver {
         room_id: &RoomId,
         content: JsonObject,
     ) -> Result<(), Error> {
+        let before = self.user_membership(user_id, room_id);
         let make = ("v1/make_knock", &*RoomVersion::as_query());
         let knock = self.sign_now(self.template(server, make, room_id, user_id, content).await?)?;
         let ids = [room_id.as_str(), knock.event_id().as_str()];
@@ -102,24 +96,24 @@ impl Homeserver {
                 Some(to_value(&knock)?),
             )
             .await?;
-        let mut stripped: Vec<_> = take_array(&mut answer, "knock_room_state", MAX_STRIPPED)
-            .into_iter()
-            .filter_map(stripped_form)
-            .collect();
-        stripped.extend(stripped_form(stripped_state(&knock)));
+        let stripped = take_stripped(&mut answer, "knock_room_state", &knock);
         let event = StoredEvent::new(knock, Decision::new(room_id));
-        let mut batch = WriteBatch::new();
-        batch.put(Table::Events, event.event_id.as_bytes(), event.encode()?);
+        let Some(_outside) = self.stay_outside(room_id).await? else {
+            return Ok(());
+        };
+        if self.user_membership(user_id, room_id) != before {
+            return Ok(());
+        }
         let (joined_at, left) = self.last_stay(user_id, room_id).await?;
         let membership = UserMembership {
             membership: "knock".into(),
-            event_id: event.event_id,
+            event_id: event.event_id.clone(),
             position: 0,
             joined_at,
             left,
             through: Some(server.to_owned()),
         };
-        self.set_outside(user_id, room_id, membership, Some(stripped), batch)
+        self.set_outside(user_id, room_id, membership, Some(stripped), Some(&event))
             .await
     }
 }

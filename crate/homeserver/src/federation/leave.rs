@@ -1,6 +1,5 @@
 //! Leaving through another server, both sides. Spec: Server-Server API, section 'Leaving Rooms'.
 
-use hearth_storage::{Table, WriteBatch};
 use http::Method;
 use ruma_common::{EventId, RoomId, ServerName, UserId};
 use serde_json::{Value, json};
@@ -9,6 +8,7 @@ use crate::{
     Error, Homeserver, JsonObject,
     federation::{member_event::Template, received::to_value, uri::path},
     rooms::{
+        draft::Draft,
         event::{Decision, StoredEvent},
         membership::membership_content,
         memberships::UserMembership,
@@ -62,19 +62,14 @@ impl Homeserver {
             "leave" => return Ok(()),
             _ => return Err(Error::Forbidden("you are not in this room".into())),
         }
-        let mut leave = UserMembership {
-            membership: "leave".into(),
-            ..entry
-        };
-        let mut batch = WriteBatch::new();
+        let mut told = None;
         for server in self.inviting_servers(user_id, room_id).await? {
             match self
                 .leave_through(&server, user_id, room_id, content.clone())
                 .await
             {
                 Ok(event) => {
-                    batch.put(Table::Events, event.event_id.as_bytes(), event.encode()?);
-                    leave.event_id = event.event_id;
+                    told = Some(event);
                     break;
                 }
                 Err(error) => {
@@ -82,7 +77,30 @@ impl Homeserver {
                 }
             }
         }
-        self.set_outside(user_id, room_id, leave, None, batch).await
+        let Some(_outside) = self.stay_outside(room_id).await? else {
+            // Somebody of this server has joined in the meantime.
+            let draft = Draft {
+                from: Some(&["invite", "knock"]),
+                ..Draft::member(user_id, user_id, content)
+            };
+            return match told {
+                Some(_) => Ok(()),
+                None => self.send_draft(room_id, draft).await.map(drop),
+            };
+        };
+        if self.user_membership(user_id, room_id).as_ref() != Some(&entry) {
+            return Ok(());
+        }
+        let leave = UserMembership {
+            membership: "leave".into(),
+            event_id: told
+                .as_ref()
+                .map_or(&entry.event_id, |event| &event.event_id)
+                .clone(),
+            ..entry
+        };
+        self.set_outside(user_id, room_id, leave, None, told.as_ref())
+            .await
     }
 
     /// Leaves through `server`. Returns the leave event.

@@ -8,8 +8,8 @@
 
 use std::collections::BTreeSet;
 
+use async_lock::MutexGuardArc;
 use hearth_rooms::RoomVersion;
-use hearth_storage::{Table, WriteBatch};
 use ruma_common::{OwnedEventId, OwnedServerName, RoomId, ServerName, UserId};
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ impl Homeserver {
     /// if it does not.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`Error::Store`], or [`Error::Unreachable`] if the room was joined meanwhile.
     pub(crate) async fn take_from_outside(
         &self,
         origin: &ServerName,
@@ -51,17 +51,28 @@ impl Homeserver {
         }
         let event = StoredEvent::new(pdu, Decision::new(room_id));
         let event_id = event.event_id.clone();
-        let mut batch = WriteBatch::new();
-        if self.stored_event(&event_id).await?.is_none() {
-            batch.put(Table::Events, event_id.as_bytes(), event.encode()?);
+        let Some(_outside) = self.stay_outside(room_id).await? else {
+            return Err(Error::Unreachable("the room was just joined".into()));
+        };
+        if self.user_membership(&user_id, room_id).as_ref() != Some(&before) {
+            return Ok(None);
         }
         let after = UserMembership {
             membership: event.content_text("membership").unwrap_or("leave").to_owned(),
             event_id: event_id.clone(),
             ..before
         };
-        self.set_outside(&user_id, room_id, after, None, batch).await?;
+        self.set_outside(&user_id, room_id, after, None, Some(&event))
+            .await?;
         Ok(Some((event_id, json!({}))))
+    }
+
+    /// Keeps everybody here from joining the room until what is returned is dropped. `None` if somebody is in it: then
+    /// the room itself says who is what.
+    pub(super) async fn stay_outside(&self, room_id: &RoomId) -> Result<Option<MutexGuardArc<()>>, Error> {
+        let guard = self.partial.joining(room_id).lock_arc().await;
+        let resident = self.resident_room(room_id).await?;
+        Ok(resident.is_none().then_some(guard))
     }
 
     /// The local user whose membership the event `value` sets, if they are invited or have knocked.

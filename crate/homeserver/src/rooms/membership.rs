@@ -214,13 +214,12 @@ impl Homeserver {
     /// # Errors
     /// [`Error::NotLeft`] if the user is still in the room.
     pub async fn forget_room(&self, user_id: &UserId, room_id: &RoomId) -> Result<(), Error> {
-        // Nobody joins meanwhile, be it from outside: their row would go with the one that was forgotten.
-        let joining = self.partial.joining(room_id);
-        let lock = match self.room(room_id).await? {
-            Some(room) => room.lock.clone(),
-            None => joining,
+        // Nobody joins or is invited meanwhile, be it from outside: their row would go with the one that was forgotten.
+        let _joining = self.partial.joining(room_id).lock_arc().await;
+        let _changing = match self.room(room_id).await? {
+            Some(room) => Some(room.lock.lock_arc().await),
+            None => None,
         };
-        let _lock = lock.lock().await;
         let Some(entry) = self.user_membership(user_id, room_id) else {
             return Ok(());
         };

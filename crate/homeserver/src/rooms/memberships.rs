@@ -35,7 +35,7 @@ pub struct UserMembership {
     /// [`Homeserver::leaving`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Leaving>,
-    /// The server by whose help the user has knocked from outside.
+    /// The server by whose help the user has knocked from outside, or that invited them from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through: Option<OwnedServerName>,
 }

@@ -15,6 +15,7 @@ mod extremities;
 mod federation;
 mod floods;
 mod forks;
+mod invites;
 mod large_room;
 mod membership;
 mod peer;

@@ -18,6 +18,7 @@ mod heads;
 mod hostile;
 mod knock;
 mod media;
+mod outside;
 mod outsider;
 mod partial;
 mod partition;
