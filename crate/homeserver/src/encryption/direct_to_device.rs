@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     is_name, row,
-    to_device::{Messages, check},
+    to_device::{Messages, check, is_small},
 };
 use crate::{Error, Homeserver, JsonObject, stored::to_vec};
 
@@ -69,8 +69,7 @@ impl Homeserver {
     }
 
     /// Takes in an `m.direct_to_device` EDU, once. One that is malformed or whose sender is not of `origin` is
-    /// ignored, as is one with a message that is too large, and so are users of other servers and devices that there
-    /// are not.
+    /// ignored, and so are messages that are too large, users of other servers and devices that there are not.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
@@ -79,10 +78,13 @@ impl Homeserver {
         origin: &ServerName,
         content: &JsonObject,
     ) -> Result<(), Error> {
-        let Ok(edu) = DirectToDevice::deserialize(Value::Object(content.clone())) else {
+        let Ok(mut edu) = DirectToDevice::deserialize(Value::Object(content.clone())) else {
             return Ok(());
         };
         let recipients = edu.messages.values().map(BTreeMap::len).sum::<usize>();
+        for contents in edu.messages.values_mut() {
+            contents.retain(|_, content| is_small(content));
+        }
         let is_sane = edu.sender.server_name() == origin && is_name(&edu.message_id);
         if !is_sane || recipients > MAX_RECIPIENTS || check(&edu.kind, &edu.messages).is_err() {
             return Ok(());
@@ -107,6 +109,10 @@ impl Homeserver {
             .collect();
         let _gate = self.encryption.gate.read().await;
         let messages = self.addressed(&edu.sender, &edu.kind, local).await?;
+        let messages = self.with_room(origin, messages).await?;
+        if messages.is_empty() {
+            return Ok(());
+        }
         self.commit_messages(batch, messages, BTreeMap::new()).await
     }
 }

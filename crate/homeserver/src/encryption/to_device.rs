@@ -4,12 +4,13 @@
 //! has it. Messages for other servers wait in the outbox; see [`direct_to_device`](super::direct_to_device).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use hearth_storage::{Direction, KeyRange, Table, WriteBatch};
-use ruma_common::{DeviceId, OwnedDeviceId, OwnedServerName, OwnedUserId, UserId};
+use ruma_common::{DeviceId, OwnedDeviceId, OwnedServerName, OwnedUserId, ServerName, UserId};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -28,8 +29,16 @@ const TRANSACTION: u8 = b'x';
 const TRANSACTION_LIFETIME: u64 = 24 * 60 * 60 * 1000;
 /// The most messages that one answer of `/sync` holds.
 pub(crate) const MAX_TOLD: usize = 100;
-/// The most messages that wait for one device. With more, the oldest go.
-const MAX_WAITING: usize = 10_000;
+/// How much may wait for one device, in bytes with [`ROW`]: of this server's own users,
+const MAX_OF_OWN: usize = 64 * 1024 * 1024;
+/// of each server that shares a room with this one,
+const MAX_OF_SERVER: usize = 8 * 1024 * 1024;
+/// and of all other servers together: anybody can make as many as they like.
+const MAX_OF_STRANGERS: usize = 1024 * 1024;
+/// What a message costs beside its bytes.
+const ROW: usize = 256;
+/// The most messages that are deleted at once.
+const MAX_DELETED: usize = 10_000;
 /// The most devices that one request is for.
 const MAX_RECIPIENTS: usize = 10_000;
 /// The most bytes of one message's content, here as in Synapse.
@@ -44,7 +53,23 @@ pub type Messages = BTreeMap<OwnedUserId, BTreeMap<OwnedDeviceId, JsonObject>>;
 pub(super) struct Message {
     pub(super) user_id: OwnedUserId,
     pub(super) device_id: OwnedDeviceId,
-    pub(super) event: JsonObject,
+    /// The event, as it is stored.
+    pub(super) event: Vec<u8>,
+}
+
+/// How much waits for a device, by the server that sent it.
+type Weights = BTreeMap<OwnedServerName, usize>;
+
+/// Who sent a message that waits.
+#[derive(Deserialize)]
+struct Sent {
+    sender: OwnedUserId,
+}
+
+impl Sent {
+    fn server(&self) -> OwnedServerName {
+        self.sender.server_name().to_owned()
+    }
 }
 
 /// What is known in memory of queues.
@@ -52,10 +77,10 @@ pub(super) struct Message {
 pub(crate) struct Queues(Mutex<HashMap<(OwnedUserId, OwnedDeviceId), Queue>>);
 
 /// A queue, as far as it is known.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Queue {
-    /// How many messages wait, once they were counted.
-    count: Option<usize>,
+    /// How much waits, once it was counted.
+    weights: Option<Weights>,
     /// Up to which position messages were told to the client and are not deleted yet; `None` if that is not known.
     told: Option<u64>,
 }
@@ -65,14 +90,13 @@ impl Queues {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, user_id: &UserId, device_id: &DeviceId) -> Queue {
-        let key = (user_id.to_owned(), device_id.to_owned());
-        self.map().get(&key).copied().unwrap_or_default()
+    fn is_counted(&self, user_id: &UserId, device_id: &DeviceId) -> bool {
+        self.change(user_id, device_id, |queue| queue.weights.is_some())
     }
 
-    fn change(&self, user_id: &UserId, device_id: &DeviceId, change: impl FnOnce(&mut Queue)) {
+    fn change<T>(&self, user_id: &UserId, device_id: &DeviceId, change: impl FnOnce(&mut Queue) -> T) -> T {
         let key = (user_id.to_owned(), device_id.to_owned());
-        change(self.map().entry(key).or_default());
+        change(self.map().entry(key).or_default())
     }
 
     fn forget(&self, user_id: &UserId, device_id: &DeviceId) {
@@ -111,6 +135,7 @@ impl Homeserver {
         let remote = self.direct_to_device_edus(sender, kind, remote)?;
         let _gate = self.encryption.gate.read().await;
         let local = self.addressed(sender, kind, local).await?;
+        let local = self.with_room(self.server_name(), local).await?;
         self.commit_messages(batch, local, remote).await
     }
 
@@ -138,12 +163,13 @@ impl Homeserver {
         for (user_id, contents) in messages {
             let devices = self.devices(&user_id).await?;
             for (device_id, content) in contents {
+                let event = to_vec(&json!({"sender": sender, "type": kind, "content": content}))?;
                 let is_meant = |known: &DeviceId| device_id == "*" || device_id == known;
                 let meant = devices.iter().filter(|device| is_meant(&device.device_id));
                 addressed.extend(meant.map(|device| Message {
                     user_id: user_id.clone(),
                     device_id: device.device_id.clone(),
-                    event: event(sender, kind, &content),
+                    event: event.clone(),
                 }));
             }
         }
@@ -151,7 +177,8 @@ impl Homeserver {
         Ok(addressed)
     }
 
-    /// Puts messages into queues and EDUs into the outbox, in one batch. The caller holds the gate.
+    /// Puts messages into queues that [have room](Homeserver::with_room) and EDUs into the outbox, in one batch. The
+    /// caller holds the gate.
     pub(super) async fn commit_messages(
         &self,
         mut batch: WriteBatch,
@@ -166,12 +193,8 @@ impl Homeserver {
                 device_id,
                 event,
             } = message;
-            self.make_room(&mut batch, user_id, device_id).await?;
-            batch.put(
-                Table::Keys,
-                message_row(user_id, device_id, position),
-                to_vec(event)?,
-            );
+            let row = message_row(user_id, device_id, position);
+            batch.put(Table::Keys, row, event.as_slice());
             entries.push(LogEntry::ToDevice {
                 user_id: user_id.clone(),
                 device_id: device_id.clone(),
@@ -191,47 +214,71 @@ impl Homeserver {
                 .iter()
                 .for_each(|(server, count)| shared.post_edus(server, *count));
         };
-        reservation.commit(batch, entries, post).await?;
-        Ok(())
+        let committed = reservation.commit(batch, entries, post).await;
+        if committed.is_err() {
+            for message in &messages {
+                let (user_id, device_id) = (&message.user_id, &message.device_id);
+                self.encryption
+                    .queues
+                    .change(user_id, device_id, |queue| queue.weights = None);
+            }
+        }
+        committed.map(drop)
     }
 
-    /// Counts one message more for a device, and deletes the oldest if there are too many.
-    async fn make_room(
+    /// Those of `messages`, all of users of `origin`, for which their queues have room: they are counted. Whoever sends
+    /// too much loses what is newest of it, and nobody else loses anything.
+    pub(super) async fn with_room(
         &self,
-        batch: &mut WriteBatch,
-        user_id: &UserId,
-        device_id: &DeviceId,
-    ) -> Result<(), Error> {
-        let queues = &self.encryption.queues;
-        let prefix = queue_prefix(user_id, device_id);
-        let count = match queues.get(user_id, device_id).count {
-            Some(count) => count,
-            None => scan_all(&*self.seams.store, Table::Keys, &prefix).await?.len(),
+        origin: &ServerName,
+        messages: Vec<Message>,
+    ) -> Result<Vec<Message>, Error> {
+        let own = self.server_name();
+        let known = match origin == own {
+            true => BTreeSet::new(),
+            false => self.known_servers().await?,
         };
-        let surplus = (count + 1).saturating_sub(MAX_WAITING);
-        if surplus > 0 {
-            // Some at once, so that a full queue does not cost a read for each message.
-            let oldest = self
-                .seams
-                .store
-                .scan(
-                    Table::Keys,
-                    KeyRange::prefix(prefix),
-                    Direction::Forward,
-                    surplus + MAX_TOLD,
-                )
-                .await?;
-            tracing::warn!(%user_id, %device_id, dropped = oldest.len(), "too many messages wait for a device");
-            queues.change(user_id, device_id, |queue| {
-                queue.count = Some((count + 1).saturating_sub(oldest.len()));
+        let is_stranger = |server: &ServerName| server != own && !known.contains(server);
+        let limit = match origin == own {
+            true => MAX_OF_OWN,
+            false if is_stranger(origin) => MAX_OF_STRANGERS,
+            false => MAX_OF_SERVER,
+        };
+        let shares = |server: &ServerName| server == origin || (is_stranger(server) && is_stranger(origin));
+        let mut kept = Vec::new();
+        for message in messages {
+            let (user_id, device_id) = (&message.user_id, &message.device_id);
+            let counted = match self.encryption.queues.is_counted(user_id, device_id) {
+                true => Weights::new(),
+                false => self.weigh_queue(user_id, device_id).await?,
+            };
+            let weight = weight(&message.event);
+            let fits = self.encryption.queues.change(user_id, device_id, |queue| {
+                let weights = queue.weights.get_or_insert(counted);
+                let sharing = weights.iter().filter(|(server, _)| shares(server));
+                let waiting: usize = sharing.map(|(_, weight)| weight).sum();
+                let fits = waiting + weight <= limit;
+                if fits {
+                    *weights.entry(origin.to_owned()).or_default() += weight;
+                }
+                fits
             });
-            oldest.into_iter().for_each(|(key, _)| {
-                batch.delete(Table::Keys, key);
-            });
-        } else {
-            queues.change(user_id, device_id, |queue| queue.count = Some(count + 1));
+            match fits {
+                true => kept.push(message),
+                false => tracing::warn!(%origin, %user_id, %device_id, "too many messages wait for a device"),
+            }
         }
-        Ok(())
+        Ok(kept)
+    }
+
+    /// How much waits for a device.
+    async fn weigh_queue(&self, user_id: &UserId, device_id: &DeviceId) -> Result<Weights, Error> {
+        let mut weights = Weights::new();
+        let prefix = queue_prefix(user_id, device_id);
+        for (_, event) in scan_all(&*self.seams.store, Table::Keys, &prefix).await? {
+            *weights.entry(from_slice::<Sent>(&event)?.server()).or_default() += weight(&event);
+        }
+        Ok(weights)
     }
 
     /// Deletes the messages up to the log position `upto`, which the client has got.
@@ -241,7 +288,10 @@ impl Homeserver {
         device_id: &DeviceId,
         upto: u64,
     ) -> Result<(), Error> {
-        let told = self.encryption.queues.get(user_id, device_id).told;
+        let told = self
+            .encryption
+            .queues
+            .change(user_id, device_id, |queue| queue.told);
         // A position from after the present is of a database that was rolled back: it says nothing of what is here.
         if told == Some(0) || upto == 0 || upto > self.log.current() {
             return Ok(());
@@ -252,17 +302,24 @@ impl Homeserver {
         let got = self
             .seams
             .store
-            .scan(Table::Keys, range, Direction::Forward, MAX_WAITING)
+            .scan(Table::Keys, range, Direction::Forward, MAX_DELETED)
             .await?;
-        let count = got.len();
-        got.into_iter().for_each(|(key, _)| {
+        let mut gone = Weights::new();
+        for (key, event) in got {
+            *gone.entry(from_slice::<Sent>(&event)?.server()).or_default() += weight(&event);
             batch.delete(Table::Keys, key);
-        });
+        }
         if !batch.is_empty() {
             self.seams.store.commit(batch).await?;
         }
         self.encryption.queues.change(user_id, device_id, |queue| {
-            queue.count = queue.count.map(|known| known.saturating_sub(count));
+            for (server, weight) in queue.weights.iter_mut().flatten() {
+                *weight = weight.saturating_sub(gone.get(server).copied().unwrap_or_default());
+            }
+            queue
+                .weights
+                .iter_mut()
+                .for_each(|weights| weights.retain(|_, weight| *weight > 0));
             if queue.told.is_none_or(|told| told <= upto) {
                 queue.told = Some(0);
             }
@@ -331,10 +388,14 @@ impl Homeserver {
     }
 }
 
-/// A message as its receiver sees it.
-fn event(sender: &UserId, kind: &str, content: &JsonObject) -> JsonObject {
-    let event = json!({"sender": sender, "type": kind, "content": content});
-    event.as_object().cloned().unwrap_or_default()
+/// What a message that waits counts for.
+fn weight(event: &[u8]) -> usize {
+    event.len() + ROW
+}
+
+/// Whether a message of this content is taken.
+pub(super) fn is_small(content: &JsonObject) -> bool {
+    to_vec(content).is_ok_and(|json| json.len() <= MAX_CONTENT)
 }
 
 pub(super) fn check(kind: &str, messages: &Messages) -> Result<(), Error> {
@@ -344,14 +405,12 @@ pub(super) fn check(kind: &str, messages: &Messages) -> Result<(), Error> {
             "at most {MAX_RECIPIENTS} devices are sent to at once"
         )));
     }
-    for content in messages.values().flat_map(BTreeMap::values) {
-        if to_vec(content)?.len() > MAX_CONTENT {
-            return Err(Error::TooLarge(format!(
-                "a message has at most {MAX_CONTENT} bytes"
-            )));
-        }
+    match messages.values().flat_map(BTreeMap::values).all(is_small) {
+        true => Ok(()),
+        false => Err(Error::TooLarge(format!(
+            "a message has at most {MAX_CONTENT} bytes"
+        ))),
     }
-    Ok(())
 }
 
 fn queue_prefix(user_id: &UserId, device_id: &DeviceId) -> Vec<u8> {

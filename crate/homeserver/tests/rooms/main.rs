@@ -28,5 +28,6 @@ mod search;
 mod send;
 mod sliding;
 mod support;
+mod to_device;
 mod together;
 mod upgrade;
