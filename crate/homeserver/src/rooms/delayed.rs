@@ -32,6 +32,8 @@ const MAX_OF_ALL: usize = 2_000;
 const MAX_FINALISED: usize = 50;
 /// The most bytes of an event that waits: more is not sent in any case.
 const MAX_SIZE: usize = 64 * 1024;
+/// How long to wait after the store has failed.
+const PAUSE: Duration = Duration::from_secs(10);
 /// Bytes of randomness in an id, which is all that it takes to send the event.
 const ID_BYTES: usize = 16;
 
@@ -260,10 +262,12 @@ impl Homeserver {
         let Some(event) = self.delayed.claim(delay_id) else {
             return self.already(delay_id, Some(outcome)).await;
         };
-        match outcome {
-            Outcome::Cancel => self.finalise(event, Outcome::Cancel, Reason::Action, None).await,
-            Outcome::Send => self.send_delayed(event, Reason::Action).await,
+        let done = self.conclude(event, outcome, Reason::Action).await;
+        if done.is_err() {
+            // Who waited for it may have seen that it was gone.
+            self.send_when_due(delay_id.to_owned());
         }
+        done
     }
 
     /// The events of a user that wait or waited, those that were asked for first before others.
@@ -317,8 +321,9 @@ impl Homeserver {
                 let Some(event) = homeserver.delayed.claim(&delay_id) else {
                     return;
                 };
-                if let Err(error) = homeserver.send_delayed(event, Reason::Delay).await {
+                if let Err(error) = homeserver.conclude(event, Outcome::Send, Reason::Delay).await {
                     tracing::info!(%error, "a delayed event was not sent");
+                    homeserver.seams.clock.sleep(PAUSE).await;
                 }
             }
         });
@@ -332,7 +337,18 @@ impl Homeserver {
         Some(event.clone())
     }
 
-    /// Sends an event that does not wait any more.
+    /// Sends or cancels an event that does not wait any more. If the store fails, it waits again.
+    async fn conclude(&self, event: DelayedEvent, outcome: Outcome, reason: Reason) -> Result<(), Error> {
+        let done = match outcome {
+            Outcome::Cancel => self.finalise(event.clone(), outcome, reason, None).await,
+            Outcome::Send => self.send_delayed(event.clone(), reason).await,
+        };
+        if let Err(Error::Store(_)) = done {
+            self.delayed.waiting().insert(event.delay_id.clone(), event);
+        }
+        done
+    }
+
     async fn send_delayed(&self, event: DelayedEvent, reason: Reason) -> Result<(), Error> {
         if self.is_overtaken(&event).await? {
             return self.finalise(event, Outcome::Cancel, Reason::Error, None).await;
@@ -357,6 +373,7 @@ impl Homeserver {
                 self.finalise(event, Outcome::Send, reason, Some(Ok(event_id)))
                     .await
             }
+            Err(error @ Error::Store(_)) => Err(error),
             Err(error) => {
                 let why = error.to_string();
                 self.finalise(event, Outcome::Cancel, Reason::Error, Some(Err(why)))

@@ -11,6 +11,7 @@
 mod cost;
 mod counting;
 mod create;
+mod delayed;
 mod extremities;
 mod federation;
 mod floods;
