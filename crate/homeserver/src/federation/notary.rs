@@ -4,7 +4,7 @@
 //! Between servers of our kind nobody needs it, since the key is the name. What a server has published is asked for once
 //! and kept, so that others may have it while that server is away.
 
-use hearth_storage::{Table, WriteBatch};
+use hearth_storage::{Direction, KeyRange, Table, WriteBatch};
 use http::Method;
 use ruma_common::{CanonicalJsonObject, OwnedServerName, ServerName};
 use ruma_signatures::{PublicKeyMap, sign_json, verify_json};
@@ -20,6 +20,10 @@ use crate::{
 const PUBLISHED: &[u8] = b"n\0";
 /// The most servers that one request asks for: anybody may make it.
 const MAX_SERVERS: usize = 20;
+/// The most bytes of what a server has published.
+const MAX_BYTES: usize = 16 * 1024;
+/// Of how many servers it is kept, unless they share a room with this one.
+const MAX_KEPT: usize = 200;
 
 impl Homeserver {
     /// Answers `POST /_matrix/key/v2/query`. `wanted` are servers, each with the least time (milliseconds since the
@@ -65,10 +69,26 @@ impl Homeserver {
         let Some(keys) = answer.ok().filter(|keys| is_of(server, keys)) else {
             return Ok(kept);
         };
-        let mut batch = WriteBatch::new();
-        batch.put(Table::Keys, key, to_vec(&keys)?);
-        self.seams.store.commit(batch).await?;
+        let row = to_vec(&keys)?;
+        if row.len() > MAX_BYTES {
+            return Ok(kept);
+        }
+        if kept.is_some() || self.keeps_keys_of(server).await? {
+            let mut batch = WriteBatch::new();
+            batch.put(Table::Keys, key, row);
+            self.seams.store.commit(batch).await?;
+        }
         Ok(Some(keys))
+    }
+
+    /// Whether what `server` has published is kept, though it was not before.
+    async fn keeps_keys_of(&self, server: &ServerName) -> Result<bool, Error> {
+        let range = KeyRange::prefix(PUBLISHED);
+        let scan = self
+            .seams
+            .store
+            .scan(Table::Keys, range, Direction::Forward, MAX_KEPT);
+        Ok(scan.await?.len() < MAX_KEPT || self.known_servers().await?.contains(server))
     }
 
     fn countersigned_keys(&self, keys: Value) -> Result<Value, Error> {

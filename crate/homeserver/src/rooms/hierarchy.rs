@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver, JsonObject,
-    federation::uri::path,
+    federation::{received::take_array, uri::path},
     rooms::{
         event::StoredEvent,
         room::{Room, Snapshot},
@@ -28,6 +28,8 @@ use crate::{
     },
 };
 
+/// What a server says of the rooms that a space lists, in its answer and in what is remembered of it.
+pub(super) const CHILDREN: &str = "children";
 /// The type of the state events that list rooms.
 const CHILD: &str = "m.space.child";
 /// The most rooms of a page, and how many there are if the client does not say.
@@ -62,18 +64,29 @@ pub struct HierarchyQuery {
     pub from: Option<String>,
 }
 
-/// What other servers have said of rooms: `None` for what they would not tell or do not know.
+/// What each server has said of rooms: `None` for what it would not tell or does not know. Nobody else's word counts
+/// for who asks that server.
 #[derive(Default)]
-pub(crate) struct Remembered(Mutex<HashMap<OwnedRoomId, (u64, Option<JsonObject>)>>);
+pub(crate) struct Remembered(Mutex<HashMap<Saying, (u64, Option<JsonObject>)>>);
+
+/// Who said something, and of which room.
+type Saying = (OwnedServerName, OwnedRoomId);
 
 impl Remembered {
-    fn get(&self, room_id: &RoomId, now: u64) -> Option<Option<JsonObject>> {
+    /// What the first of `servers` has said that has told something.
+    fn get(&self, room_id: &RoomId, servers: &[OwnedServerName], now: u64) -> Option<Option<JsonObject>> {
         let rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, room) = rooms.get(room_id)?;
-        (now.saturating_sub(*at) < REMEMBERED).then(|| room.clone())
+        let said = |server: &OwnedServerName| rooms.get(&(server.clone(), room_id.to_owned()));
+        let recent = servers.iter().filter_map(said);
+        let mut recent = recent.filter(|(at, _)| now.saturating_sub(*at) < REMEMBERED);
+        let first = recent.next()?;
+        let told = std::iter::once(first)
+            .chain(recent)
+            .find_map(|(_, room)| room.clone());
+        Some(told)
     }
 
-    fn put(&self, room_id: OwnedRoomId, now: u64, room: Option<JsonObject>) {
+    fn put(&self, server: &ServerName, room_id: &RoomId, now: u64, room: Option<JsonObject>) {
         let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if rooms.len() >= MAX_REMEMBERED {
             rooms.retain(|_, (at, _)| now.saturating_sub(*at) < REMEMBERED);
@@ -81,7 +94,7 @@ impl Remembered {
         if rooms.len() >= MAX_REMEMBERED {
             rooms.clear();
         }
-        rooms.insert(room_id, (now, room));
+        rooms.insert((server.to_owned(), room_id.to_owned()), (now, room));
     }
 }
 
@@ -177,7 +190,7 @@ impl Homeserver {
         room_id: &RoomId,
         servers: &[OwnedServerName],
     ) -> Result<Option<JsonObject>, Error> {
-        let known = self.hierarchies.get(room_id, self.now());
+        let known = self.hierarchies.get(room_id, servers, self.now());
         let found = match known {
             Some(found) => found,
             None => self.ask_for_description(room_id, servers).await,
@@ -197,31 +210,13 @@ impl Homeserver {
                     continue;
                 }
             };
-            if let Some(room) = self.take_description(room_id, answer) {
+            if let Some(room) = description(room_id, answer) {
+                self.hierarchies
+                    .put(server, room_id, self.now(), Some(room.clone()));
                 return Some(room);
             }
         }
         None
-    }
-
-    /// Remembers what another server says of a room and of the rooms that it lists.
-    fn take_description(&self, room_id: &RoomId, mut answer: Value) -> Option<JsonObject> {
-        let now = self.now();
-        let children = answer.get_mut("children").map(Value::take);
-        let room = read_summary(answer.get_mut("room")?.take())
-            .filter(|room| id_of(room) == Some(room_id.as_str()))?;
-        let children = children.as_ref().and_then(Value::as_array).into_iter().flatten();
-        for child in children.take(MAX_CHILDREN).cloned().filter_map(read_summary) {
-            let is_space = child.get("room_type").and_then(Value::as_str) == Some(SPACE);
-            let id = id_of(&child).and_then(|id| RoomId::parse(id).ok());
-            // What a space lists is not told with it.
-            // Nor does it take the word of whoever was asked first.
-            if let Some(id) = id.filter(|id| !is_space && self.hierarchies.get(id, now).is_none()) {
-                self.hierarchies.put(id, now, Some(child));
-            }
-        }
-        self.hierarchies.put(room_id.to_owned(), now, Some(room.clone()));
-        Some(room)
     }
 
     /// The state events of a space that list rooms, in the order in which these are told; none of a room that is no
@@ -270,6 +265,8 @@ struct Walk<'a> {
     /// Until when other servers are asked.
     until: u64,
     seen: BTreeSet<OwnedRoomId>,
+    /// What spaces have said of the rooms that they list.
+    told: HashMap<OwnedRoomId, JsonObject>,
 }
 
 impl<'a> Walk<'a> {
@@ -281,6 +278,7 @@ impl<'a> Walk<'a> {
             max_depth,
             until: homeserver.now() + PATIENCE,
             seen: BTreeSet::new(),
+            told: HashMap::new(),
         }
     }
 
@@ -324,7 +322,7 @@ impl<'a> Walk<'a> {
     }
 
     /// What the room is like, and which rooms it lists.
-    async fn visit(&self, child: &Child) -> Result<Option<(JsonObject, Vec<Child>)>, Error> {
+    async fn visit(&mut self, child: &Child) -> Result<Option<(JsonObject, Vec<Child>)>, Error> {
         let homeserver = self.homeserver;
         if let Some(room) = homeserver.resident_room(&child.room_id).await? {
             let Some(mut summary) = homeserver.described(self.visitor, &room).await? else {
@@ -335,14 +333,37 @@ impl<'a> Walk<'a> {
             let children = listed.iter().filter_map(child_of).collect();
             return Ok(Some((summary, children)));
         }
-        let known = homeserver.hierarchies.get(&child.room_id, homeserver.now());
-        if known.is_none() && homeserver.now() >= self.until {
+        let found = match self.told.remove(&child.room_id) {
+            Some(told) => Some(told).filter(|told| homeserver.may_know(self.visitor, &child.room_id, told)),
+            None if !self.is_remembered(child) && homeserver.now() >= self.until => None,
+            None => {
+                homeserver
+                    .remote_description(self.visitor, &child.room_id, &child.via)
+                    .await?
+            }
+        };
+        let Some(mut summary) = found else {
             return Ok(None);
+        };
+        let described = summary.remove(CHILDREN);
+        let (summary, children) = told_by_others(summary, self.suggested_only);
+        let described = described.as_ref().and_then(Value::as_array).into_iter().flatten();
+        for room in described.cloned().filter_map(read_summary) {
+            let listed = children
+                .iter()
+                .find(|child| id_of(&room) == Some(child.room_id.as_str()));
+            if let Some(child) = listed.filter(|child| !self.seen.contains(&child.room_id)) {
+                self.told.insert(child.room_id.clone(), room);
+            }
         }
-        let found = homeserver
-            .remote_description(self.visitor, &child.room_id, &child.via)
-            .await?;
-        Ok(found.map(|summary| told_by_others(summary, self.suggested_only)))
+        Ok(Some((summary, children)))
+    }
+
+    /// Whether it is known what those say of a room who can be asked.
+    fn is_remembered(&self, child: &Child) -> bool {
+        let now = self.homeserver.now();
+        let known = &self.homeserver.hierarchies;
+        known.get(&child.room_id, &child.via, now).is_some()
     }
 
     /// Asks for those of `children` that are not known here, several at once, as long as there is time.
@@ -354,10 +375,7 @@ impl<'a> Walk<'a> {
                 homeserver.resident_room(&child.room_id).await,
                 Ok(Some(_)) | Err(_)
             );
-            let is_known = homeserver
-                .hierarchies
-                .get(&child.room_id, homeserver.now())
-                .is_some();
+            let is_known = self.told.contains_key(&child.room_id) || self.is_remembered(child);
             if !is_here && !is_known && !self.seen.contains(&child.room_id) {
                 unknown.push(child);
             }
@@ -376,10 +394,10 @@ impl<'a> Walk<'a> {
     async fn ask_for(&self, child: &Child) {
         let homeserver = self.homeserver;
         let found = homeserver.ask_for_description(&child.room_id, &child.via).await;
-        if found.is_none() {
+        for server in child.via.iter().filter(|_| found.is_none()) {
             homeserver
                 .hierarchies
-                .put(child.room_id.clone(), homeserver.now(), None);
+                .put(server, &child.room_id, homeserver.now(), None);
         }
     }
 }
@@ -413,6 +431,17 @@ impl std::fmt::Display for From {
             self.told, self.suggested_only, self.max_depth
         )
     }
+}
+
+/// What `answer` says of a room; of the rooms that it lists, under [`CHILDREN`], but for spaces: what those list is not
+/// told with them.
+fn description(room_id: &RoomId, mut answer: Value) -> Option<JsonObject> {
+    let room = answer.get_mut("room").map(Value::take).and_then(read_summary);
+    let mut room = room.filter(|room| id_of(room) == Some(room_id.as_str()))?;
+    let mut children = take_array(&mut answer, CHILDREN, MAX_CHILDREN);
+    children.retain(|child| child["room_type"] != SPACE);
+    room.insert(CHILDREN.into(), children.into());
+    Some(room)
 }
 
 /// What another server says of a room, without what is not suggested; and which rooms it lists.

@@ -6,6 +6,7 @@ use hearth_rooms::{Pdu, RoomVersion, builder::sign_template, signatures::hash_an
 use hearth_sim::{Answer, World};
 use http::Request;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use ruma_common::serde::Base64;
 use ruma_signatures::KeyPair;
 use serde_json::{Value, json};
 
@@ -122,6 +123,19 @@ impl Outsider {
         let server_name = self.identity.server_name();
         hash_and_sign(version, &mut event, server_name, self.identity.key_pair()).unwrap();
         Pdu::from_object(version, event).unwrap()
+    }
+
+    /// What `/_matrix/key/v2/server` says, with `padding` bytes more than it takes.
+    pub(crate) fn published(&self, padding: usize) -> Value {
+        let key = self.identity.server_name().to_owned();
+        let public: Base64 = Base64::new(self.identity.key_pair().public_key().to_vec());
+        let mut keys = json!({
+            "server_name": key, "valid_until_ts": 9_000_000_000_000_000_u64, "old_verify_keys": {},
+            "verify_keys": {"ed25519:1": {"key": public.encode()}}, "padding": "x".repeat(padding),
+        });
+        let signature = self.identity.key_pair().sign(keys.to_string().as_bytes());
+        keys["signatures"] = json!({key: {"ed25519:1": signature.base64()}});
+        keys
     }
 
     /// Sends a transaction to server 0.

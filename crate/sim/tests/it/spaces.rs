@@ -1,6 +1,7 @@
 //! Spaces whose rooms are on several servers, and what rooms are like that one is not in.
 
 use hearth_sim::{Client, World};
+use hearth_storage::{Direction, KeyRange, Table};
 use serde_json::{Value, json};
 
 use crate::world;
@@ -150,4 +151,92 @@ fn keys_are_vouched_for_while_their_server_is_away() {
     let wanted = json!({"server_keys": {name: {}, own: {}, "example.org": {"ed25519:1": {"minimum_valid_until_ts": 5}}}});
     let answer = world.request(0, "POST", "/_matrix/key/v2/query", None, Some(&wanted));
     assert_eq!(answer.expect(200)["server_keys"].as_array().unwrap().len(), 2);
+}
+
+/// The notary would otherwise keep whatever anybody publishes.
+#[test]
+fn keys_of_strangers_are_kept_within_bounds() {
+    let (world, _) = world(45, 1);
+    let publish = |seed: u8, padding: usize| {
+        let peer = crate::outsider::Outsider::of(&[seed; 32], "");
+        let name = peer.identity.server_name().to_owned();
+        let key = name.clone();
+        let keys = peer.published(padding);
+        world.stand_in(&name, move |uri, _| {
+            uri.ends_with("/key/v2/server").then(|| (200, keys.clone()))
+        });
+        let path = format!("/_matrix/key/v2/query/{key}");
+        let found = world.request(0, "GET", &path, None, None).expect(200)["server_keys"].clone();
+        found.as_array().unwrap().len()
+    };
+    assert_eq!(publish(1, 20_000), 0, "far more than keys");
+    for seed in 2..=210 {
+        assert_eq!(publish(seed, 10), 1);
+    }
+    let store = world.server(0).store().clone();
+    let range = KeyRange::prefix(b"n\0");
+    let rows = world.block_on(async move { store.scan(Table::Keys, range, Direction::Forward, 1000).await });
+    assert_eq!(rows.unwrap().len(), 200);
+}
+
+#[test]
+fn a_space_speaks_only_of_rooms_that_it_lists_and_only_in_its_own_walk() {
+    let (world, clients) = world(46, 3);
+    let [alice, bob, carol] = &clients[..] else {
+        panic!()
+    };
+    let root = space(&world, bob, "root");
+    let listed = room(&world, carol, "listed", "public_chat");
+    let official = room(&world, carol, "official", "public_chat");
+    list(
+        &world,
+        bob,
+        &root,
+        &listed,
+        &json!({"via": [world.server(2).name()]}),
+    );
+    let lies: Vec<_> = [&listed, &official]
+        .map(|room| {
+            json!({
+                "room_id": room, "name": "a lie", "join_rule": "public", "num_joined_members": 1,
+                "world_readable": true, "guest_can_join": false,
+            })
+        })
+        .into();
+    world.tamper(world.server(1).name(), move |uri, answer| {
+        if uri.contains("/hierarchy/") {
+            answer["children"] = lies.clone().into();
+        }
+    });
+    let home = space(&world, alice, "home");
+    list(
+        &world,
+        alice,
+        &home,
+        &root,
+        &json!({"via": [world.server(1).name()]}),
+    );
+    for _ in 0..2 {
+        // The second time from memory.
+        assert_eq!(names(&world, alice, &home, ""), ["home", "root", "a lie"]);
+    }
+    let via = world.server(2).name();
+    for (room, name) in [(&listed, "listed"), (&official, "official")] {
+        let path = format!("/_matrix/client/v1/room_summary/{room}?via={via}");
+        let told = world.request(0, "GET", &path, Some(&alice.token), None);
+        assert_eq!(told.expect(200)["name"], name);
+    }
+    // A way to a room by a server that lies is of no use to who knows another.
+    let wrong = space(&world, alice, "wrong");
+    list(
+        &world,
+        alice,
+        &wrong,
+        &official,
+        &json!({"via": [world.server(1).name()]}),
+    );
+    names(&world, alice, &wrong, "");
+    let right = space(&world, alice, "right");
+    list(&world, alice, &right, &official, &json!({"via": [via]}));
+    assert_eq!(names(&world, alice, &right, ""), ["right", "official"]);
 }
