@@ -45,24 +45,29 @@ impl Handler for Inbound {
     }
 
     fn peers_of_interest(&self) -> BoxFuture<'_, Vec<String>> {
-        Box::pin(async move {
-            let servers = self.homeserver.known_servers().await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "cannot tell whom we share rooms with");
-                Default::default()
-            });
-            servers.into_iter().map(Into::into).collect()
-        })
+        Box::pin(known_servers(&self.homeserver))
     }
 
     fn route_learned(&self, server: &str, relays: &[String]) {
         let (addresses, server, relays) = (self.addresses.clone(), server.to_owned(), relays.to_vec());
         self.network.add_route(&server, relays.clone());
+        let homeserver = self.homeserver.clone();
         wasm_bindgen_futures::spawn_local(async move {
-            if let Err(error) = addresses.keep_route(&server, &relays).await {
+            let known = known_servers(&homeserver).await;
+            if let Err(error) = addresses.keep_learned(&server, &relays, &known).await {
                 tracing::warn!(%error, server, "a route could not be kept");
             }
         });
     }
+}
+
+/// Those we share rooms with.
+async fn known_servers(homeserver: &Homeserver) -> Vec<String> {
+    let servers = homeserver.known_servers().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot tell whom we share rooms with");
+        Default::default()
+    });
+    servers.into_iter().map(Into::into).collect()
 }
 
 fn broken(cause: &str) -> Response<Bytes> {

@@ -88,7 +88,7 @@ async fn add_route(instance: &Instance, Route { server, relays }: Route) -> Resu
     if accepted > 0 && accepted == relays.len() {
         instance
             .addresses
-            .keep_route(&server, &relays)
+            .keep_linked(&server, &relays)
             .await
             .map_err(failed)?;
     }
