@@ -330,21 +330,26 @@ impl Homeserver {
         let mut most = MAX_PDUS;
         while let Some(transaction) = self.next_transaction(server, most).await {
             let delivered = self.deliver(server, &transaction).await;
-            if delivered == Delivery::TooLarge && most > 1 {
-                most /= 2;
+            if delivered == Delivery::Failed || (delivered == Delivery::TooLarge && most > 1) {
                 self.put_back(server, transaction.edus);
-            } else if delivered != Delivery::Failed {
+            } else {
                 self.take_off(server, &transaction.positions, &transaction.lasting)
                     .await;
-                (pause, most) = (FIRST_PAUSE, MAX_PDUS);
-            } else {
-                self.put_back(server, transaction.edus);
-                let online = self.pause(server, pause).await;
-                pause = if online {
-                    FIRST_PAUSE
-                } else {
-                    (pause * 2).min(LONGEST_PAUSE)
-                };
+            }
+            match delivered {
+                Delivery::Done => (pause, most) = (FIRST_PAUSE, MAX_PDUS),
+                Delivery::TooLarge => {
+                    most = if most > 1 { most / 2 } else { MAX_PDUS };
+                    self.pause(server, FIRST_PAUSE).await;
+                }
+                Delivery::Failed => {
+                    let online = self.pause(server, pause).await;
+                    pause = if online {
+                        FIRST_PAUSE
+                    } else {
+                        (pause * 2).min(LONGEST_PAUSE)
+                    };
+                }
             }
         }
     }

@@ -99,8 +99,19 @@ async fn what_is_too_large_is_sent_in_parts() {
     let room = server.public_room().await;
     peer.join(&server, &room).await;
     let texts = say_many(&server, &room).await;
+    settle().await;
     server.network.most_events.store(1, Ordering::Relaxed);
-    take_all(&server, &peer).await;
+    server.network.takes_mail.store(true, Ordering::Relaxed);
+    let asked = || server.network.asked.lock().unwrap().len();
+    let before = asked();
+    server.homeserver.peer_online(peer.name());
+    settle().await;
+    assert_eq!(asked(), before + 1, "what is refused is not tried again at once");
+    // The clock stands still: only this ends a pause.
+    while queued(&server).await > 0 {
+        server.homeserver.peer_online(peer.name());
+        settle().await;
+    }
     assert_eq!(sent(&server), texts);
     assert_eq!(queued(&server).await, 0);
 }
