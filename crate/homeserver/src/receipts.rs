@@ -343,14 +343,15 @@ impl Homeserver {
             kind: ReceiptKind::Read,
             thread,
         };
-        if self
-            .room_receipts(room_id)
-            .await?
-            .keys()
-            .filter(|old| old.user_id == key.user_id)
-            .count()
-            >= MAX_REMOTE_THREADS
-        {
+        let first = ReceiptKey {
+            thread: None,
+            ..key.clone()
+        };
+        let receipts = self.room_receipts(room_id).await?;
+        let own = receipts
+            .range(first..)
+            .take_while(|(old, _)| old.user_id == key.user_id);
+        if own.count() >= MAX_REMOTE_THREADS {
             return Ok(None);
         }
         let event = self

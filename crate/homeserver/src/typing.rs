@@ -224,6 +224,11 @@ impl Homeserver {
         Ok(())
     }
 
+    /// Somebody has left the room, or was removed.
+    pub(crate) fn end_typing(&self, room_id: &RoomId, user_id: &UserId) {
+        self.typing.set(room_id, user_id, None, self.now());
+    }
+
     fn note_typing(&self, room_id: &RoomId, user_id: &UserId, until: Option<u64>) {
         self.typing.set(room_id, user_id, until, self.now());
         let start = {

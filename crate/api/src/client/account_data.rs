@@ -85,8 +85,13 @@ async fn put(mut call: UserCall, room_id: Option<OwnedRoomId>) -> Outcome {
             .delete_account_data(&user_id, room_id.as_deref(), kind)
             .await?;
     } else {
+        // Not between the reading and the writing of who changes a part of it.
+        let replace = |present: &mut Map<String, Value>| {
+            *present = content;
+            Ok(())
+        };
         homeserver
-            .set_account_data(&user_id, room_id.as_deref(), kind, content)
+            .change_account_data(&user_id, room_id.as_deref(), kind, replace)
             .await?;
     }
     answer::empty()

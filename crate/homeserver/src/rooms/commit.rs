@@ -20,7 +20,7 @@ use crate::{
         change::{Change, Letter, Pending, Place},
         event::StoredEvent,
         former::former_key,
-        member_rows::MemberChange,
+        member_rows::{MemberChange, membership_of},
         memberships::UserMembership,
         room::{Room, Snapshot},
         timeline::timeline_key,
@@ -312,6 +312,15 @@ impl Outcome {
             rooms.publish(&user_id, &room.room_id, Some(membership));
         }
         self.nodes.publish(&homeserver.nodes);
+        for user_id in homeserver.typing.room(&room.room_id) {
+            let is_theirs = |event: &StoredEvent| {
+                event.kind() == MEMBER && event.state_key() == Some(user_id.as_str()) && !event.is_refused()
+            };
+            let mut events = self.events.iter();
+            if events.any(|event| is_theirs(event) && membership_of(event) != "join") {
+                homeserver.end_typing(&room.room_id, &user_id);
+            }
+        }
         for event in self.events {
             homeserver.events.keep(event);
         }

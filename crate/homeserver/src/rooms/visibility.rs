@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use ruma_common::{OwnedEventId, ServerName, UserId};
+use ruma_common::{OwnedEventId, RoomId, ServerName, UserId};
 
 use crate::{
     Error, Homeserver,
@@ -85,13 +85,14 @@ impl Homeserver {
         })
     }
 
-    /// Whether any user of `server` may see `event`. Spec: Server-Server API, section 'Backfilling'.
+    /// Whether any user of `server` may see `event`. Where it is not known who was in the room then, only what is shared
+    /// with all who come later is seen. Spec: Server-Server API, section 'Backfilling'.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn server_may_see(&self, server: &ServerName, event: &StoredEvent) -> Result<bool, Error> {
         let Some(root) = &event.decision.state_before else {
-            return Ok(true);
+            return self.is_shared(event.room_id()).await;
         };
         let state = self.view_at(root, &[HISTORY_VISIBILITY]).await?;
         let visibility = state.text(HISTORY_VISIBILITY, "history_visibility");
@@ -112,6 +113,16 @@ impl Homeserver {
             _ => false,
         };
         Ok(members.iter().any(allowed) || removed_server(event).as_deref() == Some(server))
+    }
+
+    /// Whether, as things are now, whoever comes into the room may see what was said before.
+    async fn is_shared(&self, room_id: &RoomId) -> Result<bool, Error> {
+        let Some(room) = self.room(room_id).await? else {
+            return Ok(false);
+        };
+        let state = self.view(&room.snapshot(), &[HISTORY_VISIBILITY]).await?;
+        let visibility = state.text(HISTORY_VISIBILITY, "history_visibility");
+        Ok(!matches!(visibility, Some("invited" | "joined")))
     }
 
     /// Whether a user of `server` was joined when `event` happened.

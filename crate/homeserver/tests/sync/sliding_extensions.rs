@@ -153,6 +153,22 @@ async fn typing_that_ended_while_a_room_was_outside_all_windows_is_told_as_ended
 }
 
 #[tokio::test]
+async fn who_leaves_types_no_more() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room = server.room(&alice).await;
+    server.join(&bob, &room).await;
+    let mut body = first(1, 2);
+    body["extensions"] = json!({"typing": {"enabled": true}});
+    let mut client = Slider::new(&server, &alice);
+    let homeserver = &server.homeserver;
+    homeserver.set_typing(&bob, &room, Some(60_000)).await.unwrap();
+    assert_eq!(*typing(&client.slide(body.clone()).await, &room), json!([bob]));
+    homeserver.leave_room(&bob, &room, None).await.unwrap();
+    assert_eq!(*typing(&client.slide(body).await, &room), json!([]));
+}
+
+#[tokio::test]
 async fn with_older_events_come_the_receipts_at_them() {
     let server = Server::new().await;
     let (alice, bob, carol) = (server.user("alice"), server.user("bob"), server.user("carol"));

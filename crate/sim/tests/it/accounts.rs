@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hearth_sim::World;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{membership, soon};
 
@@ -64,4 +64,27 @@ fn an_account_is_open_or_leaves_all_its_rooms_whenever_the_server_crashes() {
         *(if is_open { &mut open } else { &mut closed }) += 1;
     }
     assert!(open > 0 && closed > 0, "{open} {closed}");
+}
+
+#[test]
+fn tags_that_are_set_as_a_whole_are_not_lost_to_one_that_is_set_alone() {
+    for seed in 0..20 {
+        let world = World::with_slow_commits(seed, 1, Duration::from_millis(50));
+        let alice = world.account(0, "alice");
+        let room = alice.create_room(&world, &json!({}));
+        let own = format!("/_matrix/client/v3/user/{}/rooms/{}", alice.user_id, room);
+        let put = |path: String, body: &Value| world.begin(0, "PUT", &path, Some(&alice.token), Some(body));
+        let alone = put(format!("{own}/tags/alone"), &json!({}));
+        world.run_steps(world.random(10));
+        let whole = put(
+            format!("{own}/account_data/m.tag"),
+            &json!({"tags": {"whole": {}}}),
+        );
+        world.settle();
+        for mut answer in [alone, whole] {
+            answer.answer().unwrap().expect(200);
+        }
+        let tags = world.request(0, "GET", &format!("{own}/tags"), Some(&alice.token), None);
+        assert!(tags["tags"]["whole"].is_object(), "seed {seed}: {}", tags.body);
+    }
 }
