@@ -83,11 +83,10 @@ async fn changes(call: UserCall) -> Outcome {
             usize::try_from(limit).unwrap_or(usize::MAX),
         )
         .await?;
-    let mut page = json!(changes);
-    if let Some(object) = page.as_object_mut()
-        && let Some(end) = object.remove("prev_batch")
-    {
-        object.insert("end".into(), end);
+    // matrix-rust-sdk reads no page that lacks one of the two.
+    let mut page = json!({"subscribed": changes.subscribed, "unsubscribed": changes.unsubscribed});
+    if let (Some(page), Some(end)) = (page.as_object_mut(), changes.prev_batch) {
+        page.insert("end".into(), end.into());
     }
     answer::json(&page)
 }

@@ -124,6 +124,7 @@ async fn threads_are_followed_and_account_data_is_deleted() {
     let changes = "/_matrix/client/unstable/io.element.msc4308/thread_subscriptions";
     let page = ann.get(&format!("{changes}?dir=b&limit=1")).await.ok();
     assert_eq!(page["subscribed"][&room_id][&root]["automatic"], false);
+    assert_eq!(page["unsubscribed"], json!({}));
     ann.get(&format!("{changes}?dir=f"))
         .await
         .fails(400, "M_INVALID_PARAM");
