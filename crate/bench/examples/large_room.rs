@@ -25,17 +25,19 @@ async fn main() {
 #[cfg(not(target_family = "wasm"))]
 mod holder {
     use std::{
+        io,
         sync::Arc,
         time::{Duration, SystemTime, UNIX_EPOCH},
     };
 
     use bytes::Bytes;
+    use futures::TryStreamExt as _;
     use hearth_api::{Api, ApiConfig, Body, Source};
     use hearth_homeserver::{
         Clock, Config, Federation, FederationError, Homeserver, Identity, NoImages, Rng, Seams, Spawner,
         accounts::register::Registration,
     };
-    use hearth_p2p::{Handler, Network};
+    use hearth_p2p::{Answer, Handler, Network};
     use hearth_rooms::RoomVersion;
     use hearth_sim::synthetic::SyntheticRoom;
     use hearth_storage::{BoxFuture, MemoryStore};
@@ -44,8 +46,6 @@ mod holder {
     use serde_json::{Value, json};
     use sha2::{Digest, Sha256};
 
-    /// The longest answer that a peer is given, in bytes: what a peer accepts.
-    const MAX_ANSWER: usize = 64 << 20;
     const SEED: [u8; 32] = [77; 32];
 
     /// Joins a room of `members` members and serves it through `relay`; what others need in order to join.
@@ -127,11 +127,10 @@ mod holder {
     }
 
     impl Handler for Peers {
-        fn handle(&self, _from: String, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>> {
+        fn handle(&self, _from: String, request: Request<Bytes>) -> BoxFuture<'_, Response<Answer>> {
             Box::pin(async move {
                 let answer = self.api.handle(request.map(Body::from), Source::Federation).await;
-                let (parts, body) = answer.into_parts();
-                Response::from_parts(parts, body.collect(MAX_ANSWER).await.unwrap())
+                answer.map(|body| Answer::stream(body.map_err(io::Error::other)))
             })
         }
 

@@ -6,6 +6,7 @@
 pub mod accounts;
 mod cache;
 pub mod config;
+pub mod deadline;
 pub mod encryption;
 pub mod error;
 pub mod federation;
@@ -36,7 +37,8 @@ pub use homeserver::Homeserver;
 pub use identity::Identity;
 pub use log::{Log, LogEntry};
 pub use seams::{
-    Clock, Federation, FederationError, Images, NoImages, Picture, Rng, Scaled, Scaling, Seams, Spawner,
+    AnswerLimit, Clock, Federation, FederationError, Images, NoImages, Picture, Rng, Scaled, Scaling, Seams,
+    Spawner,
 };
 
 /// A JSON object.

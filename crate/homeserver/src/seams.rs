@@ -40,11 +40,16 @@ pub enum FederationError {
     Protocol(String),
 }
 
+/// The greatest answer that whoever makes a request expects, in bytes: an extension of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerLimit(pub usize);
+
 /// Outbound requests of the Matrix Server-Server API.
 pub trait Federation: MaybeSend + MaybeSync + 'static {
     /// Sends `request` (already signed; its URI is a path and query) to the server named `destination`.
     ///
-    /// Any HTTP status is `Ok`. The implementation bounds the time and the size of the answer.
+    /// Any HTTP status is `Ok`. The implementation bounds the time and the size of the answer, the latter by
+    /// [`AnswerLimit`] too.
     fn send<'a>(
         &'a self,
         destination: &'a str,

@@ -14,10 +14,12 @@ pub struct Config {
     pub dial_timeout: Duration,
     /// How long a peer may take to send one piece of a request or of an answer.
     pub read_timeout: Duration,
-    /// The greatest body that is accepted in a request or in an answer, in bytes.
+    /// The greatest body that is accepted in an answer, in bytes.
     pub max_body: usize,
-    /// The bytes of inbound bodies that may be held in memory at once, over all peers; strangers, with whom no room is
-    /// shared, may fill half of it.
+    /// The greatest body that is accepted in a request, in bytes.
+    pub max_request: usize,
+    /// The bytes of requests of others, and of the answers to them, that may be in memory at once, over all peers; strangers,
+    /// with whom no room is shared, may fill half of it.
     pub max_buffered: usize,
     /// Requests to one server that may be under way at once; more wait.
     pub max_outbound_per_peer: usize,
@@ -35,7 +37,8 @@ impl Default for Config {
             dial_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),
             max_body: 64 << 20,
-            max_buffered: 128 << 20,
+            max_request: 8 << 20,
+            max_buffered: 64 << 20,
             max_outbound_per_peer: 16,
             max_inbound_per_peer: 32,
             max_inbound: 128,

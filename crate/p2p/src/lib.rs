@@ -26,7 +26,7 @@ pub mod transport;
 
 pub use config::Config;
 pub use federation::PROTOCOL;
-pub use handler::Handler;
+pub use handler::{Answer, Handler};
 pub use network::{Network, StartError};
 pub use relay_address::{InvalidRelay, RelayAddress};
 pub use status::{PeerStatus, RelayStatus, Status};

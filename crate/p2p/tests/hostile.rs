@@ -115,3 +115,29 @@ async fn strangers_leave_places_to_servers_that_rooms_are_shared_with() {
         .unwrap();
     assert_eq!(response.status(), 201);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_stream_is_gone_is_served_no_more() {
+    let relay = Relay::start().await;
+    let config = Config {
+        max_inbound_per_peer: 1,
+        ..Config::default()
+    };
+    let victim = Node::start_with(1, config, &[&relay], Vec::new());
+    victim.reserved(1).await;
+    let mut hostile = RawPeer::start(&relay.address(), &victim.name).await;
+    let never = framed(b"\x83\x63GET\x66/never\x80", &length(0));
+    let is_refused = async |hostile: &mut RawPeer| {
+        let answer = hostile.answer(&framed(HEAD, &length(0))).await;
+        answer.windows(16).any(|bytes| bytes == b"M_LIMIT_EXCEEDED")
+    };
+    let stream = loop {
+        let mut stream = hostile.stream().await;
+        stream.write_all(&never).await.unwrap();
+        if is_refused(&mut hostile).await {
+            break stream;
+        }
+    };
+    drop(stream);
+    while is_refused(&mut hostile).await {}
+}

@@ -7,7 +7,7 @@ mod common;
 
 use bytes::Bytes;
 use common::{Node, Relay, server_name};
-use hearth_homeserver::{Federation as _, FederationError};
+use hearth_homeserver::{AnswerLimit, Federation as _, FederationError};
 use hearth_p2p::{Config, Network};
 use http::{Request, Response};
 
@@ -184,6 +184,7 @@ async fn a_body_above_the_limit_is_refused_on_either_side() {
     let a = Node::start(1, &[&relay], &[]);
     let small = Config {
         max_body: 100_000,
+        max_request: 100_000,
         ..Config::default()
     };
     let b = Node::start_with(2, small, &[&relay], Vec::new());
@@ -195,6 +196,23 @@ async fn a_body_above_the_limit_is_refused_on_either_side() {
     let answer = send(&b.network, &a.name, vec![0; 200_000]).await.unwrap_err();
     assert!(matches!(answer, FederationError::Protocol(_)), "{answer:?}");
     assert_echo(&a, &b, vec![1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_longer_than_whoever_asks_expects_is_refused() {
+    let relay = Relay::start().await;
+    let a = Node::start(1, &[&relay], &[]);
+    let b = Node::start(2, &[&relay], &[]);
+    a.reserved(1).await;
+    b.reserved(1).await;
+    let ask = async |limit: usize| {
+        let mut request = Request::put("/").body(vec![0; 100_000].into()).unwrap();
+        request.extensions_mut().insert(AnswerLimit(limit));
+        a.network.send(&b.name, request).await
+    };
+    assert_eq!(ask(100_000).await.unwrap().body().len(), 100_000);
+    let refused = ask(99_999).await.unwrap_err();
+    assert!(matches!(refused, FederationError::Protocol(_)), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,19 +1,17 @@
 //! Requests of other servers, and what the network tells the homeserver.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use hearth_api::{Api, Body, Source};
 use hearth_homeserver::Homeserver;
-use hearth_p2p::{Handler, Network};
+use hearth_p2p::{Answer, Handler, Network};
 use hearth_storage::BoxFuture;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use ruma_common::ServerName;
 
 use crate::addresses::Addresses;
-
-/// The greatest answer to another server, in bytes. The network has the same bound.
-const MAX_ANSWER: usize = 64 << 20;
 
 /// Answers other servers.
 pub(crate) struct Inbound {
@@ -24,17 +22,12 @@ pub(crate) struct Inbound {
 }
 
 impl Handler for Inbound {
-    fn handle(&self, _from: String, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>> {
+    fn handle(&self, _from: String, request: Request<Bytes>) -> BoxFuture<'_, Response<Answer>> {
         Box::pin(async move {
-            let (parts, body) = self
-                .api
-                .handle(request.map(Body::from), Source::Federation)
+            let answer = self.api.handle(request.map(Body::from), Source::Federation);
+            answer
                 .await
-                .into_parts();
-            match body.collect(MAX_ANSWER).await {
-                Ok(body) => Response::from_parts(parts, body),
-                Err(error) => broken(&error.to_string()),
-            }
+                .map(|body| Answer::stream(body.map_err(io::Error::other)))
         })
     }
 
@@ -68,13 +61,4 @@ async fn known_servers(homeserver: &Homeserver) -> Vec<String> {
         Default::default()
     });
     servers.into_iter().map(Into::into).collect()
-}
-
-fn broken(cause: &str) -> Response<Bytes> {
-    tracing::warn!(cause, "an answer to another server broke off");
-    let mut response = Response::new(Bytes::from_static(
-        br#"{"errcode":"M_UNKNOWN","error":"the answer broke off"}"#,
-    ));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response
 }

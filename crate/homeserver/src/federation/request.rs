@@ -10,7 +10,7 @@ use ruma_common::{
 use ruma_signatures::{KeyPair, verify_canonical_json_bytes};
 use serde_json::{Value, json};
 
-use crate::{Error, FederationError, Homeserver, federation::received::known_key};
+use crate::{AnswerLimit, Error, FederationError, Homeserver, federation::received::known_key};
 
 /// The most `X-Matrix` headers that one request is checked for.
 const MAX_HEADERS: usize = 4;
@@ -52,6 +52,17 @@ impl From<RequestError> for Error {
         }
     }
 }
+
+/// Endpoints that answer with a room's whole state.
+const WHOLE_ROOM: [&str; 3] = ["/send_join/", "/state/", "/state_ids/"];
+/// Endpoints that answer with many events, or with many users' keys.
+const LISTS: [&str; 5] = [
+    "/event_auth/",
+    "/org.hearth/events/",
+    "/backfill/",
+    "/get_missing_events/",
+    "/user/keys/",
+];
 
 impl Homeserver {
     /// Checks the `Authorization: X-Matrix` headers of a request of another server, and returns its name.
@@ -112,7 +123,8 @@ impl Homeserver {
         uri: &str,
         content: Option<Value>,
     ) -> Result<Value, RequestError> {
-        let request = self.signed_request(destination, method, uri, content)?;
+        let mut request = self.signed_request(destination, method, uri, content)?;
+        request.extensions_mut().insert(answer_limit(uri));
         let response = self.seams.federation.send(destination.as_str(), request).await?;
         if response.status() != StatusCode::OK {
             return Err(refused(&response));
@@ -236,6 +248,16 @@ fn parse_content(content: &[u8]) -> Result<Option<String>, Error> {
     encode(&value, Numbers::Lenient)
         .map(Some)
         .map_err(|_| not_canonical())
+}
+
+/// How great an answer to a request for `uri` may be. Read as JSON, it takes several times as much memory.
+fn answer_limit(uri: &str) -> AnswerLimit {
+    let is_one_of = |endpoints: &[&str]| endpoints.iter().any(|endpoint| uri.contains(endpoint));
+    AnswerLimit(match () {
+        () if is_one_of(&WHOLE_ROOM) => 64 << 20,
+        () if is_one_of(&LISTS) => 16 << 20,
+        () => 2 << 20,
+    })
 }
 
 /// What an answer says that is an error.

@@ -1,17 +1,15 @@
 //! The homeserver as its peers meet it over libp2p, or that there are none.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use hearth_api::{Api, Body, Source};
 use hearth_homeserver::{Federation, FederationError, Homeserver};
-use hearth_p2p::Handler;
+use hearth_p2p::{Answer, Handler};
 use hearth_storage::BoxFuture;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use ruma_common::ServerName;
-
-/// The longest answer that a peer is given, in bytes: what a peer accepts.
-const MAX_ANSWER: usize = 64 << 20;
 
 /// Answers peers with the federation part of the API.
 pub(super) struct Peers {
@@ -26,19 +24,12 @@ impl Peers {
 }
 
 impl Handler for Peers {
-    fn handle(&self, from: String, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>> {
+    fn handle(&self, _from: String, request: Request<Bytes>) -> BoxFuture<'_, Response<Answer>> {
         Box::pin(async move {
-            let answer = self.api.handle(request.map(Body::from), Source::Federation).await;
-            let (parts, body) = answer.into_parts();
-            match body.collect(MAX_ANSWER).await {
-                Ok(body) => Response::from_parts(parts, body),
-                Err(error) => {
-                    tracing::error!(%error, %from, "an answer to a peer was cut off");
-                    let mut failed = Response::new(Bytes::new());
-                    *failed.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                    failed
-                }
-            }
+            let answer = self.api.handle(request.map(Body::from), Source::Federation);
+            answer
+                .await
+                .map(|body| Answer::stream(body.map_err(io::Error::other)))
         })
     }
 

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,18 +17,17 @@ use futures::{
     channel::{mpsc, oneshot},
     future::{Either, select},
 };
-use hearth_homeserver::{Clock, FederationError};
+use hearth_homeserver::{AnswerLimit, Clock, FederationError, deadline::within};
 use http::{Request, Response};
 use libp2p::{PeerId, Stream};
 
-use super::{
-    deadline::within,
-    frame::{FrameError, read_chunk, read_response_head, write_request},
-};
+use super::frame::{FrameError, read_chunk, read_response_head, write_request};
 use crate::{Config, driver::Command};
 
 /// Requests that may be under way at once, over all servers; more wait.
 const MAX_REQUESTS: usize = 256;
+/// The bytes of answers that may be on their way at once, over all servers.
+const MAX_BUFFERED: usize = 128 << 20;
 /// Entries of the map of limits at which unused ones are dropped.
 const PRUNE_AT: usize = 512;
 
@@ -42,6 +44,8 @@ pub(crate) struct Client {
     commands: mpsc::UnboundedSender<Command>,
     timeout: Duration,
     max_body: usize,
+    /// Bytes of answers of which the rest is still to come.
+    buffered: AtomicUsize,
     per_peer: usize,
     all: Arc<Semaphore>,
     peers: Mutex<HashMap<PeerId, Weak<Semaphore>>>,
@@ -68,6 +72,7 @@ impl Client {
             commands,
             timeout: config.request_timeout,
             max_body: config.max_body,
+            buffered: AtomicUsize::new(0),
             per_peer: config.max_outbound_per_peer.max(1),
             all: Arc::new(Semaphore::new(MAX_REQUESTS)),
             peers: Mutex::default(),
@@ -108,11 +113,13 @@ impl Client {
     }
 
     async fn attempt(&self, peer: PeerId, request: &Request<Bytes>) -> Result<Response<Bytes>, Failure> {
+        let limit = request.extensions().get();
+        let limit = limit.map_or(self.max_body, |AnswerLimit(limit)| self.max_body.min(*limit));
         let stream = self.open(peer).await?;
         let (mut reader, mut writer) = stream.split();
         let answer = {
             let write = pin!(write_request(&mut writer, request));
-            let read = pin!(self.read_response(&mut reader));
+            let read = pin!(self.read_response(&mut reader, limit));
             match select(write, read).await {
                 Either::Left((Ok(()), read)) => read.await,
                 // The peer may have refused the request by its head and answered; if not, reading fails too.
@@ -139,11 +146,19 @@ impl Client {
             .ok_or(Failure::Unreachable)
     }
 
-    async fn read_response(&self, reader: &mut (impl AsyncRead + Unpin)) -> Result<Response<Bytes>, Failure> {
+    async fn read_response(
+        &self,
+        reader: &mut (impl AsyncRead + Unpin),
+        limit: usize,
+    ) -> Result<Response<Bytes>, Failure> {
         let parts = read_response_head(reader).await?;
         let mut body = Vec::new();
+        let mut buffered = Buffered {
+            all: &self.buffered,
+            own: 0,
+        };
         while let Some(chunk) = read_chunk(reader).await? {
-            if body.len() + chunk.len() > self.max_body {
+            if body.len() + chunk.len() > limit || !buffered.add(chunk.len()) {
                 return Err(Failure::Protocol("the answer is too large".into()));
             }
             body.extend_from_slice(&chunk);
@@ -163,6 +178,26 @@ impl Client {
         let limit = Arc::new(Semaphore::new(self.per_peer));
         peers.insert(peer, Arc::downgrade(&limit));
         limit
+    }
+}
+
+/// What one answer adds to the bytes of all.
+struct Buffered<'a> {
+    all: &'a AtomicUsize,
+    own: usize,
+}
+
+impl Buffered<'_> {
+    /// Whether there is room for `bytes` more, which count from now on.
+    fn add(&mut self, bytes: usize) -> bool {
+        self.own += bytes;
+        self.all.fetch_add(bytes, Ordering::Relaxed) + bytes <= MAX_BUFFERED
+    }
+}
+
+impl Drop for Buffered<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.own, Ordering::Relaxed);
     }
 }
 

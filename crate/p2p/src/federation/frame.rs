@@ -58,7 +58,9 @@ pub(super) async fn write_request(
         .map_or("/", |target| target.as_str());
     let headers = written_headers(request.headers());
     let head = RequestHead(request.method().as_str().to_owned(), target.to_owned(), headers);
-    write_message(stream, &head, request.body()).await
+    let mut message = Message::new(&head)?;
+    message.add(stream, request.body()).await?;
+    message.end(stream).await
 }
 
 /// Writes `response` whole and flushes.
@@ -66,8 +68,9 @@ pub(super) async fn write_response(
     stream: &mut (impl AsyncWrite + Unpin),
     response: &Response<Bytes>,
 ) -> Result<(), FrameError> {
-    let head = ResponseHead(response.status().as_u16(), written_headers(response.headers()));
-    write_message(stream, &head, response.body()).await
+    let mut message = Message::answer(response)?;
+    message.add(stream, response.body()).await?;
+    message.end(stream).await
 }
 
 /// Reads the head of a request. Its URI is a path and query.
@@ -164,33 +167,55 @@ fn written_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.iter().filter_map(text).take(MAX_HEADERS).collect()
 }
 
-/// Writes in pieces of about a chunk, so that a small message is one piece.
-async fn write_message(
-    stream: &mut (impl AsyncWrite + Unpin),
-    head: &impl Serialize,
-    body: &[u8],
-) -> Result<(), FrameError> {
-    let mut piece = vec![0; 4];
-    ciborium::into_writer(head, &mut piece).map_err(|_| FrameError::Head("not serialisable"))?;
-    let length = piece.len() - 4;
-    if length > MAX_HEAD {
-        return Err(FrameError::HeadTooLong);
+/// A message that is being written, in pieces of about a chunk, so that a small one is one piece.
+pub(super) struct Message {
+    piece: Vec<u8>,
+}
+
+impl Message {
+    /// An answer without a body so far.
+    pub(super) fn answer<T>(response: &Response<T>) -> Result<Self, FrameError> {
+        let headers = written_headers(response.headers());
+        Self::new(&ResponseHead(response.status().as_u16(), headers))
     }
-    write_length(&mut piece, length);
-    for chunk in body.chunks(MAX_CHUNK) {
-        if piece.len() + chunk.len() > MAX_CHUNK {
-            stream.write_all(&piece).await?;
-            piece.clear();
+
+    fn new(head: &impl Serialize) -> Result<Self, FrameError> {
+        let mut piece = vec![0; 4];
+        ciborium::into_writer(head, &mut piece).map_err(|_| FrameError::Head("not serialisable"))?;
+        let length = piece.len() - 4;
+        if length > MAX_HEAD {
+            return Err(FrameError::HeadTooLong);
         }
-        let start = piece.len();
-        piece.extend([0; 4]);
-        write_length(piece.get_mut(start..).unwrap_or_default(), chunk.len());
-        piece.extend_from_slice(chunk);
+        write_length(&mut piece, length);
+        Ok(Self { piece })
     }
-    piece.extend([0; 4]);
-    stream.write_all(&piece).await?;
-    stream.flush().await?;
-    Ok(())
+
+    /// Adds to the body.
+    pub(super) async fn add(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        body: &[u8],
+    ) -> Result<(), FrameError> {
+        let piece = &mut self.piece;
+        for chunk in body.chunks(MAX_CHUNK) {
+            if piece.len() + chunk.len() > MAX_CHUNK {
+                stream.write_all(piece).await?;
+                piece.clear();
+            }
+            let start = piece.len();
+            piece.extend([0; 4]);
+            write_length(piece.get_mut(start..).unwrap_or_default(), chunk.len());
+            piece.extend_from_slice(chunk);
+        }
+        Ok(())
+    }
+
+    /// Ends the message and flushes.
+    pub(super) async fn end(mut self, stream: &mut (impl AsyncWrite + Unpin)) -> Result<(), FrameError> {
+        self.piece.extend([0; 4]);
+        stream.write_all(&self.piece).await?;
+        Ok(stream.flush().await?)
+    }
 }
 
 /// Writes `length`, which is at most 64 KiB, to the first four bytes of `place`.

@@ -1,7 +1,6 @@
 //! The Server-Server API over libp2p streams: one stream per request, in a binary framing ([`frame`]).
 
 mod client;
-mod deadline;
 mod frame;
 #[cfg(all(test, not(target_family = "wasm")))]
 #[path = "../../fuzz/src/framing.rs"]

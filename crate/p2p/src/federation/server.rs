@@ -2,21 +2,23 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    future::pending,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures::{AsyncReadExt as _, AsyncWriteExt as _};
-use hearth_homeserver::Clock;
+use futures::{
+    AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _,
+    future::{Either, select},
+};
+use hearth_homeserver::{Clock, deadline::within};
 use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
 use libp2p::{PeerId, Stream};
 
-use super::{
-    deadline::within,
-    frame::{FrameError, read_chunk, read_request_head, write_response},
-};
-use crate::{Config, Handler};
+use super::frame::{FrameError, Message, read_chunk, read_request_head, write_response};
+use crate::{Answer, Config, Handler};
 
 /// Refusals that are written at once; above that streams are reset.
 const MAX_REFUSALS: usize = 64;
@@ -54,7 +56,7 @@ struct Load {
 #[derive(Default)]
 struct Share {
     requests: usize,
-    /// Bytes of bodies in memory.
+    /// Bytes in memory, of the bodies of requests and of answers.
     buffered: usize,
 }
 
@@ -77,7 +79,7 @@ enum Refusal {
 impl Server {
     pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Self {
         let limits = Limits {
-            body: config.max_body,
+            body: config.max_request,
             buffered: config.max_buffered,
             per_peer: config.max_inbound_per_peer,
             all: config.max_inbound,
@@ -123,8 +125,12 @@ impl Server {
         let handler = handler.ok_or(Refusal::Status(StatusCode::SERVICE_UNAVAILABLE))?;
         let mut admission = self.admit(peer)?;
         let request = self.read_request(stream, &mut admission).await?;
-        let response = handler.handle(name, request).await;
-        self.write(stream, &response).await
+        let work = within(&*self.clock, self.body_timeout, handler.handle(name, request));
+        let response = match select(pin!(work), pin!(given_up(stream))).await {
+            Either::Left((response, _)) => response.map_err(|_| Refusal::late())?,
+            Either::Right(_) => return Err(Refusal::Reset("nobody waits for the answer".into())),
+        };
+        self.write(stream, response, &mut admission).await
     }
 
     async fn read_request(
@@ -160,14 +166,27 @@ impl Server {
         }
     }
 
-    async fn write(&self, stream: &mut Stream, response: &Response<Bytes>) -> Result<(), Refusal> {
+    async fn write(
+        &self,
+        stream: &mut Stream,
+        response: Response<Answer>,
+        admission: &mut Admission<'_>,
+    ) -> Result<(), Refusal> {
         let write = async {
-            write_response(stream, response).await?;
-            Ok::<_, FrameError>(stream.close().await?)
+            let mut message = Message::answer(&response)?;
+            let Answer(mut body) = response.into_body();
+            while let Some(piece) = body.next().await {
+                let piece = piece.map_err(FrameError::from)?;
+                admission.buffer(piece.len()).map_err(|_| Refusal::late())?;
+                message.add(stream, &piece).await?;
+                admission.give_back(piece.len());
+            }
+            message.end(stream).await?;
+            Ok::<_, Refusal>(stream.close().await.map_err(FrameError::from)?)
         };
-        Ok(within(&*self.clock, self.body_timeout, write)
+        within(&*self.clock, self.body_timeout, write)
             .await
-            .map_err(|_| Refusal::late())??)
+            .map_err(|_| Refusal::late())?
     }
 
     /// Answers with an error of the API, if not too many are being answered so. What the peer still sends is
@@ -176,11 +195,21 @@ impl Server {
         if !self.start_refusal() {
             return;
         }
-        if self.write(&mut stream, &refusal(status)).await.is_ok() {
+        if self.write_refusal(&mut stream, status).await.is_ok() {
             let mut end = [0; 1];
             drop(within(&*self.clock, Duration::from_secs(1), stream.read(&mut end)).await);
         }
         self.load().refusals -= 1;
+    }
+
+    async fn write_refusal(&self, stream: &mut Stream, status: StatusCode) -> Result<(), Refusal> {
+        let write = async {
+            write_response(stream, &refusal(status)).await?;
+            Ok::<_, FrameError>(stream.close().await?)
+        };
+        Ok(within(&*self.clock, self.body_timeout, write)
+            .await
+            .map_err(|_| Refusal::late())??)
     }
 
     fn start_refusal(&self) -> bool {
@@ -226,7 +255,7 @@ impl Load {
 }
 
 impl Admission<'_> {
-    /// Accounts for `bytes` more of the body.
+    /// Accounts for `bytes` more in memory.
     fn buffer(&mut self, bytes: usize) -> Result<(), Refusal> {
         let mut load = self.server.load();
         let limit = self.server.limits.buffered;
@@ -239,6 +268,14 @@ impl Admission<'_> {
             .for_each(|share| share.buffered += bytes);
         self.buffered += bytes;
         Ok(())
+    }
+
+    /// So many bytes are not in memory any more.
+    fn give_back(&mut self, bytes: usize) {
+        let mut load = self.server.load();
+        load.shares(self.is_stranger)
+            .for_each(|share| share.buffered -= bytes);
+        self.buffered -= bytes;
     }
 }
 
@@ -268,6 +305,14 @@ impl Refusal {
 impl From<FrameError> for Refusal {
     fn from(error: FrameError) -> Self {
         Self::Reset(error.to_string())
+    }
+}
+
+/// Ends when the peer has given up `stream`. That it has no more to send means nothing.
+async fn given_up(stream: &mut Stream) {
+    let is_open = stream.read(&mut [0]).await.is_ok() && stream.write(&[]).await.is_ok();
+    if is_open {
+        pending().await
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use futures::StreamExt as _;
 use hearth_homeserver::{Clock, Spawner};
-use hearth_p2p::{Config, Handler, Network, Status, name, transport};
+use hearth_p2p::{Answer, Config, Handler, Network, Status, name, transport};
 use hearth_storage::BoxFuture;
 use http::{Request, Response};
 use libp2p::{
@@ -145,21 +145,25 @@ fn relay_swarm(keypair: &Keypair) -> Swarm<RelayBehaviour> {
     Swarm::new(transport, behaviour, peer, config)
 }
 
-/// Echoes bodies with the sender's name and the request's line, and tells of peers that come online.
+/// Echoes bodies with the sender's name and the request's line, and tells of peers that come online. `/never` is never
+/// answered.
 pub struct Echo {
     pub online: mpsc::UnboundedSender<String>,
     pub interest: Vec<String>,
 }
 
 impl Handler for Echo {
-    fn handle(&self, from: String, request: Request<Bytes>) -> BoxFuture<'_, Response<Bytes>> {
+    fn handle(&self, from: String, request: Request<Bytes>) -> BoxFuture<'_, Response<Answer>> {
         Box::pin(async move {
+            if request.uri() == "/never" {
+                std::future::pending::<()>().await;
+            }
             let line = format!("{} {}", request.method(), request.uri());
             let response = Response::builder()
                 .status(201)
                 .header("x-from", from)
                 .header("x-line", line);
-            response.body(request.into_body()).unwrap()
+            response.body(request.into_body().into()).unwrap()
         })
     }
 
