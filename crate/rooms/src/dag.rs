@@ -7,7 +7,7 @@ use std::{
 
 use ruma_common::{EventId, OwnedEventId};
 
-use crate::Pdu;
+use crate::{Pdu, auth_check::needed_events};
 
 /// `events` ordered so that each comes after those of the batch that it refers to in `auth_events` and
 /// `prev_events`; otherwise by depth, time and id. Doubles are dropped.
@@ -53,6 +53,16 @@ pub fn topological_order(events: impl IntoIterator<Item = Pdu>) -> Vec<Pdu> {
 /// Those of `events` that lead to `ids`: these themselves, what came before them, and so on, as far as `events`
 /// reach. What another server gives beyond what it was asked for is so left out.
 pub fn ancestors(ids: &[OwnedEventId], events: Vec<Pdu>) -> Vec<Pdu> {
+    reached(ids, events, |event| event.prev_events().to_vec())
+}
+
+/// Those of `events` that `pdu` rests on, as far as `events` reach.
+pub fn auth_chain(pdu: &Pdu, events: Vec<Pdu>) -> Vec<Pdu> {
+    reached(&needed_events(pdu), events, needed_events)
+}
+
+/// Those of `events` that come one after another from `ids`, where `next` says what comes from each.
+fn reached(ids: &[OwnedEventId], events: Vec<Pdu>, next: impl Fn(&Pdu) -> Vec<OwnedEventId>) -> Vec<Pdu> {
     let mut events: HashMap<OwnedEventId, Pdu> = events
         .into_iter()
         .map(|event| (event.event_id().to_owned(), event))
@@ -61,7 +71,7 @@ pub fn ancestors(ids: &[OwnedEventId], events: Vec<Pdu>) -> Vec<Pdu> {
     let mut found = Vec::new();
     while let Some(event) = open.pop().map(|id| events.remove(&id)) {
         let Some(event) = event else { continue };
-        open.extend(event.prev_events().iter().cloned());
+        open.extend(next(&event));
         found.push(event);
     }
     found

@@ -5,7 +5,10 @@
 use std::{collections::BTreeSet, mem, sync::Arc};
 
 use futures::{StreamExt, future::join, stream::FuturesOrdered};
-use hearth_rooms::Pdu;
+use hearth_rooms::{
+    Pdu,
+    dag::{auth_chain, topological_order},
+};
 use hearth_storage::BoxFuture;
 use http::Method;
 use ruma_common::{EventId, OwnedEventId, ServerName};
@@ -15,7 +18,7 @@ use crate::{
     Error, Homeserver,
     federation::{
         bulk::MAX_EVENTS,
-        intake::{Built, Intake},
+        intake::{Built, Intake, SLICE},
         received::{event_ids, take_array},
         request::RequestError,
         uri::{escaped, path},
@@ -31,7 +34,10 @@ const SLICES: usize = 2;
 const MAX_SINGLE: usize = 20;
 
 /// Slices that were asked for, in order.
-type Answers<'a> = FuturesOrdered<BoxFuture<'a, Result<Vec<Value>, RequestError>>>;
+type Answers<'a> = FuturesOrdered<BoxFuture<'a, Result<Slice<'a>, RequestError>>>;
+
+/// The events that were asked for, and what came.
+type Slice<'a> = (&'a [OwnedEventId], Vec<Value>);
 
 /// What a state is fetched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,29 +156,32 @@ impl Homeserver {
         }
     }
 
-    /// The events of the next of `answers` that are as they must be; `None` if there are no more answers.
+    /// Those events of the next of `answers` that were asked for and are as they must be; `None` if there are no more
+    /// answers.
     async fn next_verified(
         &self,
         room: &Arc<Room>,
         answers: &mut Answers<'_>,
     ) -> Result<Option<Vec<Pdu>>, RequestError> {
-        let Some(values) = answers.next().await.transpose()? else {
+        let Some((slice, values)) = answers.next().await.transpose()? else {
             return Ok(None);
         };
         let version = room.snapshot().version();
-        Ok(Some(self.verified_all(version, &room.room_id, values).await))
+        let mut pdus = self.verified_all(version, &room.room_id, values).await;
+        pdus.retain(|pdu| slice.iter().any(|id| id == pdu.event_id()));
+        Ok(Some(pdus))
     }
 
-    async fn ask_for_slice(
+    async fn ask_for_slice<'a>(
         &self,
         server: &ServerName,
         room: &Arc<Room>,
-        slice: &[OwnedEventId],
-    ) -> Result<Vec<Value>, RequestError> {
+        slice: &'a [OwnedEventId],
+    ) -> Result<Slice<'a>, RequestError> {
         let uri = path("unstable/org.hearth/events", &[room.room_id.as_str()], "");
         let body = json!({ "event_ids": slice });
         let mut answer = self.request(server, Method::POST, &uri, Some(body)).await?;
-        Ok(take_array(&mut answer, "pdus", MAX_EVENTS))
+        Ok((slice, take_array(&mut answer, "pdus", MAX_EVENTS)))
     }
 
     /// Asks a server that gives no slices: for few events one by one, else for the whole state.
@@ -184,6 +193,7 @@ impl Homeserver {
         event_id: &EventId,
         missing: &[OwnedEventId],
     ) -> Result<(), Error> {
+        intake.take_only(missing);
         if missing.len() <= MAX_SINGLE {
             for event_id in missing {
                 let uri = path("v1/event", &[event_id.as_str()], "");
@@ -203,18 +213,23 @@ impl Homeserver {
         Ok(())
     }
 
-    /// Fetches what `event_id` rests on.
+    /// Fetches what `pdu` rests on.
     pub(crate) async fn fetch_auth_chain(
         &self,
         server: &ServerName,
         room: &Arc<Room>,
-        event_id: &EventId,
+        pdu: &Pdu,
     ) -> Result<(), Error> {
-        let uri = path("v1/event_auth", &[room.room_id.as_str(), event_id.as_str()], "");
+        let ids = [room.room_id.as_str(), pdu.event_id().as_str()];
+        let uri = path("v1/event_auth", &ids, "");
         let mut answer = self.request(server, Method::GET, &uri, None).await?;
         let values = take_array(&mut answer, "auth_chain", MAX_CHAIN);
-        let mut intake = Intake::new(room, room.snapshot().version());
-        self.take_outliers(&mut intake, values).await.map(drop)
+        let chain = self.verified_all(pdu.version(), &room.room_id, values).await;
+        let mut intake = Intake::new(room, pdu.version());
+        for slice in topological_order(auth_chain(pdu, chain)).chunks(SLICE) {
+            self.take_verified(&mut intake, slice.to_vec()).await?;
+        }
+        Ok(())
     }
 }
 

@@ -35,6 +35,8 @@ const ENTRIES: usize = 1000;
 const NODES: usize = 200;
 /// The most events that may wait for what they rest on.
 const MAX_WAITING: usize = 20_000;
+/// The most bytes of them.
+const MAX_WAITING_BYTES: usize = 16 << 20;
 
 /// Events on their way into the store.
 pub(crate) struct Intake {
@@ -46,6 +48,8 @@ pub(crate) struct Intake {
     entries: Entries,
     /// The events of the state that the room is about to get: members' rows are written together with them.
     ahead: BTreeSet<OwnedEventId>,
+    /// The only events that are taken in of what comes, if not all are.
+    asked_for: Option<BTreeSet<OwnedEventId>>,
     /// Whether hardly any of the events that come can be stored already.
     expects_new: bool,
 }
@@ -79,6 +83,7 @@ impl Intake {
             waiting: BTreeMap::new(),
             entries: Entries::new(),
             ahead: BTreeSet::new(),
+            asked_for: None,
             expects_new: false,
         }
     }
@@ -101,6 +106,11 @@ impl Intake {
             expects_new: true,
             ..self
         }
+    }
+
+    /// From now on only `event_ids` are taken in.
+    pub(crate) fn take_only(&mut self, event_ids: &[OwnedEventId]) {
+        self.asked_for = Some(event_ids.iter().cloned().collect());
     }
 
     /// What was stored, as parts of a state.
@@ -147,20 +157,26 @@ impl Homeserver {
 
     /// Takes in `pdus`, which [are verified](Homeserver::verified_all), as [`Homeserver::take_outliers`] does.
     pub(crate) async fn take_verified(&self, intake: &mut Intake, pdus: Vec<Pdu>) -> Result<(), Error> {
-        if pdus.is_empty() {
-            return Ok(());
-        }
-        let pdus = pdus.into_iter().map(|pdu| (pdu.event_id().to_owned(), pdu));
+        let asked_for = intake.asked_for.as_ref();
+        let pdus = pdus
+            .into_iter()
+            .map(|pdu| (pdu.event_id().to_owned(), pdu))
+            .filter(|(event_id, _)| asked_for.is_none_or(|asked_for| asked_for.contains(event_id)));
         intake.waiting.extend(pdus);
         self.store_ready(intake).await?;
-        if intake.waiting.len() > MAX_WAITING {
+        let bytes: usize = intake.waiting.values().map(|pdu| pdu.json().len()).sum();
+        if intake.waiting.len() > MAX_WAITING || bytes > MAX_WAITING_BYTES {
             return Err(Error::Unreachable("a state rests on what did not come".into()));
         }
         Ok(())
     }
 
-    /// Stores the waiting events all of whose auth events are known, and whether these allow them.
+    /// Stores those of the waiting events that their auth events allow, where all of these are known. The others of them
+    /// are forgotten.
     async fn store_ready(&self, intake: &mut Intake) -> Result<(), Error> {
+        if intake.waiting.is_empty() {
+            return Ok(());
+        }
         let ordered = topological_order(intake.waiting.values().cloned());
         let needed: BTreeSet<_> = ordered.iter().flat_map(needed_events).collect();
         let needed: Vec<_> = needed
@@ -188,6 +204,7 @@ impl Homeserver {
         ready
             .iter()
             .for_each(|pdu| drop(intake.waiting.remove(pdu.event_id())));
+        ready.retain(|pdu| !pdu.rejected());
         self.store_outliers(intake, ready).await
     }
 
@@ -225,10 +242,7 @@ impl Homeserver {
     ) -> Result<(), Error> {
         let mut parts = Vec::with_capacity(pdus.len());
         for pdu in pdus {
-            let decision = Decision {
-                rejected: pdu.rejected(),
-                ..Decision::new(pdu.room_id())
-            };
+            let decision = Decision::new(pdu.room_id());
             let event = StoredEvent::new(pdu, decision);
             let in_state = InState::of(&event, &intake.room.room_id);
             parts.extend(in_state.map(|part| (event.event_id.clone(), part)));

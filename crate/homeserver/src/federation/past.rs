@@ -82,7 +82,7 @@ impl Homeserver {
         if self.stored_events(&needed).await?.len() == needed.len() {
             return Ok(());
         }
-        match self.fetch_auth_chain(origin, room, pdu.event_id()).await {
+        match self.fetch_auth_chain(origin, room, pdu).await {
             Err(error @ (Error::Store(_) | Error::Damaged(_))) => Err(error),
             Err(error) => {
                 tracing::info!(%origin, %error, "what an event rests on was not given");
