@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, BinaryHeap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use hearth_rooms::{
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver,
+    deadline::{Late, within},
     federation::{
         fetch_state::{Held, Purpose},
         received::take_array,
@@ -37,12 +39,26 @@ const MAX_EVENTS: usize = 100;
 const MAX_FROM: usize = 20;
 /// The most events that are looked at for one page.
 const MAX_SEEN: usize = 10_000;
-/// The most events of one page whose state is fetched.
-const MAX_EDGES: usize = 10;
+/// For how many events of one page the state is asked for.
+const MAX_EDGES: usize = 20;
 /// The most servers that are asked for one page of history: nothing is taken in for the room meanwhile.
 const MAX_SOURCES: usize = 5;
 /// The most servers that are asked for one state, or for the events of one gap.
 pub(crate) const MAX_HELPERS: usize = 3;
+/// How long one server may take to give a page, with the states that it needs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is missing at one place of a timeline.
+pub(crate) struct Gap {
+    /// The events that are missing and that known ones follow.
+    pub(crate) from: Vec<OwnedEventId>,
+    /// The place before which they belong; `None` is before all that is there.
+    pub(crate) order: Option<i64>,
+    /// How many places are free there.
+    pub(crate) places: usize,
+    /// What lies deeper in the past does not belong there.
+    pub(crate) least_depth: u64,
+}
 
 impl Homeserver {
     /// Answers `GET /backfill`: at most `limit` events, those of `from` and before them.
@@ -118,24 +134,54 @@ impl Homeserver {
             return Ok(0);
         }
         let likely = self.likely_sources(&room, &oldest, &missing).await?;
-        for server in self.helpers(&room, &likely, MAX_SOURCES).await? {
-            let pdus = match self
-                .ask_for_history(&server, &room, &missing, limit.min(MAX_EVENTS))
-                .await
-            {
-                Ok(pdus) => pdus,
-                Err(error @ (Error::Store(_) | Error::Damaged(_))) => return Err(error),
-                Err(error) => {
-                    tracing::info!(%server, %error, "a server gave no history");
-                    continue;
+        let servers = self.helpers(&room, &likely, MAX_SOURCES).await?;
+        let gap = Gap {
+            from: missing,
+            order: None,
+            places: usize::MAX,
+            least_depth: 0,
+        };
+        self.fetch_before(&room, &gap, &servers, limit.min(MAX_EVENTS))
+            .await
+    }
+
+    /// Asks one of `servers` after another for about `limit` events of `gap`, until one gives some that are new, and
+    /// puts them there. Returns how many.
+    pub(crate) async fn fetch_before(
+        &self,
+        room: &Arc<Room>,
+        gap: &Gap,
+        servers: &[OwnedServerName],
+        limit: usize,
+    ) -> Result<usize, Error> {
+        let mut unconnected = None;
+        for server in servers {
+            let filling = async {
+                let page = self.ask_for_history(server, room, &gap.from, limit).await?;
+                let wanted = ancestors(&gap.from, page.clone());
+                if wanted.is_empty() {
+                    let given = Some((server, page)).filter(|(_, page)| !page.is_empty());
+                    unconnected = unconnected.take().or(given);
+                    return Ok(0);
                 }
+                self.place_old(server, room, gap, wanted).await
             };
-            let added = self.place_old(&server, &room, &missing, pdus, None).await?;
-            if added > 0 {
-                return Ok(added);
+            let added = within(&*self.seams.clock, PATIENCE, filling).await;
+            match added.unwrap_or_else(|Late| Err(Error::Unreachable("it took too long".into()))) {
+                Ok(0) => (),
+                Ok(added) => return Ok(added),
+                Err(error @ (Error::Store(_) | Error::Damaged(_))) => return Err(error),
+                Err(error) => tracing::info!(%server, %error, "a server gave no history"),
             }
         }
-        Ok(0)
+        // What a server refuses it does not pass on, but what came before that: nothing connects the two.
+        let Some((server, page)) = unconnected else {
+            return Ok(0);
+        };
+        let filling = self.place_old(server, room, gap, page);
+        within(&*self.seams.clock, PATIENCE, filling)
+            .await
+            .unwrap_or(Ok(0))
     }
 
     /// Whether the timeline of a room begins with events before which others came that are not held here.
@@ -197,8 +243,8 @@ impl Homeserver {
         Ok(servers.collect())
     }
 
-    /// Asks for the events `from` and those before them, oldest first.
-    pub(crate) async fn ask_for_history(
+    /// Asks for the events `from` and those before them.
+    async fn ask_for_history(
         &self,
         server: &ServerName,
         room: &Arc<Room>,
@@ -210,39 +256,38 @@ impl Homeserver {
         let uri = path("v1/backfill", &[room.room_id.as_str()], &query);
         let mut answer = self.request(server, Method::GET, &uri, None).await?;
         let values = take_array(&mut answer, "pdus", MAX_EVENTS);
-        let pdus = self
-            .verified_all(room.snapshot().version(), &room.room_id, values)
-            .await;
-        Ok(topological_order(pdus))
+        let version = room.snapshot().version();
+        Ok(self.verified_all(version, &room.room_id, values).await)
     }
 
-    /// Puts `pdus`, oldest first, into the timeline: just before the order `before`, or before all that is there. They
-    /// are what `server` gives of the events `from`, which known ones follow, and of those before them. Returns how many
+    /// Puts those of `pdus` into the timeline that fit into `gap`. They are what `server` gives of it. Returns how many
     /// were new to the timeline.
-    pub(crate) async fn place_old(
+    async fn place_old(
         &self,
         server: &ServerName,
         room: &Arc<Room>,
-        from: &[OwnedEventId],
+        gap: &Gap,
         pdus: Vec<Pdu>,
-        before: Option<i64>,
     ) -> Result<usize, Error> {
+        let mut pdus = topological_order(pdus);
+        pdus.retain(|pdu| pdu.depth() >= gap.least_depth);
+        pdus.drain(..pdus.len().saturating_sub(gap.places));
         let edges = self.states_at_edges(server, room, &pdus).await?;
         let mut change = self.change(room).await;
         let mut shown = Vec::new();
-        let past = ancestors(from, pdus.clone());
+        let past = ancestors(&gap.from, pdus.clone());
         for pdu in pdus {
             let event_id = pdu.event_id().to_owned();
             if self.keep_old(&mut change, pdu, edges.get(&event_id)).await? {
                 shown.push(event_id);
             }
         }
-        let mut order = before.unwrap_or(change.snapshot.record.oldest);
+        let mut order = gap.order.unwrap_or(change.snapshot.record.oldest);
         for event_id in shown.iter().rev() {
             order -= 1;
             change.place(event_id, order);
         }
-        if before.is_none() {
+        if gap.order.is_none() {
             change.snapshot.record.oldest = order;
         }
         let past = past
@@ -255,7 +300,8 @@ impl Homeserver {
     }
 
     /// Stores an old event with what is decided about it. `false` if it is known and judged already, if it is
-    /// rejected, or if it cannot be judged because its auth events are not known.
+    /// rejected, or if it cannot be judged because its auth events or the state before it are not known. As long as
+    /// the room's members are on their way, it is judged by the current state instead, and by what it names itself.
     async fn keep_old(
         &self,
         change: &mut Change<'_>,
@@ -279,15 +325,17 @@ impl Homeserver {
             Some(root) => Some(root.clone()),
             None => change.known_state_after(pdu.prev_events()).await?,
         };
-        let partial = edge.is_none() && change.is_partial_at(pdu).await?;
-        let rejected = match &state_before {
-            Some(root) => {
-                let now = &change.snapshot.record.state;
-                let outcome = change.judge(pdu, root, partial, now).await?;
-                matches!(outcome, Outcome::Rejected(_))
-            }
-            None => false,
+        let now = change.snapshot.record.state.clone();
+        let (root, partial) = match &state_before {
+            Some(root) => (root, edge.is_none() && change.is_partial_at(pdu).await?),
+            None if change.snapshot.is_partial() => (&now, true),
+            None => return Ok(false),
         };
+        let outcome = change.judge(pdu, root, partial, &now).await?;
+        let rejected = matches!(outcome, Outcome::Rejected(_));
+        if rejected && state_before.is_none() {
+            return Ok(false);
+        }
         let decision = Decision {
             rejected,
             partial: partial && state_before.is_some(),
@@ -303,7 +351,7 @@ impl Homeserver {
     }
 
     /// The states before those events of a page that follow events which are neither in it nor known with their
-    /// state. Where one cannot be had the page is shown all the same.
+    /// state, as far as they can be had.
     async fn states_at_edges(
         &self,
         server: &ServerName,
@@ -311,7 +359,7 @@ impl Homeserver {
         pdus: &[Pdu],
     ) -> Result<HashMap<OwnedEventId, String>, Error> {
         let page: BTreeSet<_> = pdus.iter().map(Pdu::event_id).collect();
-        let mut states = HashMap::new();
+        let (mut states, mut asked) = (HashMap::new(), 0);
         for pdu in pdus {
             let event_id = pdu.event_id().to_owned();
             if pdu.prev_events().is_empty() {
@@ -320,10 +368,11 @@ impl Homeserver {
             }
             let beyond = pdu.prev_events().iter().filter(|id| !page.contains(&***id));
             let beyond: Vec<_> = beyond.cloned().collect();
-            if states.len() == MAX_EDGES || room.snapshot().is_partial() || self.are_settled(&beyond).await? {
+            if asked == MAX_EDGES || room.snapshot().is_partial() || self.are_settled(&beyond).await? {
                 // Where the room's members are on their way, old events do not wait for them.
                 continue;
             }
+            asked += 1;
             if let Some(root) = self.state_from_any(server, room, &event_id).await? {
                 states.insert(event_id, root);
             }

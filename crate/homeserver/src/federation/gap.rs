@@ -4,14 +4,15 @@
 //! before the event that comes after the gap. What does not fit there stays unseen. Clients that sync are told of the
 //! gap (`limited`) and not of what fills it: that they find in the pages before, which fetch it if nobody has yet.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hearth_rooms::Pdu;
 use ruma_common::{OwnedEventId, RoomId};
 
 use crate::{
     Error, Homeserver,
-    federation::backfill::{MAX_HELPERS, before},
+    deadline::within,
+    federation::backfill::{Gap, MAX_HELPERS, before},
     rooms::{event::StoredEvent, room::Room},
 };
 
@@ -20,15 +21,8 @@ const WIDTH: usize = 1000;
 /// How many events are asked for at once.
 const PAGE: usize = 100;
 
-/// What is still missing before an event.
-struct Gap {
-    /// The events that are missing and that known ones follow.
-    from: Vec<OwnedEventId>,
-    /// The place in the timeline before which they belong.
-    order: i64,
-    /// How many places are free there.
-    places: usize,
-}
+/// How long the filling of one gap may take: nobody else fills one in the room meanwhile.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 impl Homeserver {
     /// Leaves out log positions, so that a gap before the next event can be filled.
@@ -72,29 +66,30 @@ impl Homeserver {
     }
 
     async fn fetch_gap(&self, room: &Arc<Room>, event_id: &OwnedEventId) -> Result<usize, Error> {
-        let _inbound = room.inbound.lock().await;
-        let Some(after) = self.stored_event(event_id).await? else {
-            return Ok(0);
-        };
-        let least_depth = self.least_depth(room).await?;
         let mut filled = 0;
-        for _ in 0..WIDTH / PAGE {
-            let Some(gap) = self.gap_before(&after).await? else {
-                break;
+        let filling = async {
+            let _inbound = room.inbound.lock().await;
+            let Some(after) = self.stored_event(event_id).await? else {
+                return Ok(());
             };
-            let Some((server, mut page)) = self.gap_page(room, &after, &gap.from).await? else {
-                break;
-            };
-            page.retain(|pdu| pdu.depth() >= least_depth);
-            page.drain(..page.len().saturating_sub(gap.places));
-            let added = self
-                .place_old(&server, room, &gap.from, page, Some(gap.order))
-                .await?;
-            if added == 0 {
-                break;
+            let least_depth = self.least_depth(room).await?;
+            let likely = [after.sender().server_name().to_owned()];
+            let servers = self.helpers(room, &likely, MAX_HELPERS).await?;
+            for _ in 0..WIDTH / PAGE {
+                let Some(gap) = self.gap_before(&after).await? else {
+                    break;
+                };
+                let gap = Gap { least_depth, ..gap };
+                match self.fetch_before(room, &gap, &servers, PAGE).await? {
+                    0 => break,
+                    added => filled += added,
+                }
             }
-            filled += added;
-        }
+            Ok::<_, Error>(())
+        };
+        within(&*self.seams.clock, PATIENCE, filling)
+            .await
+            .unwrap_or(Ok(()))?;
         Ok(filled)
     }
 
@@ -126,7 +121,12 @@ impl Homeserver {
         let places = usize::try_from(free).unwrap_or(WIDTH).min(left);
         let from = self.missing_of(before(&known)).await?;
         let is_open = places > 0 && !from.is_empty();
-        Ok(is_open.then_some(Gap { from, order, places }))
+        Ok(is_open.then_some(Gap {
+            from,
+            order: Some(order),
+            places,
+            least_depth: 0,
+        }))
     }
 
     /// The least depth of what can be missing from the timeline.
@@ -145,22 +145,5 @@ impl Homeserver {
         Ok(first
             .zip(joined)
             .is_some_and(|((order, _), joined)| order < joined.cast_signed()))
-    }
-
-    async fn gap_page(
-        &self,
-        room: &Arc<Room>,
-        after: &StoredEvent,
-        from: &[OwnedEventId],
-    ) -> Result<Option<(ruma_common::OwnedServerName, Vec<Pdu>)>, Error> {
-        let likely = [after.sender().server_name().to_owned()];
-        for server in self.helpers(room, &likely, MAX_HELPERS).await? {
-            match self.ask_for_history(&server, room, from, PAGE).await {
-                Ok(page) => return Ok(Some((server, page))),
-                Err(error @ (Error::Store(_) | Error::Damaged(_))) => return Err(error),
-                Err(error) => tracing::info!(%server, %error, "a server gave no history"),
-            }
-        }
-        Ok(None)
     }
 }

@@ -36,6 +36,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 const SPREAD: u64 = 3_000;
 /// The shortest time between two comparisons with the same server.
 const LEAST_PAUSE: Duration = Duration::from_secs(30);
+/// How long it may take to fetch what came before the heads of one room.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// The most rooms of one request.
 const MAX_ROOMS: usize = 100;
 /// With about how many servers heads are compared when a server comes into a room.
@@ -248,7 +250,7 @@ impl Homeserver {
         let uri = path("unstable/org.hearth/events", &[room_id.as_str()], "");
         let body = json!({ "event_ids": heads });
         let mut answer = self.request(server, Method::POST, &uri, Some(body)).await?;
-        let mut gaps = MAX_PREV_EVENTS;
+        let mut gaps = self.gaps(MAX_PREV_EVENTS, PATIENCE);
         for value in take_array(&mut answer, "pdus", MAX_PREV_EVENTS) {
             self.receive_pdu(server, value, &mut gaps).await?;
         }

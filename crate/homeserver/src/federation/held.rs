@@ -6,7 +6,7 @@
 //! names it, or what followed it, when heads are compared ([`crate::federation::heads`]).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -29,6 +29,10 @@ use crate::{
 const MAX_OF_SERVER: usize = 50;
 /// The most events that are held: with 64 KiB each some tens of megabytes.
 const MAX_HELD: usize = 500;
+/// How many there may be for one of a server to be held that is not known to be in the room.
+const MAX_WITH_STRANGERS: usize = 250;
+/// How long one server may take to help with one event. One that took longer is asked no more until the next attempt.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// The pause before the first new attempt, in milliseconds. Each further one is as long as the youngest event of
 /// the room has waited.
 const FIRST_PAUSE: u64 = 10_000;
@@ -71,7 +75,7 @@ impl HeldEvents {
         let held = Self::default();
         for (key, value) in scan_all(store, Table::Federation, b"h\0").await? {
             let room_id = room_of(&key).ok_or_else(|| Error::Damaged("a held event".into()))?;
-            held.add(&room_id, &from_slice::<Held>(&value)?.origin);
+            held.add(&room_id, &from_slice::<Held>(&value)?.origin, MAX_HELD);
         }
         Ok(held)
     }
@@ -80,13 +84,13 @@ impl HeldEvents {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts an event of `server`; `false` if there are too many.
-    fn add(&self, room_id: &RoomId, server: &ServerName) -> bool {
+    /// Counts an event of `server`; `false` if there are `most`, or too many of the server.
+    fn add(&self, room_id: &RoomId, server: &ServerName, most: usize) -> bool {
         let mut rooms = self.lock();
         let all: usize = rooms.values().flat_map(|room| room.by_server.values()).sum();
         let room = rooms.entry(room_id.to_owned()).or_default();
         let count = room.by_server.entry(server.to_owned()).or_default();
-        let has_place = all < MAX_HELD && *count < MAX_OF_SERVER;
+        let has_place = all < most && *count < MAX_OF_SERVER;
         *count += usize::from(has_place);
         has_place
     }
@@ -143,7 +147,11 @@ impl Homeserver {
         if self.seams.store.get(Table::Federation, &key).await?.is_some() {
             return Ok(true);
         }
-        if !self.held.add(room_id, origin) {
+        let most = match self.servers_of(room_id).await?.contains(origin) {
+            true => MAX_HELD,
+            false => MAX_WITH_STRANGERS,
+        };
+        if !self.held.add(room_id, origin, most) {
             return Ok(false);
         }
         let origin = origin.to_owned();
@@ -201,12 +209,12 @@ impl Homeserver {
     /// when the youngest that is left came.
     async fn retry_room(&self, room_id: &RoomId) -> Result<u64, Error> {
         let room = self.resident_room(room_id).await?;
-        let mut youngest = 0;
+        let (mut youngest, mut slow) = (0, BTreeSet::new());
         for (key, value) in scan_all(&*self.seams.store, Table::Federation, &room_key(room_id)).await? {
             let held: Held = from_slice(&value)?;
             let (origin, since) = (held.origin.clone(), held.since);
             let is_settled = match &room {
-                Some(room) => self.retry(room, held).await?,
+                Some(room) => self.retry(room, held, &mut slow).await?,
                 None => true,
             };
             if !is_settled && self.now().saturating_sub(since) < LONGEST_WAIT {
@@ -224,8 +232,14 @@ impl Homeserver {
         Ok(youngest)
     }
 
-    /// Tries an event again with the help of its sender, and then of others. Whether it is settled.
-    async fn retry(&self, room: &Arc<Room>, held: Held) -> Result<bool, Error> {
+    /// Tries an event again with the help of its sender, and then of others, but not of those that are `slow`. Whether
+    /// it is settled.
+    async fn retry(
+        &self,
+        room: &Arc<Room>,
+        held: Held,
+        slow: &mut BTreeSet<OwnedServerName>,
+    ) -> Result<bool, Error> {
         let Ok(pdu) = verified(room.snapshot().version(), held.pdu) else {
             return Ok(true);
         };
@@ -234,10 +248,17 @@ impl Homeserver {
             .await?;
         servers.retain(|server| *server != held.origin);
         for server in [held.origin].into_iter().chain(servers) {
-            match self.take_in(&server, room, pdu.clone(), &mut 1).await {
+            if slow.contains(&server) {
+                continue;
+            }
+            let mut gaps = self.gaps(1, PATIENCE);
+            match self.take_in(&server, room, pdu.clone(), &mut gaps).await {
                 Ok(_) => return Ok(true),
                 Err(error @ (Error::Store(_) | Error::Damaged(_))) => return Err(error),
                 Err(error) => tracing::info!(%server, %error, "a held event has to wait on"),
+            }
+            if gaps.are_over(self.now()) {
+                slow.insert(server);
             }
         }
         Ok(false)

@@ -1,6 +1,6 @@
 //! Transactions of other servers. Spec: Server-Server API, sections 'Transactions' and 'PDUs'.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use hearth_rooms::{Pdu, RoomVersion, event_id::event_id};
 use hearth_storage::{Table, WriteBatch};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver, JsonObject,
+    deadline::{Late, within},
     federation::{acl::is_denied, received::verified, same_id::ID_IS_TAKEN},
     rooms::{admit::Outcome, room::Room, view::SERVER_ACL},
     stored::{from_slice, to_vec},
@@ -21,6 +22,8 @@ const MAX_PDUS: usize = 50;
 const MAX_EDUS: usize = 100;
 /// The most events of one transaction whose past is asked for: a bound on the work that a transaction makes.
 const MAX_GAPS: usize = 5;
+/// How long that may take for all of them: whoever sent the transaction waits for 60 s.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The last transaction of a server, and what it was answered.
 #[derive(Serialize, Deserialize)]
@@ -29,8 +32,23 @@ struct Received {
     answer: Value,
 }
 
+/// How much may still be asked for of what came before events.
+pub(crate) struct Gaps {
+    /// Of how many events.
+    left: usize,
+    /// When it has taken too long, in milliseconds since the Unix epoch.
+    until: u64,
+}
+
 /// Why an event of a transaction was not taken in.
 pub(crate) struct Refusal(pub(crate) String);
+
+impl Gaps {
+    /// Whether it has taken too long.
+    pub(crate) fn are_over(&self, now: u64) -> bool {
+        now >= self.until
+    }
+}
 
 impl Homeserver {
     /// Takes in a transaction (`PUT /send/{txnId}`), and answers `{"pdus": {event_id: {}|{"error"}}}`. The same
@@ -51,7 +69,7 @@ impl Homeserver {
             return Ok(answer);
         }
         let mut results = JsonObject::new();
-        let mut gaps = MAX_GAPS;
+        let mut gaps = self.gaps(MAX_GAPS, PATIENCE);
         for value in pdus {
             if let Some((event_id, result)) = self.receive_pdu(origin, value, &mut gaps).await? {
                 results.insert(event_id.to_string(), result);
@@ -97,7 +115,7 @@ impl Homeserver {
         &self,
         origin: &ServerName,
         value: Value,
-        gaps: &mut usize,
+        gaps: &mut Gaps,
     ) -> Result<Option<(OwnedEventId, Value)>, Error> {
         let room_id = value
             .get("room_id")
@@ -153,7 +171,7 @@ impl Homeserver {
         Ok(Err(Refusal(error.to_string())))
     }
 
-    /// Takes in a verified event, after what came before it, which `origin` is asked for.
+    /// Takes in a verified event, after what came before it, which `origin` is asked for if it is in the room.
     ///
     /// # Errors
     /// [`Error::Store`], and all that says why the past could not be had.
@@ -162,7 +180,7 @@ impl Homeserver {
         origin: &ServerName,
         room: &Arc<Room>,
         pdu: Pdu,
-        gaps: &mut usize,
+        gaps: &mut Gaps,
     ) -> Result<Result<(), Refusal>, Error> {
         if self.id_is_taken(&pdu).await? {
             return Ok(Err(Refusal(ID_IS_TAKEN.into())));
@@ -170,18 +188,43 @@ impl Homeserver {
         if self.is_settled(pdu.event_id()).await? {
             return self.recall(room, pdu.event_id()).await.map(Ok);
         }
-        let _inbound = room.inbound.lock().await;
-        if !self.past_is_known(&pdu).await? {
-            match gaps.checked_sub(1) {
-                Some(rest) => *gaps = rest,
-                None => {
-                    return Err(Error::Unreachable(
-                        "there are too many gaps to fill at once".into(),
-                    ));
-                }
-            }
+        if self.past_is_known(&pdu).await? {
+            return self.admit_or_refuse(room, pdu, None).await;
         }
-        let state_before = self.fill_past(origin, room, &pdu).await?;
+        let unreachable = |reason: &str| Error::Unreachable(reason.into());
+        if !self.servers_of(&room.room_id).await?.contains(origin) {
+            return Err(unreachable("a server that is not in the room fills no gaps"));
+        }
+        gaps.left = gaps
+            .left
+            .checked_sub(1)
+            .ok_or_else(|| unreachable("there are too many gaps to fill at once"))?;
+        let rest = Duration::from_millis(gaps.until.saturating_sub(self.now()));
+        let filling = async {
+            let _inbound = room.inbound.lock().await;
+            let state_before = self.fill_past(origin, room, &pdu).await?;
+            self.admit_or_refuse(room, pdu, state_before).await
+        };
+        within(&*self.seams.clock, rest, filling)
+            .await
+            .unwrap_or_else(|Late| Err(unreachable("it takes too long to fill the gap")))
+    }
+
+    /// What may be asked for of what came before `count` events, for `patience` in all.
+    pub(crate) fn gaps(&self, count: usize, patience: Duration) -> Gaps {
+        let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        Gaps {
+            left: count,
+            until: self.now().saturating_add(patience),
+        }
+    }
+
+    async fn admit_or_refuse(
+        &self,
+        room: &Arc<Room>,
+        pdu: Pdu,
+        state_before: Option<String>,
+    ) -> Result<Result<(), Refusal>, Error> {
         match self.admit_one(room, pdu, state_before).await {
             // No other attempt would fare better.
             Err(error) if !matches!(error, Error::Store(_)) => Ok(Err(Refusal(error.to_string()))),

@@ -335,6 +335,10 @@ impl Outcome {
         for (position, servers, event) in effects.mail {
             homeserver.post(&servers, position, &event);
         }
+        // What they said before their join came here is held.
+        for server in &self.newcomers {
+            homeserver.held.peer_online(server);
+        }
         homeserver.compare_heads_with_some(&self.newcomers, servers);
         if effects.guest_access {
             homeserver.dismiss_guests(&room.room_id);

@@ -78,15 +78,15 @@ impl Change<'_> {
 
     /// What a redaction may redact, by the state where it stands.
     async fn reach(&self, redaction: &StoredEvent) -> Result<Reach, Error> {
+        let own = Reach::Server(redaction.sender().server_name().to_owned());
+        let Some(root) = &redaction.decision.state_before else {
+            return Ok(own);
+        };
         let rules = &redaction.pdu.version().rules().authorization;
         if rules.special_case_room_redaction {
             // That it was accepted says that it may.
             return Ok(Reach::Room);
         }
-        let own = Reach::Server(redaction.sender().server_name().to_owned());
-        let Some(root) = &redaction.decision.state_before else {
-            return Ok(own);
-        };
         let power = self.view_at(root, &[CREATE, POWER_LEVELS]).await?;
         let has_power = power.power_level(redaction.sender()) >= power.power_field("redact", 50);
         Ok(if has_power { Reach::Room } else { own })

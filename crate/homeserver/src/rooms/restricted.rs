@@ -13,6 +13,7 @@ use crate::{
     Error, Homeserver, JsonObject,
     federation::{
         handshake::MAX_HELPERS,
+        inbound::PATIENCE,
         received::{to_value, verified},
         uri::path,
     },
@@ -118,7 +119,8 @@ impl Homeserver {
                 "the other server signed something else".into(),
             ));
         }
-        match self.take_in(server, room, signed, &mut 1).await? {
+        let mut gaps = self.gaps(1, PATIENCE);
+        match self.take_in(server, room, signed, &mut gaps).await? {
             Ok(()) => Ok(()),
             Err(refusal) => Err(Error::Forbidden(refusal.0)),
         }

@@ -28,6 +28,7 @@ mod relations;
 mod search;
 mod send;
 mod sliding;
+mod stalling;
 mod support;
 mod to_device;
 mod together;

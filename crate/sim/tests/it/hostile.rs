@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     outsider::{Outsider, encode, json_of},
-    soon, timeline, world,
+    soon, world,
 };
 
 /// Alice's public room, joined by a server that is driven by hand; and a template for that one's messages.
@@ -296,14 +296,7 @@ fn a_past_without_end_is_followed_only_so_far() {
         .iter()
         .map(|pdu| (encode(pdu.event_id().as_str()), json_of(pdu)))
         .collect();
-    let own = template["prev_events"][0].as_str().unwrap();
-    let uri = format!(
-        "/_matrix/federation/v1/state_ids/{}?event_id={}",
-        encode(&room),
-        encode(own)
-    );
-    let mut state = mallory.ask(&world, "GET", &uri, None).expect(200).clone();
-    state["pdu_ids"].as_array_mut().unwrap().push(json!(own));
+    let state = state_after_join(&world, &mallory, &template);
     world.stand_in(mallory.identity.server_name(), move |uri, _| {
         if uri.contains("/get_missing_events/") {
             return Some((200, json!({ "events": [] })));
@@ -433,49 +426,184 @@ fn many_ends_are_joined_by_an_event_that_nobody_sees() {
     assert!(!sync.to_string().contains("org.matrix.dummy_event"));
 }
 
+/// The state after mallory's join, as server 0 tells it.
+fn state_after_join(world: &World, mallory: &Outsider, template: &Value) -> Value {
+    let own = template["prev_events"][0].as_str().unwrap();
+    let room = encode(template["room_id"].as_str().unwrap());
+    let uri = format!("/_matrix/federation/v1/state_ids/{room}?event_id={}", encode(own));
+    let mut state = mallory.ask(world, "GET", &uri, None).expect(200).clone();
+    state["pdu_ids"].as_array_mut().unwrap().push(json!(own));
+    state
+}
+
 #[test]
-fn an_event_that_came_as_history_is_not_shown_again_when_it_comes_anew() {
-    let (world, alice, mallory, _, template) = joined(53);
+fn an_event_of_which_nobody_tells_the_state_is_no_history() {
+    let (world, alice, mallory, room, template) = joined(53);
     let own = template["prev_events"][0].as_str().unwrap().to_owned();
     let sign = |prev: &str, text: &str| mallory.sign(RoomVersion::V12, after(&template, prev, text));
     let first = sign(&own, "first");
     let second = sign(first.event_id().as_str(), "second");
-    let third = sign(second.event_id().as_str(), "third");
-    let room = template["room_id"].as_str().unwrap();
-    let uri = format!(
-        "/_matrix/federation/v1/state_ids/{}?event_id={}",
-        encode(room),
-        encode(&own)
-    );
-    let mut state = mallory.ask(&world, "GET", &uri, None).expect(200).clone();
-    state["pdu_ids"].as_array_mut().unwrap().push(json!(own));
-    let (known, wanted) = (third.event_id().to_string(), second.event_id().to_string());
-    let history = json!({ "pdus": [json_of(&second)] });
+    // Who was never in the room says this, and nothing allows it.
+    let mut stranger = after(&template, &format!("${:043}", 0), "stranger");
+    stranger["sender"] = json!(mallory.user_id.replace("mallory", "never"));
+    stranger["auth_events"] = json!([]);
+    let stranger = mallory.sign(RoomVersion::V12, stranger);
+    let mut third = after(&template, second.event_id().as_str(), "third");
+    third["prev_events"] = json!([second.event_id(), stranger.event_id()]);
+    let third = mallory.sign(RoomVersion::V12, third);
+    let state = state_after_join(&world, &mallory, &template);
+    let known = third.event_id().to_string();
+    let history = json!({ "pdus": [json_of(&second), json_of(&stranger)] });
     world.stand_in(mallory.identity.server_name(), move |uri, _| {
         // The second event comes as history, without the state before it: what it follows is not given.
         let uri = uri.replace("%24", "$");
-        let is_about = |endpoint: &str, event_id: &str| uri.contains(endpoint) && uri.contains(event_id);
         let (status, answer) = match () {
-            () if is_about("/state_ids/", &known) => (200, state.clone()),
-            () if is_about("/backfill/", &wanted) => (200, history.clone()),
-            () if is_about("/send/", "") => (200, json!({ "pdus": {} })),
+            () if uri.contains("/state_ids/") && uri.contains(&known) => (200, state.clone()),
+            () if uri.contains("/backfill/") => (200, history.clone()),
+            () if uri.contains("/send/") => (200, json!({ "pdus": {} })),
             () => (404, json!({ "errcode": "M_NOT_FOUND" })),
         };
         Some((status, answer))
     });
     verdict(&world, &mallory, "1", json_of(&third), third.event_id().as_str());
     soon(&world);
-    assert_eq!(alice.messages(&world, room), ["second", "third"]);
+    assert!(asked(&world, &mallory, "/backfill/") > 0);
+    assert_eq!(alice.messages(&world, &room), ["third"]);
     for (txn_id, pdu) in [("2", &first), ("3", &second)] {
         let said = verdict(&world, &mallory, txn_id, json_of(pdu), pdu.event_id().as_str());
         assert_eq!(said, json!({}));
     }
-    assert_eq!(alice.messages(&world, room), ["second", "third", "first"]);
-    // What `/sync` tells of begins after the gap that the history fills.
-    let told = timeline(&alice.sync(&world, None).body, room);
-    let told: Vec<_> = told
-        .iter()
-        .filter_map(|event| event["content"]["body"].as_str())
-        .collect();
-    assert_eq!(told, ["third", "first"]);
+    assert_eq!(alice.messages(&world, &room), ["third", "first", "second"]);
+}
+
+#[test]
+fn history_that_leads_to_nothing_is_not_shown_and_a_refused_event_does_not_end_it() {
+    let (world, mut clients) = world(54, 2);
+    let (bob, alice) = (clients.pop().unwrap(), clients.pop().unwrap());
+    let room = alice.create_room(&world, &json!({"preset": "public_chat", "room_version": "12"}));
+    let mallory = Outsider::new(77);
+    let join = mallory.join(&world, &room);
+    alice.send(&world, &room, "early").expect(200);
+    let state = alice.state(&world, &room);
+    let id = |kind: &str, key: &str| {
+        let entry = state.iter().find(|entry| entry.0 == kind && entry.1 == key);
+        json!(entry.unwrap().2)
+    };
+    let own = id("m.room.member", &mallory.user_id);
+    let depth = join["depth"].as_u64().unwrap() + 2;
+    let early = alice.history(&world, &room)[0]["event_id"].clone();
+    let sign = |kind: &str, key: Option<&str>, prev: &Value, text: &str| {
+        let mut template = json!({
+            "type": kind, "room_id": room, "sender": mallory.user_id, "depth": depth,
+            "content": {"msgtype": "m.text", "body": text}, "origin_server_ts": 1_700_000_000_000_u64,
+            "prev_events": [prev], "auth_events": [id("m.room.power_levels", ""), own],
+        });
+        if let Some(key) = key {
+            template["state_key"] = json!(key);
+        }
+        mallory.sign(RoomVersion::V12, template)
+    };
+    let refused = sign("m.room.topic", Some(""), &early, "");
+    let last = sign("m.room.message", None, &json!(refused.event_id()), "last");
+    let junk = sign("m.room.message", None, &own, "junk");
+    for (txn_id, pdu) in [("1", &refused), ("2", &last)] {
+        mallory
+            .transaction(&world, txn_id, vec![json_of(pdu)])
+            .expect(200);
+    }
+    assert_eq!(alice.messages(&world, &room), ["early", "last"]);
+    let (junk, asked_for) = (json_of(&junk), last.event_id().to_string());
+    world.tamper(world.server(0).name(), move |uri, answer| {
+        let is_page = uri.contains("/backfill/") && uri.replace("%24", "$").contains(&asked_for);
+        if let Some(pdus) = answer["pdus"].as_array_mut().filter(|_| is_page) {
+            pdus.push(junk.clone());
+        }
+    });
+    bob.join(&world, &room, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    assert_eq!(bob.messages(&world, &room), ["early", "last"]);
+}
+
+#[test]
+fn a_gap_that_takes_too_long_is_left_for_later() {
+    let (world, alice, mallory, room, template) = joined(55);
+    let state = state_after_join(&world, &mallory, &template);
+    let missing = format!("${:043}", 0);
+    let last = mallory.sign(RoomVersion::V12, after(&template, &missing, "last"));
+    world.stand_in(mallory.identity.server_name(), move |uri, _| {
+        if uri.contains("/state_ids/") {
+            return Some((200, state.clone()));
+        }
+        Some((404, json!({ "errcode": "M_NOT_FOUND" })))
+    });
+    let slow = std::time::Duration::from_secs(14);
+    world.set_delay(slow, slow);
+    let began = world.elapsed();
+    let said = verdict(&world, &mallory, "1", json_of(&last), last.event_id().as_str());
+    assert_eq!(said, json!({}));
+    assert!(world.elapsed() - began <= std::time::Duration::from_secs(40));
+    assert!(alice.messages(&world, &room).is_empty());
+    world.run_for(std::time::Duration::from_secs(120));
+    assert_eq!(alice.messages(&world, &room), ["last"]);
+}
+
+#[test]
+fn only_what_was_asked_for_is_stored_and_nothing_that_is_refused() {
+    let (world, alice, mallory, room, template) = joined(56);
+    let own = template["prev_events"][0].as_str().unwrap().to_owned();
+    let member = |name: &str, auth_events: Value| {
+        let mut event = after(&template, &own, "");
+        event["type"] = json!("m.room.member");
+        event["sender"] = json!(mallory.user_id.replace("mallory", name));
+        event["state_key"] = event["sender"].clone();
+        event["content"] = json!({"membership": "join"});
+        event["auth_events"] = auth_events;
+        mallory.sign(RoomVersion::V12, event)
+    };
+    let state = alice.state(&world, &room);
+    let of_kind = |kind: &str| {
+        let entry = state.iter().find(|entry| entry.0 == kind);
+        json!(entry.unwrap().2)
+    };
+    let allowed = json!([of_kind("m.room.power_levels"), of_kind("m.room.join_rules")]);
+    let (asked_for, beside, refused) = (
+        member("one", allowed.clone()),
+        member("two", allowed),
+        member("three", json!([])),
+    );
+    let mut named = template.clone();
+    named["auth_events"]
+        .as_array_mut()
+        .unwrap()
+        .extend([json!(asked_for.event_id()), json!(refused.event_id())]);
+    let named = mallory.sign(RoomVersion::V12, named);
+    let chain = [&asked_for, &beside, &refused].map(json_of);
+    let ids: Vec<_> = (0..10).map(|number| format!("${number:043}")).collect();
+    world.stand_in(mallory.identity.server_name(), move |uri, _| {
+        if uri.contains("/event_auth/") {
+            return Some((200, json!({ "auth_chain": chain })));
+        }
+        if uri.contains("/state_ids/") {
+            return Some((200, json!({ "pdu_ids": ids, "auth_chain_ids": [] })));
+        }
+        if uri.contains("/org.hearth/events/") {
+            return Some((200, json!({ "pdus": chain })));
+        }
+        Some((404, json!({ "errcode": "M_NOT_FOUND" })))
+    });
+    verdict(&world, &mallory, "1", json_of(&named), named.event_id().as_str());
+    assert!(
+        asked(&world, &mallory, "/event_auth/") > 0 && asked(&world, &mallory, "/org.hearth/events/") > 0
+    );
+    let homeserver = world.server(0).homeserver().unwrap();
+    let is_stored = |pdu: &Pdu| {
+        let (homeserver, id) = (homeserver.clone(), pdu.event_id().to_owned());
+        let stored = world.block_on(async move { homeserver.stored_event(&id).await });
+        stored.unwrap().is_some()
+    };
+    assert_eq!(
+        [&asked_for, &beside, &refused].map(is_stored),
+        [true, false, false]
+    );
+    assert!(alice.messages(&world, &room).is_empty());
 }
