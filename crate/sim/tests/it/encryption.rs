@@ -345,6 +345,9 @@ fn a_request_for_many_devices_arrives() {
 fn no_answer_holds_more_than_a_megabyte_of_messages_and_none_is_larger_than_ours() {
     let (world, clients) = world(315, 1);
     let (alice, mallory) = (&clients[0], Outsider::new(9));
+    // Of strangers not so much is taken.
+    let room = alice.create_room(&world, &json!({"preset": "public_chat"}));
+    mallory.join(&world, &room);
     let edu = |number: usize, bytes: usize| {
         json!({"edu_type": "m.direct_to_device", "content": {
             "sender": mallory.user_id, "type": "m.test", "message_id": number.to_string(),
