@@ -41,11 +41,14 @@ pub(super) struct Connection {
     reopening: Mutex<()>,
 }
 
+/// Hears why.
+type Tell = Box<dyn FnOnce(&str)>;
+
 /// Whether another release of the app, the user or the browser took the database away, and who is told when it happens.
 #[derive(Default)]
 struct Loss {
     happened: Cell<bool>,
-    tell: Cell<Option<Box<dyn FnOnce(&str)>>>,
+    tell: Cell<Option<Tell>>,
 }
 
 impl Loss {
