@@ -207,6 +207,12 @@ impl State {
         }
     }
 
+    /// The events, whatever they are told as.
+    pub(super) fn into_events(self) -> Vec<RoomEvent> {
+        let forms = [self.before, self.after, self.after_unstable];
+        forms.into_iter().flatten().flat_map(|told| told.events).collect()
+    }
+
     /// Whether there are no changes.
     pub fn is_empty(&self) -> bool {
         let mut forms = [&self.before, &self.after, &self.after_unstable]

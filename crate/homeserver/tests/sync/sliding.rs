@@ -317,6 +317,54 @@ async fn invites_are_told_stripped_and_leaving_is_told() {
 }
 
 #[tokio::test]
+async fn a_new_connection_is_told_who_removed_the_user_until_they_forget_the_room() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let [kicked, banned, left] = [
+        server.room(&bob).await,
+        server.room(&bob).await,
+        server.room(&bob).await,
+    ];
+    for room_id in [&kicked, &banned, &left] {
+        server.join(&alice, room_id).await;
+        server
+            .set(&bob, room_id, "m.room.name", json!({"name": "before"}))
+            .await;
+    }
+    server.leave(&alice, &left).await;
+    let homeserver = &server.homeserver;
+    homeserver.kick_user(&bob, &kicked, &alice, None).await.unwrap();
+    homeserver.ban_user(&bob, &banned, &alice, None).await.unwrap();
+    for room_id in [&kicked, &banned, &left] {
+        server
+            .set(&bob, room_id, "m.room.name", json!({"name": "after"}))
+            .await;
+    }
+    let mut list = first(5, 1);
+    list["lists"]["all"]["required_state"] = json!([["m.room.name", ""]]);
+    let mut client = Slider::new(&server, &alice);
+    let answer = client.slide(list.clone()).await;
+    assert_eq!(answer["lists"]["all"]["count"], 0);
+    assert_eq!(answer["rooms"].as_object().unwrap().len(), 2);
+    for (room_id, membership) in [(&kicked, "leave"), (&banned, "ban")] {
+        let told = room(&answer, room_id);
+        assert_eq!(told["initial"], true);
+        assert_eq!(told["required_state"][0]["content"]["membership"], membership);
+        assert_eq!(told["required_state"][1]["content"]["name"], "before");
+        let events = told["timeline"].as_array().unwrap();
+        assert_eq!(events.last().unwrap()["content"]["membership"], membership);
+    }
+    assert_eq!(client.slide(list.clone()).await["rooms"], json!({}));
+    homeserver.forget_room(&alice, &kicked).await.unwrap();
+    let mut client = Slider::new(&server, &alice);
+    let answer = client.slide(list).await;
+    assert_eq!(
+        answer["rooms"].as_object().unwrap().keys().collect::<Vec<_>>(),
+        [banned.as_str()]
+    );
+}
+
+#[tokio::test]
 async fn a_connection_goes_on_after_a_restart() {
     let server = Server::new().await;
     let alice = server.user("alice");

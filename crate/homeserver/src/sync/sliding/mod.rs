@@ -9,6 +9,7 @@
 mod connection;
 mod extensions;
 mod facts;
+mod left;
 mod recency;
 pub mod request;
 pub mod response;
@@ -201,6 +202,10 @@ impl Homeserver {
         memberships: &'m BTreeMap<OwnedRoomId, UserMembership>,
     ) -> Result<Vec<Candidate<'m>>, Error> {
         let context = turn.context;
+        let removed_from = match context.from {
+            None => self.removed_from(context, memberships).await?,
+            Some(_) => BTreeSet::new(),
+        };
         let mut present = Vec::new();
         for (room_id, membership) in memberships {
             let is_present = match context.membership(membership) {
@@ -209,8 +214,10 @@ impl Homeserver {
                     self.is_invite_shown(&context.refusals, room_id, &membership.event_id)
                         .await?
                 }
-                // What the client knows as present it is told to have ended.
-                Some("leave" | "ban") => turn.known.rooms.contains_key(room_id),
+                // What the client knows as present, or may know from another connection, it is told to have ended.
+                Some("leave" | "ban") => {
+                    turn.known.rooms.contains_key(room_id) || removed_from.contains(&**room_id)
+                }
                 _ => false,
             };
             if is_present {
@@ -266,10 +273,14 @@ impl Homeserver {
             }
         }
         for room in over {
-            let config = RoomConfig {
+            let mut config = RoomConfig {
                 timeline_limit: 10,
                 ..RoomConfig::default()
             };
+            turn.request
+                .lists
+                .values()
+                .for_each(|list| config.join(&list.config));
             wanted.add(room, &config);
         }
         Ok(wanted)

@@ -45,7 +45,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// What the client is told anew.
-struct News<'a> {
+pub(super) struct News<'a> {
     asked: Asked<'a>,
     context: &'a Context<'a>,
     span: Span,
@@ -93,7 +93,7 @@ impl Homeserver {
         let data = match context.membership(asked.membership) {
             Some("join") => self.joined_data(&own, asked).await?,
             Some("invite" | "knock") => self.invited_data(&own, asked).await?,
-            Some("leave" | "ban") => self.left_data(&own, asked).await?,
+            Some("leave" | "ban") => self.left_data(turn, asked).await?,
             _ => None,
         };
         Ok(data.map(|data| RoomData {
@@ -276,30 +276,10 @@ impl Homeserver {
             ..RoomData::default()
         }))
     }
-
-    /// A room that the user has left since the client was told of it.
-    async fn left_data(&self, context: &Context<'_>, asked: Asked<'_>) -> Result<Option<RoomData>, Error> {
-        let news = News::new(context, asked);
-        let is_news = asked.sent.is_some() && asked.membership.position > news.base();
-        if !is_news {
-            return Ok(None);
-        }
-        let left = self.left_room(context, asked.room_id, asked.membership).await?;
-        let own = self.stored_event(&asked.membership.event_id).await?;
-        let own: Vec<_> = own.into_iter().collect();
-        Ok(Some(RoomData {
-            required_state: self.rendered(context, &own).await?,
-            num_live: Some(left.timeline.events.len()),
-            timeline: left.timeline.events,
-            limited: left.timeline.limited,
-            prev_batch: left.timeline.prev_batch,
-            ..RoomData::default()
-        }))
-    }
 }
 
 impl<'a> News<'a> {
-    fn new(context: &'a Context<'a>, asked: Asked<'a>) -> Self {
+    pub(super) fn new(context: &'a Context<'a>, asked: Asked<'a>) -> Self {
         let base = match asked.sent {
             Some(sent) => sent.upto.unwrap_or(context.position()),
             None => 0,
@@ -330,7 +310,7 @@ impl<'a> News<'a> {
     }
 
     /// The log position up to which the client has been told everything of the room.
-    fn base(&self) -> u64 {
+    pub(super) fn base(&self) -> u64 {
         let sent = self.asked.sent;
         sent.map_or(0, |sent| sent.upto.unwrap_or(self.context.position()))
     }
