@@ -4,6 +4,7 @@ import { Supervisor } from "./boot.ts";
 import { listenToOtherWorkers, tellOtherWorkers } from "./handover.ts";
 import { type ToPage, toWorker } from "./messages.ts";
 import { route } from "./route.ts";
+import { Tokens } from "./tokens.ts";
 
 /** How often a new version asks to take over, in milliseconds. */
 const TAKE_OVER_MS = 100;
@@ -13,6 +14,7 @@ declare const self: ServiceWorkerGlobalScope;
 /** Whether this worker is installed to replace another, and has not yet. A worker that is started later has. */
 let isNext = false;
 
+const tokens = new Tokens();
 const supervisor = new Supervisor((reason) => tellPages({ type: "restarted", reason }));
 
 self.addEventListener("install", (event) => event.waitUntil(install()));
@@ -21,7 +23,7 @@ self.addEventListener("activate", (event) => event.waitUntil(activate()));
 self.addEventListener("fetch", (event) => {
   switch (route(event.request, self.location.origin, HEARTH_BUILD.files)) {
     case "api":
-      return event.respondWith(supervisor.answer(event.request));
+      return event.respondWith(supervisor.answer(tokens.add(event.clientId, event.request)));
     case "page":
       return event.respondWith(page(event.request));
     case "file":
