@@ -1,6 +1,6 @@
 //! Plain HTTP around the API, with bodies streamed both ways.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     Router,
@@ -12,10 +12,17 @@ use axum::{
 use futures::StreamExt as _;
 use hearth_api::{Api, BodyError, ClientAddress, Source};
 use http::{Request, Response, StatusCode};
+use tower_http::timeout::RequestBodyTimeoutLayer;
+
+/// How long a client may take to send one more piece of a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Every path goes to the API; it knows what is not there.
 pub(super) fn router(api: Api) -> Router {
-    Router::new().fallback(any(answer)).with_state(api)
+    Router::new()
+        .fallback(any(answer))
+        .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
+        .with_state(api)
 }
 
 async fn answer(State(api): State<Api>, mut request: Request<Body>) -> Response<Body> {
@@ -46,14 +53,29 @@ mod tests {
 
     use std::sync::Arc;
 
-    use futures::FutureExt as _;
+    use futures::{FutureExt as _, stream};
     use hearth_api::ApiConfig;
     use hearth_homeserver::{Config, Homeserver, Identity};
     use hearth_storage::RedbStore;
     use serde_json::{Value, json};
+    use tempfile::TempDir;
     use tower::ServiceExt as _;
 
     use super::*;
+
+    async fn open(folder: &TempDir) -> Router {
+        let store = RedbStore::open(folder.path().join("database")).unwrap();
+        let seams = super::super::seams(Arc::new(store), None);
+        let identity = Identity::load_or_create(&*seams.store, &*seams.rng)
+            .await
+            .unwrap();
+        let config = Config {
+            open_registration: true,
+            ..Config::default()
+        };
+        let homeserver = Homeserver::open(seams, identity, config).await.unwrap();
+        router(Api::new(homeserver, ApiConfig::default()))
+    }
 
     async fn ask(router: &Router, method: &str, path: &str, token: &str, body: Value) -> (StatusCode, Value) {
         let request = Request::builder()
@@ -71,17 +93,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_changed_is_changed_though_nobody_waits() {
         let folder = tempfile::tempdir().unwrap();
-        let store = RedbStore::open(folder.path().join("database")).unwrap();
-        let seams = super::super::seams(Arc::new(store), None);
-        let identity = Identity::load_or_create(&*seams.store, &*seams.rng)
-            .await
-            .unwrap();
-        let config = Config {
-            open_registration: true,
-            ..Config::default()
-        };
-        let homeserver = Homeserver::open(seams, identity, config).await.unwrap();
-        let router = router(Api::new(homeserver, ApiConfig::default()));
+        let router = open(&folder).await;
         let wish = |name: &str| json!({"username": name, "auth": {"type": "m.login.dummy"}});
         let (_, account) = ask(&router, "POST", "register", "", wish("ann")).await;
         let token = account["access_token"].as_str().unwrap();
@@ -100,5 +112,15 @@ mod tests {
             }
         }
         assert_eq!(status, StatusCode::UNAUTHORIZED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_coming_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let router = open(&folder).await;
+        let begun = stream::iter([Ok::<_, BodyError>("{")]).chain(stream::pending());
+        let request = Request::post("/_matrix/client/v3/login").body(Body::from_stream(begun));
+        let answer = tokio::time::timeout(2 * BODY_TIMEOUT, router.oneshot(request.unwrap()));
+        assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::BAD_REQUEST);
     }
 }
