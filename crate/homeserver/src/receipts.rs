@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver, JsonObject, LogEntry,
+    ordered::try_map,
     rooms::event::StoredEvent,
     stored::{from_slice, to_vec},
 };
@@ -227,10 +228,7 @@ impl Homeserver {
             .store
             .scan(Table::Receipts, range, Direction::Forward, MAX_RECEIPTS)
             .await?;
-        let receipts = rows
-            .iter()
-            .map(|(key, value)| decode(key, value))
-            .collect::<Result<_, _>>()?;
+        let receipts = try_map(rows.iter().map(|(key, value)| decode(key, value)))?;
         let receipts = Arc::new(receipts);
         self.receipts.put(room_id.to_owned(), Arc::clone(&receipts));
         Ok(receipts)

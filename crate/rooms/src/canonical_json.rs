@@ -9,6 +9,8 @@
 
 use serde_json::{Map, Number, Value};
 
+use crate::ordered::object;
+
 /// A JSON object. Its fields are in the order of their code points, as canonical JSON wants it.
 pub type JsonObject = Map<String, Value>;
 
@@ -96,7 +98,7 @@ impl Part<'_> {
                 let fields = fields
                     .iter()
                     .map(|(name, part)| ((*name).clone(), part.to_value()));
-                Value::Object(fields.collect())
+                Value::Object(object(fields))
             }
         }
     }

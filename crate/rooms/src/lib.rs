@@ -12,6 +12,7 @@ pub mod chain_cover;
 pub mod client_event;
 pub mod dag;
 pub mod event_id;
+pub mod ordered;
 pub mod pdu;
 mod power_levels;
 pub mod redaction;

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use hearth_homeserver::Error;
+use hearth_homeserver::{Error, ordered::map};
 use hearth_p2p::Network;
 use hearth_storage::{Direction, KeyRange, Store, StoreError, Table, WriteBatch};
 
@@ -121,13 +121,10 @@ impl Addresses {
             .store
             .scan(Table::Meta, range, Direction::Forward, MAX_ROUTES)
             .await?;
-        Ok(found
-            .into_iter()
-            .filter_map(|(key, json)| {
-                let server = String::from_utf8(key.strip_prefix(kind)?.to_vec()).ok()?;
-                Some((server, parse(&json)))
-            })
-            .collect())
+        Ok(map(found.into_iter().filter_map(|(key, json)| {
+            let server = String::from_utf8(key.strip_prefix(kind)?.to_vec()).ok()?;
+            Some((server, parse(&json)))
+        })))
     }
 }
 

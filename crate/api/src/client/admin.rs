@@ -1,8 +1,8 @@
 //! What the administrator of a homeserver may do. Spec: Client-Server API, section 'Server Administration'.
 
-use hearth_homeserver::accounts::Restriction;
+use hearth_homeserver::{accounts::Restriction, ordered::object};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::{
     answer::{self, Outcome},
@@ -37,8 +37,7 @@ async fn whois(call: UserCall) -> Outcome {
         let sessions = json!({"sessions": [{"connections": [connection]}]});
         (device.device_id.to_string(), sessions)
     });
-    let sessions: Map<String, Value> = sessions.collect();
-    answer::json(&json!({"user_id": user_id, "devices": sessions}))
+    answer::json(&json!({"user_id": user_id, "devices": object(sessions)}))
 }
 
 async fn is_suspended(call: UserCall) -> Outcome {

@@ -1,9 +1,7 @@
 //! What this server can do, and what it can do but does not offer. Spec: Client-Server API, sections
 //! 'Capabilities negotiation', 'Voice over IP', 'Content repository' and 'Third-party Networks'.
 
-use std::collections::BTreeMap;
-
-use hearth_homeserver::RoomVersion;
+use hearth_homeserver::{RoomVersion, ordered::object};
 use serde_json::json;
 
 use crate::{
@@ -22,10 +20,8 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn capabilities(call: UserCall) -> Outcome {
     let default = call.homeserver().config.default_room_version.as_str().to_owned();
-    let available: BTreeMap<&str, &str> = RoomVersion::ALL
-        .iter()
-        .map(|version| (version.as_str(), "stable"))
-        .collect();
+    let versions = RoomVersion::ALL.iter();
+    let available = object(versions.map(|version| (version.to_string(), "stable".into())));
     let is_admin = call.homeserver().is_admin(&call.requester.user_id).await?;
     let mut answer = json!({"capabilities": {
         "m.change_password": {"enabled": true},

@@ -1,5 +1,6 @@
 //! What a client asks first. Spec: Client-Server API, sections 'API Versions' and 'Well-known URI'.
 
+use hearth_homeserver::ordered::object;
 use serde_json::json;
 
 use crate::{
@@ -39,10 +40,11 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn versions(_: PublicCall) -> Outcome {
-    let unstable: serde_json::Map<_, _> = UNSTABLE
-        .iter()
-        .map(|feature| ((*feature).to_owned(), true.into()))
-        .collect();
+    let unstable = object(
+        UNSTABLE
+            .iter()
+            .map(|feature| ((*feature).to_owned(), true.into())),
+    );
     answer::json(&json!({"versions": VERSIONS, "unstable_features": unstable}))
 }
 

@@ -3,11 +3,11 @@
 
 use hearth_homeserver::{
     encryption::{key_claim::Claims, key_query::WantedKeys},
+    ordered::object,
     rooms::directory::DirectoryQuery,
 };
 use ruma_common::{RoomAliasId, UserId};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use crate::{
     answer::{self, Outcome},
@@ -38,10 +38,7 @@ async fn profile(call: ServerCall) -> Outcome {
     let mut profile = call.homeserver().local_profile(&user_id).await?;
     match call.query.get("field") {
         None => answer::json(&profile),
-        Some(field) => {
-            let found: Map<String, Value> = profile.remove_entry(field).into_iter().collect();
-            answer::json(&found)
-        }
+        Some(field) => answer::json(&object(profile.remove_entry(field))),
     }
 }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::{
     Error, Homeserver, JsonObject,
+    ordered::object,
     rooms::{
         event::StoredEvent,
         tree::Nodes,
@@ -261,7 +262,5 @@ fn shown(content: &JsonObject) -> JsonObject {
     let fields = ["displayname", "avatar_url"].into_iter();
     let texts =
         fields.filter_map(|field| Some((field, content.get(field).filter(|value| value.is_string())?)));
-    texts
-        .map(|(field, value)| (field.to_owned(), value.clone()))
-        .collect()
+    object(texts.map(|(field, value)| (field.to_owned(), value.clone())))
 }

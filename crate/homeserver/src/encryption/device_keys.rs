@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Error, Homeserver, JsonObject,
     accounts::Session,
+    ordered::try_map,
     stored::{from_slice, scan_all, to_vec},
 };
 
@@ -130,9 +131,10 @@ impl Homeserver {
     ) -> Result<BTreeMap<OwnedDeviceId, JsonObject>, Error> {
         let prefix = row(DEVICE_KEYS, &[user_id.as_str(), ""]);
         let rows = scan_all(&*self.seams.store, Table::Keys, &prefix).await?;
-        rows.iter()
-            .map(|(key, value)| Ok((rest_of(key, &prefix)?.into(), from_slice(value)?)))
-            .collect()
+        try_map(
+            rows.iter()
+                .map(|(key, value)| Ok((rest_of(key, &prefix)?.into(), from_slice(value)?))),
+        )
     }
 
     /// Commits `batch` and the deletion of everything that is kept for devices of a local user, and tells whoever

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     Error, FederationError, Homeserver, JsonObject,
     federation::{request::RequestError, uri::path},
+    ordered::object,
 };
 
 /// The most users of one query.
@@ -307,7 +308,7 @@ impl Homeserver {
     }
 
     async fn ask_server(&self, server: &ServerName, users: &[OwnedUserId]) -> Result<Value, RequestError> {
-        let wanted: BTreeMap<_, [&str; 0]> = users.iter().map(|user_id| (user_id, [])).collect();
+        let wanted = object(users.iter().map(|user_id| (user_id.to_string(), json!([]))));
         let uri = path("v1/user/keys/query", &[], "");
         let body = json!({ "device_keys": wanted });
         self.request(server, Method::POST, &uri, Some(body)).await

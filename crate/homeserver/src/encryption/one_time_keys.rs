@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::{is_name, rest_of, row};
 use crate::{
     Error, Homeserver, JsonObject,
+    ordered::try_map,
     stored::{from_slice, scan_all, to_vec},
 };
 
@@ -287,9 +288,10 @@ impl Homeserver {
     ) -> Result<BTreeMap<String, OneTimeKey>, Error> {
         let prefix = one_time_row(ONE_TIME, user_id, device_id, "");
         let rows = scan_all(&*self.seams.store, Table::Keys, &prefix).await?;
-        rows.iter()
-            .map(|(key, value)| Ok((rest_of(key, &prefix)?, from_slice(value)?)))
-            .collect()
+        try_map(
+            rows.iter()
+                .map(|(key, value)| Ok((rest_of(key, &prefix)?, from_slice(value)?))),
+        )
     }
 
     async fn past_keys(
@@ -305,9 +307,10 @@ impl Homeserver {
                 .map_err(|_| Error::Damaged("key number".into()))?;
             Ok::<_, Error>(u64::from_be_bytes(bytes))
         };
-        rows.into_iter()
-            .map(|(key, value)| Ok((rest_of(&key, &prefix)?, number(value)?)))
-            .collect()
+        try_map(
+            rows.into_iter()
+                .map(|(key, value)| Ok((rest_of(&key, &prefix)?, number(value)?))),
+        )
     }
 
     async fn fallback_keys(
@@ -317,9 +320,10 @@ impl Homeserver {
     ) -> Result<BTreeMap<String, FallbackKey>, Error> {
         let prefix = fallback_row(user_id, device_id, "");
         let rows = scan_all(&*self.seams.store, Table::Keys, &prefix).await?;
-        rows.iter()
-            .map(|(key, value)| Ok((rest_of(key, &prefix)?, from_slice(value)?)))
-            .collect()
+        try_map(
+            rows.iter()
+                .map(|(key, value)| Ok((rest_of(key, &prefix)?, from_slice(value)?))),
+        )
     }
 }
 

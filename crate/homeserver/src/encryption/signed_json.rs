@@ -9,7 +9,7 @@ use ruma_signatures::{
 };
 use serde_json::{Value, json};
 
-use crate::JsonObject;
+use crate::{JsonObject, ordered};
 
 /// A signature: whose, by which key (`ed25519:…`), and itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +52,8 @@ pub(super) fn add_signature(object: &mut JsonObject, new: &Signature) {
 /// `object` without what is not signed.
 pub(super) fn signed_part(object: &JsonObject) -> JsonObject {
     let is_signed = |(field, _): &(&String, &Value)| *field != "signatures" && *field != "unsigned";
-    object
-        .iter()
-        .filter(is_signed)
-        .map(|(field, value)| (field.clone(), value.clone()))
-        .collect()
+    let signed = object.iter().filter(is_signed);
+    ordered::object(signed.map(|(field, value)| (field.clone(), value.clone())))
 }
 
 /// Whether `object` bears a right signature of `user_id` by the Ed25519 key `key_id`, whose public part is

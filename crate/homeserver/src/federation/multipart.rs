@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http::{Response, header};
 use percent_encoding::percent_decode_str;
 
+use crate::ordered::map;
+
 /// The longest boundary that RFC 2046 allows.
 const MAX_BOUNDARY: usize = 70;
 /// The longest head of a part, in bytes.
@@ -69,7 +71,7 @@ fn head_and_content(part: &Bytes) -> Option<(BTreeMap<String, String>, Bytes)> {
         let (name, value) = line.split_once(':')?;
         Some((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
     });
-    Some((headers.collect(), part.slice(end..)))
+    Some((map(headers), part.slice(end..)))
 }
 
 /// The file name in a `Content-Disposition`. RFC 6266.

@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use crate::{
     Error, Homeserver, JsonObject,
     federation::request::RequestError,
+    ordered::map,
     presence::together,
     rooms::event::StoredEvent,
     stored::{scan_all, to_vec},
@@ -92,11 +93,10 @@ impl Queue {
         if self.events.len() <= self.limit.max(MAX_WAITING) {
             return Vec::new();
         }
-        let newest: BTreeMap<_, _> = self
+        let newest = map(self
             .events
             .iter()
-            .map(|mail| (mail.room_id.clone(), mail.position))
-            .collect();
+            .map(|mail| (mail.room_id.clone(), mail.position)));
         let is_newest =
             |mail: &Mail| mail.room_id.is_none() || newest.get(&mail.room_id) == Some(&mail.position);
         let all = std::mem::take(&mut self.events).into_iter();

@@ -11,6 +11,7 @@ use hearth_rooms::{
     auth_check::{check_auth_events, check_state, needed_events},
     auth_selection::auth_types_of,
 };
+use hearth_storage::BoxFuture;
 use ruma_common::{OwnedEventId, OwnedServerName};
 use ruma_events::StateEventType;
 
@@ -39,54 +40,57 @@ impl Change<'_> {
     /// Takes in `pdu`, whose signatures were verified and whose auth events are known, and sends it to
     /// `servers` if it is accepted. `state_before` is the root of the state before it, if it was learned from
     /// elsewhere; else all its prev events must be known, with their state.
-    pub(crate) async fn admit(
+    // Boxed, so that it is compiled here and not in each crate that awaits it.
+    pub(crate) fn admit(
         &mut self,
         pdu: Pdu,
         state_before: Option<String>,
         servers: BTreeSet<OwnedServerName>,
-    ) -> Result<Outcome, Error> {
-        if pdu.prev_events().is_empty() {
-            // Only a create event may follow nothing, and this room has its own.
-            return Ok(Outcome::Rejected("the event follows no other".into()));
-        }
-        if self.homeserver().id_is_taken(&pdu).await? {
-            return Ok(Outcome::Rejected(ID_IS_TAKEN.into()));
-        }
-        let after_gap = state_before.is_some();
-        let (root, partial) = match state_before {
-            Some(root) => (root, false),
-            None => (self.state_at_prev(&pdu).await?, self.is_partial_at(&pdu).await?),
-        };
-        let now = match after_gap {
-            true => self.state_beside(&root).await?,
-            false => self.snapshot.record.state.clone(),
-        };
-        let outcome = self.judge(&pdu, &root, partial, &now).await?;
-        let shown = self.shown(&pdu).await?;
-        let place = shown.as_ref().and_then(|event| event.decision.order);
-        let decision = Decision {
-            order: place.filter(|_| outcome == Outcome::Accepted),
-            state_before: Some(root.clone()),
-            rejected: matches!(outcome, Outcome::Rejected(_)),
-            soft_failed: matches!(outcome, Outcome::SoftFailed(_)),
-            partial,
-            ..Decision::new(pdu.room_id())
-        };
-        let event = StoredEvent::new(pdu, decision);
-        self.note_taken_in(&event.event_id);
-        if outcome != Outcome::Accepted {
-            shown.iter().for_each(|event| self.take_out(event));
-            self.keep(event);
-            return Ok(outcome);
-        }
-        self.add_extremity(&event).await?;
-        if after_gap {
-            self.note_followed(&event).await?;
-        }
-        self.tell_newcomer(&event).await?;
-        self.append_remote(event, servers).await?;
-        self.advance_state().await?;
-        Ok(outcome)
+    ) -> BoxFuture<'_, Result<Outcome, Error>> {
+        Box::pin(async move {
+            if pdu.prev_events().is_empty() {
+                // Only a create event may follow nothing, and this room has its own.
+                return Ok(Outcome::Rejected("the event follows no other".into()));
+            }
+            if self.homeserver().id_is_taken(&pdu).await? {
+                return Ok(Outcome::Rejected(ID_IS_TAKEN.into()));
+            }
+            let after_gap = state_before.is_some();
+            let (root, partial) = match state_before {
+                Some(root) => (root, false),
+                None => (self.state_at_prev(&pdu).await?, self.is_partial_at(&pdu).await?),
+            };
+            let now = match after_gap {
+                true => self.state_beside(&root).await?,
+                false => self.snapshot.record.state.clone(),
+            };
+            let outcome = self.judge(&pdu, &root, partial, &now).await?;
+            let shown = self.shown(&pdu).await?;
+            let place = shown.as_ref().and_then(|event| event.decision.order);
+            let decision = Decision {
+                order: place.filter(|_| outcome == Outcome::Accepted),
+                state_before: Some(root.clone()),
+                rejected: matches!(outcome, Outcome::Rejected(_)),
+                soft_failed: matches!(outcome, Outcome::SoftFailed(_)),
+                partial,
+                ..Decision::new(pdu.room_id())
+            };
+            let event = StoredEvent::new(pdu, decision);
+            self.note_taken_in(&event.event_id);
+            if outcome != Outcome::Accepted {
+                shown.iter().for_each(|event| self.take_out(event));
+                self.keep(event);
+                return Ok(outcome);
+            }
+            self.add_extremity(&event).await?;
+            if after_gap {
+                self.note_followed(&event).await?;
+            }
+            self.tell_newcomer(&event).await?;
+            self.append_remote(event, servers).await?;
+            self.advance_state().await?;
+            Ok(outcome)
+        })
     }
 
     /// `pdu` as it is stored, if it was put into the timeline as part of history, where the state before it is not

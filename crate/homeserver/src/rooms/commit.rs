@@ -8,7 +8,7 @@ use std::{
 
 use async_lock::MutexGuardArc;
 use hearth_rooms::state_tree::Difference;
-use hearth_storage::{Table, WriteBatch};
+use hearth_storage::{BoxFuture, Table, WriteBatch};
 use ruma_common::{OwnedServerName, OwnedUserId, UserId};
 
 use crate::{
@@ -85,43 +85,49 @@ impl Change<'_> {
     ///
     /// # Errors
     /// [`Error::Store`] if the store fails; then nothing has changed.
-    pub(crate) async fn commit(mut self) -> Result<u64, Error> {
-        let homeserver = self.homeserver;
-        self.place_events().await?;
-        let changes = self.state_changes().await?;
-        let members = self.changed_members(&changes).await?;
-        let removed = self.removed_servers();
-        self.tell_removed(&removed);
-        let indexing = homeserver.indexing(&self.new_events(), &self.outdated).await?;
-        let words = self.changed_words().await?;
-        let state_only = self.becomes_whole || self.changes_beyond_timeline(&changes);
-        let reservation = homeserver
-            .log
-            .reserve(self.live_events() + usize::from(state_only));
-        let (mut entries, mail) = self.write_events(reservation.first())?;
-        if state_only {
-            entries.push(LogEntry::State {
-                room_id: self.room.room_id.clone(),
-            });
-        }
-        let last = reservation.first() + (entries.len() as u64).saturating_sub(1);
-        let effects = Effects {
-            gained: self.new_events().len(),
-            memberships: self.write_members(members, reservation.first(), last)?,
-            summaries: self.write_index(indexing)?,
-            words: words.map(|words| self.write_words(words)).transpose()?,
-            mail,
-            guest_access: changes.iter().any(|change| change.event_type == GUEST_ACCESS.0),
-            put_out: self.put_out(&removed),
-        };
-        self.write_room(&removed, last)?;
-        let shared = homeserver
-            .shared()
-            .ok_or_else(|| Error::Damaged("closing".into()))?;
-        let (batch, outcome) = self.into_outcome(effects);
-        reservation
-            .commit(batch, entries, move || outcome.show(&shared))
-            .await
+    // Boxed, so that it is compiled here and not in each crate that awaits it.
+    pub(crate) fn commit<'f>(mut self) -> BoxFuture<'f, Result<u64, Error>>
+    where
+        Self: 'f,
+    {
+        Box::pin(async move {
+            let homeserver = self.homeserver;
+            self.place_events().await?;
+            let changes = self.state_changes().await?;
+            let members = self.changed_members(&changes).await?;
+            let removed = self.removed_servers();
+            self.tell_removed(&removed);
+            let indexing = homeserver.indexing(&self.new_events(), &self.outdated).await?;
+            let words = self.changed_words().await?;
+            let state_only = self.becomes_whole || self.changes_beyond_timeline(&changes);
+            let reservation = homeserver
+                .log
+                .reserve(self.live_events() + usize::from(state_only));
+            let (mut entries, mail) = self.write_events(reservation.first())?;
+            if state_only {
+                entries.push(LogEntry::State {
+                    room_id: self.room.room_id.clone(),
+                });
+            }
+            let last = reservation.first() + (entries.len() as u64).saturating_sub(1);
+            let effects = Effects {
+                gained: self.new_events().len(),
+                memberships: self.write_members(members, reservation.first(), last)?,
+                summaries: self.write_index(indexing)?,
+                words: words.map(|words| self.write_words(words)).transpose()?,
+                mail,
+                guest_access: changes.iter().any(|change| change.event_type == GUEST_ACCESS.0),
+                put_out: self.put_out(&removed),
+            };
+            self.write_room(&removed, last)?;
+            let shared = homeserver
+                .shared()
+                .ok_or_else(|| Error::Damaged("closing".into()))?;
+            let (batch, outcome) = self.into_outcome(effects);
+            reservation
+                .commit(batch, entries, move || outcome.show(&shared))
+                .await
+        })
     }
 
     /// The members that this change changes; their counts are changed with it.

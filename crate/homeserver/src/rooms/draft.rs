@@ -11,6 +11,7 @@ use ruma_events::TimelineEventType;
 
 use crate::{
     Error, JsonObject,
+    ordered::try_map,
     rooms::{change::Change, event::StoredEvent},
 };
 
@@ -139,7 +140,7 @@ impl Change<'_> {
     async fn reference_hashes(&self, ids: &[OwnedEventId]) -> Result<BTreeMap<OwnedEventId, Hash>, Error> {
         let events = self.known_events(ids).await?;
         let hash = |event: &Arc<StoredEvent>| Ok((event.event_id.clone(), event.pdu.reference_hash()?));
-        let hashes: Result<_, PduError> = events.iter().map(hash).collect();
+        let hashes: Result<_, PduError> = try_map(events.iter().map(hash));
         hashes.map_err(|error| Error::Damaged(error.to_string()))
     }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Homeserver,
+    ordered::try_map,
     rooms::room::Snapshot,
     stored::{from_slice, scan_all},
 };
@@ -102,7 +103,7 @@ impl Homeserver {
             let name = name.ok_or_else(|| Error::Damaged("a server of a room".into()))?;
             Ok((name, from_slice(value)?))
         };
-        rows.iter().map(row).collect()
+        try_map(rows.iter().map(row))
     }
 
     /// The servers in the room but ourselves and `except`.

@@ -16,6 +16,7 @@ use ruma_common::{OwnedEventId, OwnedServerName, OwnedUserId, UserId};
 
 use crate::{
     Error, JsonObject,
+    ordered::map,
     rooms::{
         change::Change,
         client_event::stripped,
@@ -175,7 +176,7 @@ impl Change<'_> {
         let ids = changes.iter().flat_map(|change| [&change.before, &change.after]);
         let ids: Vec<_> = ids.flatten().cloned().collect();
         let events = self.known_events(&ids).await?;
-        let events: BTreeMap<_, _> = events.iter().map(|event| (&*event.event_id, event)).collect();
+        let events = map(events.iter().map(|event| (&*event.event_id, event)));
         for change in changes {
             let event = |id: &Option<OwnedEventId>| events.get(&**id.as_ref()?).copied();
             let (before, after) = (event(&change.before), event(&change.after));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hearth_storage::{Table, WriteBatch};
+use hearth_storage::{BoxFuture, Table, WriteBatch};
 use ruma_common::{OwnedRoomId, OwnedServerName, RoomId, RoomOrAliasId, UserId};
 
 use crate::{
@@ -40,28 +40,31 @@ impl Homeserver {
 
     /// Joins `user_id` to a room with a membership of this content, through `candidates` (servers to ask, best first) and
     /// those that the user's invite and the room's id name, if it is not held here.
-    pub(super) async fn enter(
-        &self,
-        user_id: &UserId,
-        room_id: &RoomId,
+    // Boxed, so that it is compiled here and not in each crate that awaits it.
+    pub(super) fn enter<'a>(
+        &'a self,
+        user_id: &'a UserId,
+        room_id: &'a RoomId,
         mut candidates: Vec<OwnedServerName>,
         content: JsonObject,
-    ) -> Result<(), Error> {
-        let returns = self.has_joined(user_id, room_id);
-        match self.resident_room(room_id).await? {
-            Some(_) if self.is_joined(room_id, user_id).await? => return Ok(()),
-            Some(room) => self.join_resident(user_id, &room, content).await?,
-            None => {
-                candidates.extend(self.inviting_servers(user_id, room_id).await?);
-                candidates.extend(room_id.server_name().map(ToOwned::to_owned));
-                self.join_remote(user_id, room_id, candidates, content).await?;
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let returns = self.has_joined(user_id, room_id);
+            match self.resident_room(room_id).await? {
+                Some(_) if self.is_joined(room_id, user_id).await? => return Ok(()),
+                Some(room) => self.join_resident(user_id, &room, content).await?,
+                None => {
+                    candidates.extend(self.inviting_servers(user_id, room_id).await?);
+                    candidates.extend(room_id.server_name().map(ToOwned::to_owned));
+                    self.join_remote(user_id, room_id, candidates, content).await?;
+                }
             }
-        }
-        self.tell_presence(user_id);
-        if !returns {
-            self.carry_over(user_id, room_id).await;
-        }
-        Ok(())
+            self.tell_presence(user_id);
+            if !returns {
+                self.carry_over(user_id, room_id).await;
+            }
+            Ok(())
+        })
     }
 
     /// Asks to be let into a room, through `via` (servers to ask, best first) if it is not held here.
@@ -141,25 +144,28 @@ impl Homeserver {
     ///
     /// # Errors
     /// [`Error::Forbidden`] if the user is neither in the room nor invited.
-    pub async fn leave_room(
-        &self,
-        user_id: &UserId,
-        room_id: &RoomId,
+    // Boxed, so that it is compiled here and not in each crate that awaits it.
+    pub fn leave_room<'a>(
+        &'a self,
+        user_id: &'a UserId,
+        room_id: &'a RoomId,
         reason: Option<String>,
-    ) -> Result<(), Error> {
-        let content = membership_content("leave", reason);
-        if let Some(room) = self.resident_room(room_id).await? {
-            let state = self.view(&room.snapshot(), &[member(user_id)]).await?;
-            return match state.membership(user_id) {
-                "leave" if state.get("m.room.member", user_id.as_str()).is_some() => Ok(()),
-                "join" | "invite" | "knock" => self
-                    .send_draft(room_id, Draft::member(user_id, user_id, content))
-                    .await
-                    .map(drop),
-                _ => Err(Error::Forbidden("you are not in this room".into())),
-            };
-        }
-        self.reject_invite(user_id, room_id, content).await
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let content = membership_content("leave", reason);
+            if let Some(room) = self.resident_room(room_id).await? {
+                let state = self.view(&room.snapshot(), &[member(user_id)]).await?;
+                return match state.membership(user_id) {
+                    "leave" if state.get("m.room.member", user_id.as_str()).is_some() => Ok(()),
+                    "join" | "invite" | "knock" => self
+                        .send_draft(room_id, Draft::member(user_id, user_id, content))
+                        .await
+                        .map(drop),
+                    _ => Err(Error::Forbidden("you are not in this room".into())),
+                };
+            }
+            self.reject_invite(user_id, room_id, content).await
+        })
     }
 
     /// Removes `target` from the room.

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use hearth_storage::{Table, WriteBatch};
+use hearth_storage::{BoxFuture, Table, WriteBatch};
 use ruma_common::{RoomId, UserId};
 
 use crate::{
@@ -24,31 +24,34 @@ use crate::{
 
 impl Homeserver {
     /// Counts the members of `room`, once: writes the counts, the rows of its servers and of its members.
-    pub(super) async fn count_members(&self, room: &Arc<Room>) -> Result<(), Error> {
-        let _guard = room.lock.lock().await;
-        let before = room.snapshot();
-        if before.record.members.is_some() {
-            return Ok(());
-        }
-        let members = self.tree_of_type(&before.record.state, MEMBER).await?;
-        let ids: Vec<_> = members.into_iter().map(|(_, event_id)| event_id).collect();
-        let members = self.stored_events(&ids).await?;
-        let (counts, servers) = self.counted(&members);
-        let mut snapshot = Snapshot::clone(&before);
-        snapshot.record.members = Some(counts);
-        let mut batch = self.member_rows(&room.room_id, &members).await?;
-        for (server, count) in &servers {
-            batch.put(
-                Table::Memberships,
-                server_key(&room.room_id, server),
-                to_vec(count)?,
-            );
-        }
-        batch.put(Table::Rooms, room.room_id.as_bytes(), to_vec(&snapshot.record)?);
-        self.seams.store.commit(batch).await?;
-        snapshot.servers = Arc::new(servers).into();
-        room.publish(snapshot);
-        Ok(())
+    // Boxed, so that it is compiled here and not in each crate that awaits it.
+    pub(super) fn count_members<'a>(&'a self, room: &'a Arc<Room>) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let _guard = room.lock.lock().await;
+            let before = room.snapshot();
+            if before.record.members.is_some() {
+                return Ok(());
+            }
+            let members = self.tree_of_type(&before.record.state, MEMBER).await?;
+            let ids: Vec<_> = members.into_iter().map(|(_, event_id)| event_id).collect();
+            let members = self.stored_events(&ids).await?;
+            let (counts, servers) = self.counted(&members);
+            let mut snapshot = Snapshot::clone(&before);
+            snapshot.record.members = Some(counts);
+            let mut batch = self.member_rows(&room.room_id, &members).await?;
+            for (server, count) in &servers {
+                batch.put(
+                    Table::Memberships,
+                    server_key(&room.room_id, server),
+                    to_vec(count)?,
+                );
+            }
+            batch.put(Table::Rooms, room.room_id.as_bytes(), to_vec(&snapshot.record)?);
+            self.seams.store.commit(batch).await?;
+            snapshot.servers = Arc::new(servers).into();
+            room.publish(snapshot);
+            Ok(())
+        })
     }
 
     fn counted(&self, members: &[Arc<StoredEvent>]) -> (MemberCounts, ServerCounts) {

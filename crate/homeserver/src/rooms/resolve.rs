@@ -11,6 +11,7 @@ use hearth_rooms::{
     Pdu, StateKey,
     resolution::{self, Conflict, Need, Progress, Resolution, ResolutionError},
 };
+use hearth_storage::BoxFuture;
 use ruma_common::OwnedEventId;
 
 use crate::{
@@ -61,21 +62,24 @@ impl Change<'_> {
     ///
     /// # Errors
     /// [`Error::TooLarge`] if too much is in conflict.
-    pub(super) async fn resolve(&mut self, roots: BTreeSet<String>) -> Result<String, Error> {
-        let roots: Vec<String> = roots.into_iter().collect();
-        let Some(first) = roots.first().cloned() else {
-            return Ok(empty_root());
-        };
-        let changes = match self.homeserver().resolved.get(&roots) {
-            Some(changes) => changes,
-            None => {
-                let changes = self.run_resolution(&roots).await?;
-                self.homeserver().resolved.keep(roots, changes.clone());
-                changes
-            }
-        };
-        self.insert_state(&first, changes.iter().map(entry_of).collect())
-            .await
+    // Boxed, so that it is compiled here and not in each crate that awaits it.
+    pub(super) fn resolve(&mut self, roots: BTreeSet<String>) -> BoxFuture<'_, Result<String, Error>> {
+        Box::pin(async move {
+            let roots: Vec<String> = roots.into_iter().collect();
+            let Some(first) = roots.first().cloned() else {
+                return Ok(empty_root());
+            };
+            let changes = match self.homeserver().resolved.get(&roots) {
+                Some(changes) => changes,
+                None => {
+                    let changes = self.run_resolution(&roots).await?;
+                    self.homeserver().resolved.keep(roots, changes.clone());
+                    changes
+                }
+            };
+            self.insert_state(&first, changes.iter().map(entry_of).collect())
+                .await
+        })
     }
 
     async fn run_resolution(&self, roots: &[String]) -> Result<Arc<[resolution::Change]>, Error> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hearth_storage::BoxFuture;
 use ruma_common::{DeviceId, EventId, OwnedEventId, RoomId, UserId};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -87,21 +88,28 @@ impl Homeserver {
     }
 
     /// Sends one event. State that is already so stays as it is.
-    pub(crate) async fn send_draft(&self, room_id: &RoomId, draft: Draft) -> Result<OwnedEventId, Error> {
-        let room = self.known_room(room_id).await?;
-        if draft.kind == MEMBER && draft.state_key.as_deref() != Some(draft.sender.as_str()) {
-            // Whether it is allowed depends on what the other is now.
-            self.whole(&room).await?;
-            self.check_wanted(room_id, &draft).await?;
-        }
-        let mut change = self.change(&room).await;
-        check_from(&change, &draft).await?;
-        if let Some(event_id) = unchanged(&change, &draft).await? {
-            return Ok(event_id);
-        }
-        let event_id = change.send(draft).await?;
-        change.commit().await?;
-        Ok(event_id)
+    // Boxed, so that it is compiled here and not in each crate that awaits it.
+    pub(crate) fn send_draft<'a>(
+        &'a self,
+        room_id: &'a RoomId,
+        draft: Draft,
+    ) -> BoxFuture<'a, Result<OwnedEventId, Error>> {
+        Box::pin(async move {
+            let room = self.known_room(room_id).await?;
+            if draft.kind == MEMBER && draft.state_key.as_deref() != Some(draft.sender.as_str()) {
+                // Whether it is allowed depends on what the other is now.
+                self.whole(&room).await?;
+                self.check_wanted(room_id, &draft).await?;
+            }
+            let mut change = self.change(&room).await;
+            check_from(&change, &draft).await?;
+            if let Some(event_id) = unchanged(&change, &draft).await? {
+                return Ok(event_id);
+            }
+            let event_id = change.send(draft).await?;
+            change.commit().await?;
+            Ok(event_id)
+        })
     }
 
     /// Refuses the invite of a local user who does not want it.

@@ -9,6 +9,7 @@ use ruma_common::{OwnedEventId, RoomId, UserId};
 
 use crate::{
     Error, Homeserver,
+    ordered::map,
     rooms::{
         event::StoredEvent,
         room::Room,
@@ -184,10 +185,8 @@ impl Homeserver {
             return Ok(StateIds::new());
         };
         let state = self.tree_state(root, &Nodes::default()).await?;
-        Ok(state
-            .into_iter()
-            .map(|((kind, key), event_id)| ((kind.to_string(), key), event_id))
-            .collect())
+        let owned = |((kind, key), event_id): ((_, _), _)| ((ToString::to_string(&kind), key), event_id);
+        Ok(map(state.into_iter().map(owned)))
     }
 
     /// The state just after `event`.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    Error, Homeserver, JsonObject,
+    Error, Homeserver, JsonObject, ordered,
     rooms::{
         aliases::{alias_key, alias_row, only_aliases},
         append::Audience,
@@ -406,7 +406,7 @@ fn numbers_only(levels: &JsonObject) -> JsonObject {
             .iter()
             .filter(|(key, _)| field != "users" || UserId::parse(key.as_str()).is_ok());
         let kept = kept.filter_map(|(key, value)| Some((key.clone(), number(value)?.into())));
-        fixed.insert(field.into(), Value::Object(kept.collect()));
+        fixed.insert(field.into(), Value::Object(ordered::object(kept)));
     }
     fixed
 }

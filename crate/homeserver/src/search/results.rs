@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     Error, Homeserver, JsonObject,
+    ordered::object,
     rooms::{client_event::Viewer, event::StoredEvent, timeline::TimelineEvent, view::member},
     sync::{EventFilter, PageToken},
 };
@@ -349,7 +350,7 @@ impl Homeserver {
             let known = named
                 .into_iter()
                 .filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
-            profiles.insert(user.to_string(), Value::Object(known.collect()));
+            profiles.insert(user.to_string(), Value::Object(object(known)));
         }
         Ok(Value::Object(profiles))
     }
@@ -427,7 +428,7 @@ fn groups(groupings: &Groupings, results: &[Ranked]) -> JsonObject {
             let results = members.get(name).cloned().unwrap_or_default();
             ((*name).to_owned(), json!({"order": place, "results": results}))
         });
-        groups.insert(key.name().into(), Value::Object(grouped.collect()));
+        groups.insert(key.name().into(), Value::Object(object(grouped)));
     }
     groups
 }

@@ -13,6 +13,8 @@ use super::{
     path::NIBBLES,
 };
 
+use crate::ordered::map;
+
 /// What to do with one type and state key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -43,12 +45,7 @@ pub fn apply(
     changes: impl IntoIterator<Item = Change>,
 ) -> Result<Changed, TreeError> {
     let with_path = |change: Change| (KeyPath::new(&change.event_type, &change.state_key), change);
-    let changes: Vec<_> = changes
-        .into_iter()
-        .map(with_path)
-        .collect::<BTreeMap<_, _>>()
-        .into_iter()
-        .collect();
+    let changes: Vec<_> = map(changes.into_iter().map(with_path)).into_iter().collect();
     let mut builder = Builder {
         reader: Reader::new(source),
         source,
@@ -239,7 +236,7 @@ impl<S: NodeSource> Builder<'_, S> {
             let nibble = group.first()?.0.nibble(at);
             Some((nibble, self.build(group, at + 1)?))
         };
-        groups.filter_map(subtree).collect()
+        map(groups.filter_map(subtree))
     }
 
     /// `branch`, which stands at `depth`, with `entries` beside it that all leave its prefix somewhere.
@@ -290,8 +287,7 @@ impl<S: NodeSource> Builder<'_, S> {
 
 /// `entries` with `changes`, sorted by path.
 fn merge(entries: Vec<Entry>, changes: &[Placed]) -> Vec<(KeyPath, Entry)> {
-    let mut merged: BTreeMap<KeyPath, Entry> =
-        entries.into_iter().map(|entry| (entry.path(), entry)).collect();
+    let mut merged = map(entries.into_iter().map(|entry| (entry.path(), entry)));
     for (
         path,
         Change {

@@ -16,7 +16,7 @@ use super::{
     request, response,
 };
 use crate::{
-    Error, Homeserver, JsonObject, encryption::to_device::MAX_TOLD, receipts::RoomReceipts,
+    Error, Homeserver, JsonObject, encryption::to_device::MAX_TOLD, ordered::map, receipts::RoomReceipts,
     thread_subscriptions::SubscriptionChanges,
 };
 
@@ -310,6 +310,5 @@ fn near(
     let near = receipts.iter().filter(|(key, receipt)| {
         key.user_id == user_id || moved.contains(&key.user_id) || ids.contains(receipt.event_id.as_str())
     });
-    near.map(|(key, receipt)| (key.clone(), receipt.clone()))
-        .collect()
+    map(near.map(|(key, receipt)| (key.clone(), receipt.clone())))
 }
