@@ -26,7 +26,7 @@ use std::{
     sync::{Arc, Mutex as StdMutex},
 };
 
-use async_lock::{Mutex, MutexGuard};
+use async_lock::{Mutex, MutexGuardArc};
 use hearth_storage::Store;
 use ruma_common::{OwnedUserId, UserId, push::Ruleset};
 
@@ -49,7 +49,7 @@ pub(crate) struct Accounts {
     seen: Seen,
     standings: Standings,
     /// Whoever reads and then writes what a user owns holds the user's lock.
-    locks: Vec<Mutex<()>>,
+    locks: Vec<Arc<Mutex<()>>>,
     /// The push rules of users, as far as they were asked for: every new event asks for them.
     push_rules: StdMutex<HashMap<OwnedUserId, Arc<Ruleset>>>,
     /// Passwords are hashed one at a time, because a hash takes megabytes of memory.
@@ -59,7 +59,7 @@ pub(crate) struct Accounts {
 impl Accounts {
     /// Reads what is kept in memory from `store`.
     pub(crate) async fn load(store: &dyn Store) -> Result<Self, Error> {
-        let locks = std::iter::repeat_with(Mutex::default).take(LOCKS).collect();
+        let locks = std::iter::repeat_with(Arc::default).take(LOCKS).collect();
         let sessions = Sessions::load(store).await?;
         let standings = Standings::load(store).await?;
         Ok(Self {
@@ -73,12 +73,12 @@ impl Accounts {
     }
 
     /// Waits until nobody else changes what `user_id` owns. `None` cannot happen: there are locks.
-    pub(crate) async fn lock(&self, user_id: &UserId) -> Option<MutexGuard<'_, ()>> {
+    pub(crate) async fn lock(&self, user_id: &UserId) -> Option<MutexGuardArc<()>> {
         let mut hasher = DefaultHasher::new();
         user_id.hash(&mut hasher);
         let place = hasher.finish() % LOCKS as u64;
         match self.locks.get(usize::try_from(place).unwrap_or_default()) {
-            Some(lock) => Some(lock.lock().await),
+            Some(lock) => Some(lock.lock_arc().await),
             None => None,
         }
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    is_name, row,
+    KnownServers, is_name, row,
     to_device::{Messages, check, is_small},
 };
 use crate::{Error, Homeserver, JsonObject, stored::to_vec};
@@ -69,7 +69,8 @@ impl Homeserver {
     }
 
     /// Takes in an `m.direct_to_device` EDU, once. One that is malformed or whose sender is not of `origin` is
-    /// ignored, and so are messages that are too large, users of other servers and devices that there are not.
+    /// ignored, and so are messages that are too large, users of other servers and devices that there are not. `known`
+    /// is kept from one EDU of a transaction to the next.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
@@ -77,6 +78,7 @@ impl Homeserver {
         &self,
         origin: &ServerName,
         content: &JsonObject,
+        known: &mut KnownServers,
     ) -> Result<(), Error> {
         let Ok(mut edu) = DirectToDevice::deserialize(Value::Object(content.clone())) else {
             return Ok(());
@@ -89,7 +91,12 @@ impl Homeserver {
         if !is_sane || recipients > MAX_RECIPIENTS || check(&edu.kind, &edu.messages).is_err() {
             return Ok(());
         }
-        let _inbox = self.encryption.inbox.lock().await;
+        edu.messages
+            .retain(|user_id, contents| self.is_local(user_id) && !contents.is_empty());
+        if edu.messages.is_empty() {
+            return Ok(());
+        }
+        let inbox = self.encryption.inbox.lock_arc().await;
         let key = row(HEARD, &[origin.as_str()]);
         let mut heard = self.seams.store.get(Table::Keys, &key).await?.unwrap_or_default();
         let hash = Sha256::digest(&edu.message_id);
@@ -102,18 +109,14 @@ impl Homeserver {
         heard.drain(..surplus);
         let mut batch = WriteBatch::new();
         batch.put(Table::Keys, key, heard);
-        let local = edu
-            .messages
-            .into_iter()
-            .filter(|(user_id, _)| self.is_local(user_id))
-            .collect();
-        let _gate = self.encryption.gate.read().await;
-        let messages = self.addressed(&edu.sender, &edu.kind, local).await?;
-        let messages = self.with_room(origin, messages).await?;
-        if messages.is_empty() {
+        let gate = self.encryption.gate.read_arc().await;
+        let messages = self.addressed(&edu.sender, &edu.kind, edu.messages).await?;
+        let messages = self.with_room(&edu.sender, messages, known).await?;
+        if messages.messages().is_empty() {
             return Ok(());
         }
-        self.commit_messages(batch, messages, BTreeMap::new()).await
+        self.commit_messages(batch, messages, BTreeMap::new(), (inbox, gate))
+            .await
     }
 }
 

@@ -13,15 +13,19 @@ pub mod direct_to_device;
 pub mod key_claim;
 pub mod key_query;
 mod one_time_keys;
+mod queues;
 pub mod remote_devices;
 pub mod sharing;
 pub mod signatures;
 mod signed_json;
 pub mod to_device;
 
+use std::sync::Arc;
+
 pub use self::device_lists::DeviceLists;
 pub(crate) use self::device_lists::ListChanges;
-use self::{one_time_keys::KeyCountCache, remote_devices::Resyncs, to_device::Queues};
+pub use self::queues::KnownServers;
+use self::{one_time_keys::KeyCountCache, queues::Queues, remote_devices::Resyncs};
 use crate::Error;
 
 /// The most bytes of a name in a key: of a device, an algorithm with its key id, a message id.
@@ -33,12 +37,12 @@ pub(crate) struct Encryption {
     /// How many one-time keys devices have left: every sync tells.
     counts: KeyCountCache,
     /// Which queues of to-device messages hold what.
-    queues: Queues,
+    queues: Arc<Queues>,
     /// Held for reading while messages for devices are stored, for writing while a device is deleted: no message
     /// is left behind for a device that is gone. Taken after a user's lock, never before.
-    gate: async_lock::RwLock<()>,
+    gate: Arc<async_lock::RwLock<()>>,
     /// Held while messages of other servers are compared with those that came before.
-    inbox: async_lock::Mutex<()>,
+    inbox: Arc<async_lock::Mutex<()>>,
     /// Which device lists of other servers are being fetched.
     resyncs: Resyncs,
 }

@@ -3,18 +3,18 @@
 //! A message waits in its device's queue from the log position at which it came until a sync shows that the client
 //! has it. Messages for other servers wait in the outbox; see [`direct_to_device`](super::direct_to_device).
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
 
-use hearth_storage::{Direction, KeyRange, Table, WriteBatch};
-use ruma_common::{DeviceId, OwnedDeviceId, OwnedServerName, OwnedUserId, ServerName, UserId};
-use serde::Deserialize;
+use hearth_storage::{Direction, KeyRange, MaybeSend, Table, WriteBatch};
+use ruma_common::{DeviceId, OwnedDeviceId, OwnedServerName, OwnedUserId, UserId};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{checked_name, row};
+use super::{
+    checked_name,
+    queues::{Counted, Weights, weight},
+    row,
+};
 use crate::{
     Error, Homeserver, JsonObject, LogEntry,
     accounts::Session,
@@ -29,14 +29,6 @@ const TRANSACTION: u8 = b'x';
 const TRANSACTION_LIFETIME: u64 = 24 * 60 * 60 * 1000;
 /// The most messages that one answer of `/sync` holds.
 pub(crate) const MAX_TOLD: usize = 100;
-/// How much may wait for one device, in bytes with [`ROW`]: of this server's own users,
-const MAX_OF_OWN: usize = 64 * 1024 * 1024;
-/// of each server that shares a room with this one,
-const MAX_OF_SERVER: usize = 8 * 1024 * 1024;
-/// and of all other servers together: anybody can make as many as they like.
-const MAX_OF_STRANGERS: usize = 1024 * 1024;
-/// What a message costs beside its bytes.
-const ROW: usize = 256;
 /// The most messages that are deleted at once.
 const MAX_DELETED: usize = 10_000;
 /// The most devices that one request is for.
@@ -57,53 +49,6 @@ pub(super) struct Message {
     pub(super) event: Vec<u8>,
 }
 
-/// How much waits for a device, by the server that sent it.
-type Weights = BTreeMap<OwnedServerName, usize>;
-
-/// Who sent a message that waits.
-#[derive(Deserialize)]
-struct Sent {
-    sender: OwnedUserId,
-}
-
-impl Sent {
-    fn server(&self) -> OwnedServerName {
-        self.sender.server_name().to_owned()
-    }
-}
-
-/// What is known in memory of queues.
-#[derive(Default)]
-pub(crate) struct Queues(Mutex<HashMap<(OwnedUserId, OwnedDeviceId), Queue>>);
-
-/// A queue, as far as it is known.
-#[derive(Default)]
-struct Queue {
-    /// How much waits, once it was counted.
-    weights: Option<Weights>,
-    /// Up to which position messages were told to the client and are not deleted yet; `None` if that is not known.
-    told: Option<u64>,
-}
-
-impl Queues {
-    fn map(&self) -> MutexGuard<'_, HashMap<(OwnedUserId, OwnedDeviceId), Queue>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_counted(&self, user_id: &UserId, device_id: &DeviceId) -> bool {
-        self.change(user_id, device_id, |queue| queue.weights.is_some())
-    }
-
-    fn change<T>(&self, user_id: &UserId, device_id: &DeviceId, change: impl FnOnce(&mut Queue) -> T) -> T {
-        let key = (user_id.to_owned(), device_id.to_owned());
-        change(self.map().entry(key).or_default())
-    }
-
-    fn forget(&self, user_id: &UserId, device_id: &DeviceId) {
-        self.map().remove(&(user_id.to_owned(), device_id.to_owned()));
-    }
-}
-
 impl Homeserver {
     /// Sends messages of `kind` from the device of `session`. The same `txn_id` from the same device again sends
     /// nothing, also after a restart.
@@ -119,7 +64,7 @@ impl Homeserver {
     ) -> Result<(), Error> {
         check(kind, &messages)?;
         let sender = &session.user_id;
-        let _lock = self.accounts.lock(sender).await;
+        let lock = self.accounts.lock(sender).await;
         let transaction = transaction_row(session, kind, txn_id);
         if self.seams.store.get(Table::Keys, &transaction).await?.is_some() {
             return Ok(());
@@ -133,10 +78,10 @@ impl Homeserver {
             .into_iter()
             .partition(|(user_id, _)| self.is_local(user_id));
         let remote = self.direct_to_device_edus(sender, kind, remote)?;
-        let _gate = self.encryption.gate.read().await;
+        let gate = self.encryption.gate.read_arc().await;
         let local = self.addressed(sender, kind, local).await?;
-        let local = self.with_room(self.server_name(), local).await?;
-        self.commit_messages(batch, local, remote).await
+        let local = self.with_room(sender, local, &mut None).await?;
+        self.commit_messages(batch, local, remote, (lock, gate)).await
     }
 
     /// Takes the transaction ids of a device that are older than a day out of the store, with `batch`. Called now and
@@ -177,17 +122,19 @@ impl Homeserver {
         Ok(addressed)
     }
 
-    /// Puts messages into queues that [have room](Homeserver::with_room) and EDUs into the outbox, in one batch. The
-    /// caller holds the gate.
+    /// Puts messages into queues that [have room](Homeserver::with_room) and EDUs into the outbox, in one batch.
+    /// `held`, the gate among it, is let go of when that is done, be it after the caller has stopped waiting.
     pub(super) async fn commit_messages(
         &self,
         mut batch: WriteBatch,
-        messages: Vec<Message>,
+        counted: Counted,
         remote: BTreeMap<OwnedServerName, Vec<Value>>,
+        held: impl MaybeSend + 'static,
     ) -> Result<(), Error> {
         let mut entries = Vec::new();
+        let messages = counted.messages();
         let reservation = self.log.reserve(messages.len());
-        for (position, message) in (reservation.first()..).zip(&messages) {
+        for (position, message) in (reservation.first()..).zip(messages) {
             let Message {
                 user_id,
                 device_id,
@@ -209,76 +156,14 @@ impl Homeserver {
         let Some(shared) = self.shared() else {
             return Err(Error::Damaged("closing".into()));
         };
-        let post = move || {
+        let publish = move || {
+            counted.stored();
             posted
                 .iter()
                 .for_each(|(server, count)| shared.post_edus(server, *count));
+            drop(held);
         };
-        let committed = reservation.commit(batch, entries, post).await;
-        if committed.is_err() {
-            for message in &messages {
-                let (user_id, device_id) = (&message.user_id, &message.device_id);
-                self.encryption
-                    .queues
-                    .change(user_id, device_id, |queue| queue.weights = None);
-            }
-        }
-        committed.map(drop)
-    }
-
-    /// Those of `messages`, all of users of `origin`, for which their queues have room: they are counted. Whoever sends
-    /// too much loses what is newest of it, and nobody else loses anything.
-    pub(super) async fn with_room(
-        &self,
-        origin: &ServerName,
-        messages: Vec<Message>,
-    ) -> Result<Vec<Message>, Error> {
-        let own = self.server_name();
-        let known = match origin == own {
-            true => BTreeSet::new(),
-            false => self.known_servers().await?,
-        };
-        let is_stranger = |server: &ServerName| server != own && !known.contains(server);
-        let limit = match origin == own {
-            true => MAX_OF_OWN,
-            false if is_stranger(origin) => MAX_OF_STRANGERS,
-            false => MAX_OF_SERVER,
-        };
-        let shares = |server: &ServerName| server == origin || (is_stranger(server) && is_stranger(origin));
-        let mut kept = Vec::new();
-        for message in messages {
-            let (user_id, device_id) = (&message.user_id, &message.device_id);
-            let counted = match self.encryption.queues.is_counted(user_id, device_id) {
-                true => Weights::new(),
-                false => self.weigh_queue(user_id, device_id).await?,
-            };
-            let weight = weight(&message.event);
-            let fits = self.encryption.queues.change(user_id, device_id, |queue| {
-                let weights = queue.weights.get_or_insert(counted);
-                let sharing = weights.iter().filter(|(server, _)| shares(server));
-                let waiting: usize = sharing.map(|(_, weight)| weight).sum();
-                let fits = waiting + weight <= limit;
-                if fits {
-                    *weights.entry(origin.to_owned()).or_default() += weight;
-                }
-                fits
-            });
-            match fits {
-                true => kept.push(message),
-                false => tracing::warn!(%origin, %user_id, %device_id, "too many messages wait for a device"),
-            }
-        }
-        Ok(kept)
-    }
-
-    /// How much waits for a device.
-    async fn weigh_queue(&self, user_id: &UserId, device_id: &DeviceId) -> Result<Weights, Error> {
-        let mut weights = Weights::new();
-        let prefix = queue_prefix(user_id, device_id);
-        for (_, event) in scan_all(&*self.seams.store, Table::Keys, &prefix).await? {
-            *weights.entry(from_slice::<Sent>(&event)?.server()).or_default() += weight(&event);
-        }
-        Ok(weights)
+        reservation.commit(batch, entries, publish).await.map(drop)
     }
 
     /// Deletes the messages up to the log position `upto`, which the client has got.
@@ -288,14 +173,12 @@ impl Homeserver {
         device_id: &DeviceId,
         upto: u64,
     ) -> Result<(), Error> {
-        let told = self
-            .encryption
-            .queues
-            .change(user_id, device_id, |queue| queue.told);
+        let queues = self.encryption.queues.clone();
         // A position from after the present is of a database that was rolled back: it says nothing of what is here.
-        if told == Some(0) || upto == 0 || upto > self.log.current() {
+        if queues.are_all_deleted(user_id, device_id) || upto == 0 || upto > self.log.current() {
             return Ok(());
         }
+        let lock = queues.lock(user_id, device_id).await;
         let mut batch = WriteBatch::new();
         let start = queue_prefix(user_id, device_id);
         let range = KeyRange::between(start, message_row(user_id, device_id, upto.saturating_add(1)));
@@ -306,25 +189,20 @@ impl Homeserver {
             .await?;
         let mut gone = Weights::new();
         for (key, event) in got {
-            *gone.entry(from_slice::<Sent>(&event)?.server()).or_default() += weight(&event);
+            *gone.entry(self.source_of(&event)?).or_default() += weight(&event);
             batch.delete(Table::Keys, key);
         }
-        if !batch.is_empty() {
-            self.seams.store.commit(batch).await?;
+        if batch.is_empty() {
+            queues.note_deleted(user_id, device_id, upto, &gone);
+            return Ok(());
         }
-        self.encryption.queues.change(user_id, device_id, |queue| {
-            for (server, weight) in queue.weights.iter_mut().flatten() {
-                *weight = weight.saturating_sub(gone.get(server).copied().unwrap_or_default());
-            }
-            queue
-                .weights
-                .iter_mut()
-                .for_each(|weights| weights.retain(|_, weight| *weight > 0));
-            if queue.told.is_none_or(|told| told <= upto) {
-                queue.told = Some(0);
-            }
-        });
-        Ok(())
+        let (user_id, device_id) = (user_id.to_owned(), device_id.to_owned());
+        let publish = move || {
+            queues.note_deleted(&user_id, &device_id, upto, &gone);
+            drop(lock);
+        };
+        let reservation = self.log.reserve(0);
+        reservation.commit(batch, Vec::new(), publish).await.map(drop)
     }
 
     /// At most `limit` messages, and about [`MAX_TOLD_BYTES`], for a device after `from` up to `to`, the oldest first,
@@ -358,18 +236,6 @@ impl Homeserver {
         Ok((events, last.filter(|_| rows.len() == limit).unwrap_or(to)))
     }
 
-    /// Notes that the messages after `from` up to `upto` (0: there are none) were told: the next sync from there
-    /// deletes them.
-    pub(crate) fn note_told(&self, user_id: &UserId, device_id: &DeviceId, from: u64, upto: u64) {
-        self.encryption.queues.change(user_id, device_id, |queue| {
-            queue.told = match queue.told {
-                // What waits from before `from` is not known.
-                None if from > 0 && upto == 0 => None,
-                told => Some(told.unwrap_or_default().max(upto)),
-            };
-        });
-    }
-
     /// Deletes the queue of a device and its transaction ids, with `batch`.
     pub(super) async fn delete_messages(
         &self,
@@ -386,11 +252,6 @@ impl Homeserver {
         self.encryption.queues.forget(user_id, device_id);
         Ok(())
     }
-}
-
-/// What a message that waits counts for.
-fn weight(event: &[u8]) -> usize {
-    event.len() + ROW
 }
 
 /// Whether a message of this content is taken.
@@ -413,7 +274,7 @@ pub(super) fn check(kind: &str, messages: &Messages) -> Result<(), Error> {
     }
 }
 
-fn queue_prefix(user_id: &UserId, device_id: &DeviceId) -> Vec<u8> {
+pub(super) fn queue_prefix(user_id: &UserId, device_id: &DeviceId) -> Vec<u8> {
     row(MESSAGE, &[user_id.as_str(), device_id.as_str(), ""])
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     Error, Homeserver, JsonObject,
     deadline::{Late, within},
+    encryption::KnownServers,
     federation::{acl::is_denied, received::verified, same_id::ID_IS_TAKEN},
     rooms::{admit::Outcome, room::Room, view::SERVER_ACL},
     stored::{from_slice, to_vec},
@@ -75,8 +76,9 @@ impl Homeserver {
                 results.insert(event_id.to_string(), result);
             }
         }
+        let mut known = None;
         for edu in edus {
-            self.receive_edu(origin, &edu).await?;
+            self.receive_edu(origin, &edu, &mut known).await?;
         }
         let answer = json!({ "pdus": results });
         self.note_answer(origin, txn_id, &answer).await?;
@@ -273,7 +275,12 @@ impl Homeserver {
     }
 
     /// Takes in one EDU. Malformed and unknown ones are passed over.
-    async fn receive_edu(&self, origin: &ServerName, edu: &Value) -> Result<(), Error> {
+    async fn receive_edu(
+        &self,
+        origin: &ServerName,
+        edu: &Value,
+        known: &mut KnownServers,
+    ) -> Result<(), Error> {
         let Some(content) = edu.get("content").and_then(Value::as_object) else {
             return Ok(());
         };
@@ -281,7 +288,7 @@ impl Homeserver {
             Some("m.typing") => self.receive_typing(origin, content).await,
             Some("m.presence") => self.receive_presence(origin, content).await,
             Some("m.receipt") => self.receive_receipts(origin, content).await,
-            Some("m.direct_to_device") => self.receive_direct_to_device(origin, content).await,
+            Some("m.direct_to_device") => self.receive_direct_to_device(origin, content, known).await,
             Some("m.device_list_update") => self.receive_device_list_update(origin, content).await,
             Some("m.signing_key_update") => self.receive_signing_key_update(origin, content).await,
             _ => Ok(()),

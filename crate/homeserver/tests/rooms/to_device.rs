@@ -1,13 +1,18 @@
-//! Messages for devices that other servers send.
+//! Messages for devices: how many may wait, and that each comes once.
 
-use hearth_homeserver::accounts::{NewDevice, Registration};
+use futures::{FutureExt, future::join};
+use hearth_homeserver::{
+    Error,
+    accounts::{NewDevice, Registration, Session},
+    sync::{SyncRequest, SyncToken},
+};
 use hearth_storage::{Direction, KeyRange, Store, Table};
-use ruma_common::{OwnedDeviceId, OwnedUserId};
+use ruma_common::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use serde_json::{Value, json};
 
 use crate::{
     peer::Peer,
-    support::{Server, object},
+    support::{Server, device, object, settle},
 };
 
 /// A user with a device that is away.
@@ -25,12 +30,32 @@ async fn send(server: &Server, peer: &Peer, id: &str, messages: Value) {
     let content = object(json!({
         "sender": peer.user(), "type": "m.room_key", "message_id": id, "messages": messages,
     }));
-    let received = server.homeserver.receive_direct_to_device(peer.name(), &content);
+    let mut known = None;
+    let received = server
+        .homeserver
+        .receive_direct_to_device(peer.name(), &content, &mut known);
     received.await.unwrap();
+}
+
+/// Sends messages of `user`.
+async fn send_own(server: &Server, user: &UserId, txn: &str, messages: &Value) -> Result<(), Error> {
+    let session = Session {
+        user_id: user.to_owned(),
+        device_id: device().to_owned(),
+    };
+    let messages = serde_json::from_value(messages.clone()).unwrap();
+    let homeserver = &server.homeserver;
+    homeserver
+        .send_to_device(&session, "m.room_key", txn, messages)
+        .await
 }
 
 /// How many messages of `peer` wait, and how many bytes they have.
 async fn waiting(server: &Server, peer: &Peer) -> (usize, usize) {
+    waiting_of(server, &peer.user()).await
+}
+
+async fn waiting_of(server: &Server, user: &UserId) -> (usize, usize) {
     let rows = KeyRange::prefix(b"t\0");
     let rows = server
         .store
@@ -41,9 +66,35 @@ async fn waiting(server: &Server, peer: &Peer) -> (usize, usize) {
         .unwrap()
         .into_iter()
         .map(|(_, row)| row)
-        .filter(|row| serde_json::from_slice::<Value>(row).unwrap()["sender"] == peer.user().as_str())
+        .filter(|row| serde_json::from_slice::<Value>(row).unwrap()["sender"] == user.as_str())
         .collect();
     (sent.len(), sent.iter().map(Vec::len).sum())
+}
+
+/// How many bytes of strangers wait.
+async fn flood(server: &Server) -> usize {
+    let mut flood = 0;
+    for number in STRANGERS {
+        flood += waiting(server, &Peer::new(number)).await.1;
+    }
+    flood
+}
+
+/// Sends more than may wait of strangers.
+async fn send_flood(server: &Server, message: &Value) {
+    for number in STRANGERS {
+        let stranger = Peer::new(number);
+        for id in 0..10 {
+            send(server, &stranger, &id.to_string(), message.clone()).await;
+        }
+    }
+}
+
+/// The servers of strangers.
+const STRANGERS: std::ops::Range<u8> = 20..30;
+
+fn large() -> String {
+    "x".repeat(60_000)
 }
 
 #[tokio::test]
@@ -54,18 +105,10 @@ async fn who_floods_a_device_loses_what_is_newest_and_nobody_else_loses_anything
     friend.join(&server, &room).await;
     let message = |text: &str| json!({ &user_id: { &device_id: { "text": text } } });
     send(&server, &friend, "first", message("key")).await;
-    let large = message(&"x".repeat(60_000));
-    for number in 0..10 {
-        let stranger = Peer::new(20 + number);
-        for id in 0..10 {
-            send(&server, &stranger, &id.to_string(), large.clone()).await;
-        }
-    }
-    let mut flood = 0;
-    for number in 0..10 {
-        flood += waiting(&server, &Peer::new(20 + number)).await.1;
-    }
-    assert!((500_000..=1_048_576).contains(&flood), "{flood} bytes");
+    let large = message(&large());
+    send_flood(&server, &large).await;
+    let strangers = flood(&server).await;
+    assert!((500_000..=1_048_576).contains(&strangers), "{strangers} bytes");
     for id in 0..200 {
         send(&server, &friend, &id.to_string(), large.clone()).await;
     }
@@ -73,14 +116,139 @@ async fn who_floods_a_device_loses_what_is_newest_and_nobody_else_loses_anything
     assert!((100..200).contains(&count), "{count} messages, {bytes} bytes");
     // The same after a restart, when what waits is counted anew.
     let server = server.restarted().await;
-    send(&server, &friend, "last", large).await;
-    send(&server, &Peer::new(20), "last", message(&"x".repeat(60_000))).await;
+    send(&server, &friend, "last", large.clone()).await;
+    send(&server, &Peer::new(20), "last", large.clone()).await;
+    send(&server, &Peer::new(30), "last", large).await;
     assert_eq!(waiting(&server, &friend).await, (count, bytes));
+    assert_eq!(flood(&server).await, strangers);
+    assert_eq!(waiting(&server, &Peer::new(30)).await.0, 0);
     let own = json!({ "text": "hello" });
     let other = Peer::new(9);
     other.join(&server, &room).await;
     send(&server, &other, "1", json!({ &user_id: { &device_id: own } })).await;
     assert_eq!(waiting(&server, &other).await.0, 1);
+}
+
+#[tokio::test]
+async fn who_floods_a_device_of_their_server_leaves_room_for_its_other_users() {
+    let server = Server::new().await;
+    let (user_id, device_id) = sleeper(&server).await;
+    let message = json!({ &user_id: { &device_id: { "text": large() } } });
+    for txn in 0..400 {
+        send_own(&server, &server.alice(), &txn.to_string(), &message)
+            .await
+            .unwrap();
+    }
+    let (count, bytes) = waiting_of(&server, &server.alice()).await;
+    assert!((200..400).contains(&count), "{count} messages, {bytes} bytes");
+    send_own(&server, &server.bob(), "1", &message).await.unwrap();
+    assert_eq!(waiting_of(&server, &server.bob()).await.0, 1);
+}
+
+/// A sync from `since`. The token that it gives.
+async fn sync(server: &Server, user: &UserId, device: &DeviceId, since: Option<SyncToken>) -> SyncToken {
+    let request = SyncRequest {
+        since,
+        ..SyncRequest::default()
+    };
+    let answer = server.homeserver.sync(user, device, request).await.unwrap();
+    answer.next_batch.parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_a_client_has_got_makes_room_even_if_it_goes_away_meanwhile() {
+    for restarts in [false, true] {
+        let (mut server, friend) = (Server::new().await, Peer::new(7));
+        let (user_id, device_id) = sleeper(&server).await;
+        friend.join(&server, &server.public_room().await).await;
+        let message = json!({ &user_id: { &device_id: { "text": large() } } });
+        for id in 0..200 {
+            send(&server, &friend, &id.to_string(), message.clone()).await;
+        }
+        let (before, _) = waiting(&server, &friend).await;
+        let token = sync(&server, &user_id, &device_id, None).await;
+        if restarts {
+            server = server.restarted().await;
+        }
+        let closed = server.store.gate.lock().await;
+        sync(&server, &user_id, &device_id, Some(token)).now_or_never();
+        settle().await;
+        assert_eq!(waiting(&server, &friend).await.0, before);
+        // What waits is counted while it is deleted.
+        let next = send(&server, &friend, "next", message.clone());
+        join(next, async {
+            settle().await;
+            drop(closed);
+        })
+        .await;
+        settle().await;
+        let (after, _) = waiting(&server, &friend).await;
+        assert!(after < before, "{after} of {before} wait");
+        for id in after..before {
+            send(&server, &friend, &format!("more {id}"), message.clone()).await;
+        }
+        assert_eq!(waiting(&server, &friend).await.0, before, "restarts: {restarts}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_again_while_it_is_stored_comes_once() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let (user_id, device_id) = sleeper(&server).await;
+    let (message, alice) = (
+        json!({ &user_id: { &device_id: { "text": "key" } } }),
+        server.alice(),
+    );
+    let closed = server.store.gate.lock().await;
+    // Whoever sends goes away before there is an answer.
+    send(&server, &peer, "1", message.clone()).now_or_never();
+    send_own(&server, &alice, "1", &message).now_or_never();
+    settle().await;
+    let again = join(
+        send(&server, &peer, "1", message.clone()),
+        send_own(&server, &alice, "1", &message),
+    );
+    let open = async {
+        settle().await;
+        drop(closed);
+    };
+    join(again, open).await.0.1.unwrap();
+    assert_eq!(waiting(&server, &peer).await.0, 1);
+    assert_eq!(waiting_of(&server, &alice).await.0, 1);
+}
+
+#[tokio::test]
+async fn a_transaction_looks_up_at_most_once_who_is_known() {
+    let (server, stranger) = (Server::new().await, Peer::new(20));
+    let (user_id, device_id) = sleeper(&server).await;
+    let room = server.public_room().await;
+    Peer::new(7).join(&server, &room).await;
+    let message = json!({ &user_id: { &device_id: { "text": large() } } });
+    send_flood(&server, &message).await;
+    // Rooms that are not in memory have to be read for it.
+    let server = server.restarted().await;
+    for (messages, expected) in [
+        (json!({}), 0),
+        (json!({ &user_id: {} }), 0),
+        (json!({ stranger.user(): { "*": {} } }), 0),
+        (message, 1),
+    ] {
+        let edu = |id: usize| {
+            json!({ "edu_type": "m.direct_to_device", "content": {
+                "sender": stranger.user(), "type": "m.room_key", "message_id": format!("new {id}"),
+                "messages": messages,
+            } })
+        };
+        let edus: Vec<_> = (0..10).map(edu).collect();
+        let body = json!({ "origin": stranger.name(), "origin_server_ts": 1, "pdus": [], "edus": edus });
+        server.store.take();
+        let txn = messages.to_string();
+        let received = server.homeserver.receive_transaction(stranger.name(), &txn, body);
+        received.await.unwrap();
+        let counts = server.store.take();
+        assert_eq!(counts.reads_of(Table::Memberships), expected);
+        assert_eq!(counts.reads_of(Table::Keys) > 0, expected > 0);
+    }
 }
 
 #[tokio::test]
