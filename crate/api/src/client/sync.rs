@@ -52,7 +52,7 @@ async fn filter(homeserver: &Homeserver, user_id: &UserId, filter: Option<&str>)
         return Ok(Filter::parse(filter)?);
     }
     let stored = homeserver.stored_filter(user_id, filter).await?;
-    Ok(Filter::parse(&serde_json::Value::Object(stored).to_string())?)
+    Ok(Filter::read(stored)?)
 }
 
 /// How state is asked for. matrix-js-sdk asks by the name of MSC4222, and reads the answer under that name.

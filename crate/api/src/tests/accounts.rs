@@ -1,6 +1,7 @@
 //! Accounts: registration, login, devices, profiles, filters, account data, push rules.
 
 use hearth_homeserver::Config;
+use hearth_storage::{Store, Table, WriteBatch};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
@@ -352,6 +353,20 @@ async fn filters_have_stable_ids() {
     assert_eq!(ann.get(&format!("{path}/{id}")).await.ok(), filter);
     ann.get(&format!("{path}/other")).await.fails(404, "M_NOT_FOUND");
     ann.post(&path, json!({"room": 7})).await.fails(400, "M_BAD_JSON");
+}
+
+#[tokio::test]
+async fn a_filter_that_an_earlier_version_took_is_still_used() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let filter = json!({"room": {"timeline": {"not_senders": ["bob"]}}});
+    let path = format!("/_matrix/client/v3/user/{}/filter", ann.user_id);
+    ann.post(&path, filter.clone()).await.fails(400, "M_BAD_JSON");
+    let mut batch = WriteBatch::new();
+    let key = format!("f\0{}\0old", ann.user_id);
+    batch.put(Table::Accounts, key, filter.to_string());
+    server.store.commit(batch).await.unwrap();
+    ann.get("/_matrix/client/v3/sync?filter=old").await.ok();
 }
 
 #[tokio::test]

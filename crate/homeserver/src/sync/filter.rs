@@ -5,11 +5,11 @@
 //!
 //! Spec: Client-Server API, section 'Filtering'.
 
-use ruma_common::{OwnedRoomId, OwnedUserId, RoomId};
+use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::{Error, JsonObject};
 
 /// The number of timeline events in an answer if the filter does not say.
 const DEFAULT_TIMELINE_LIMIT: u64 = 10;
@@ -104,6 +104,17 @@ impl Filter {
         serde_json::from_str(json).map_err(|error| Error::BadJson(format!("filter: {error}")))
     }
 
+    /// Reads a filter that was stored. What stands for a user in it and is no user id, which earlier versions took, is
+    /// passed over.
+    ///
+    /// # Errors
+    /// [`Error::BadJson`] if a field has the wrong type.
+    pub fn read(stored: JsonObject) -> Result<Self, Error> {
+        let mut stored = Value::Object(stored);
+        drop_malformed_senders(&mut stored);
+        Self::deserialize(stored).map_err(|error| Error::BadJson(format!("filter: {error}")))
+    }
+
     /// Reduces a room event to the fields asked for.
     ///
     /// `type`, `sender`, `event_id` and `room_id` are cut like all others: who names fields names them too.
@@ -165,6 +176,18 @@ impl RoomFilter {
     /// Whether anything of the room may pass.
     pub fn allows_room(&self, room_id: &RoomId) -> bool {
         room_is_listed(room_id, self.rooms.as_deref(), &self.not_rooms)
+    }
+}
+
+/// Takes what is no user id out of a filter's lists of users.
+fn drop_malformed_senders(filter: &mut Value) {
+    for (field, value) in filter.as_object_mut().into_iter().flatten() {
+        match (field.as_str(), value) {
+            ("senders" | "not_senders" | "related_by_senders", Value::Array(ids)) => {
+                ids.retain(|id| id.as_str().is_none_or(|id| UserId::parse(id).is_ok()));
+            }
+            (_, value) => drop_malformed_senders(value),
+        }
     }
 }
 
@@ -325,6 +348,27 @@ mod tests {
             "1",
         ] {
             assert!(matches!(Filter::parse(json), Err(Error::BadJson(_))), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_was_stored_with_senders_that_are_none_is_read() {
+        let stored = json!({"room": {"timeline": {
+            "senders": ["alice"], "not_senders": ["bob", "@b:x"], "types": ["a"],
+        }}});
+        assert!(matches!(
+            Filter::parse(&stored.to_string()),
+            Err(Error::BadJson(_))
+        ));
+        let timeline = Filter::read(event(stored)).unwrap().room.timeline;
+        assert_eq!(timeline.senders.as_deref(), Some(&[][..]));
+        assert_eq!(timeline.not_senders, ["@b:x"]);
+        assert_eq!(timeline.types.unwrap(), ["a"]);
+        for stored in [
+            json!({"room": {"rooms": ["a"]}}),
+            json!({"presence": {"senders": [1]}}),
+        ] {
+            assert!(matches!(Filter::read(event(stored)), Err(Error::BadJson(_))));
         }
     }
 
