@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver, JsonObject,
+    cache::Cache,
     federation::{received::take_array, uri::path},
     rooms::{
         event::StoredEvent,
@@ -26,10 +27,13 @@ use crate::{
         summary::{SPACE, Visitor},
         view::CREATE,
     },
+    stored::{from_slice, to_vec},
 };
 
 /// What a server says of the rooms that a space lists, in its answer and in what is remembered of it.
 pub(super) const CHILDREN: &str = "children";
+/// The state events of a space that list rooms, in what is said of it.
+pub(super) const CHILDREN_STATE: &str = "children_state";
 /// The type of the state events that list rooms.
 const CHILD: &str = "m.space.child";
 /// The most rooms of a page, and how many there are if the client does not say.
@@ -48,8 +52,14 @@ const AT_ONCE: usize = 8;
 const PATIENCE: u64 = 10_000;
 /// How long the answer of another server is remembered, in milliseconds.
 const REMEMBERED: u64 = 5 * 60 * 1000;
-/// The most rooms of which answers are remembered.
-const MAX_REMEMBERED: usize = 1_000;
+/// The most bytes that are kept of the answer of another server,
+const MAX_ANSWER: usize = 512 * 1024;
+/// and of all that are remembered.
+const MAX_REMEMBERED: usize = 8 * 1024 * 1024;
+/// What an answer costs beside its bytes.
+const ENTRY: usize = 1024;
+/// The most names of servers or rooms that are kept of one list of them.
+const MAX_NAMES: usize = 50;
 
 /// What a client asks of a space.
 #[derive(Clone, Debug, Default)]
@@ -64,37 +74,40 @@ pub struct HierarchyQuery {
     pub from: Option<String>,
 }
 
-/// What each server has said of rooms: `None` for what it would not tell or does not know. Nobody else's word counts
-/// for who asks that server.
-#[derive(Default)]
-pub(crate) struct Remembered(Mutex<HashMap<Saying, (u64, Option<JsonObject>)>>);
+/// What each server has said of rooms. Nobody else's word counts for who asks that server.
+pub(crate) struct Remembered(Cache<Saying, Said>);
 
 /// Who said something, and of which room.
 type Saying = (OwnedServerName, OwnedRoomId);
 
+/// What was said, as JSON, which is much smaller than what is made of it; `None` for what a server would not tell or
+/// does not know.
+type Told = Option<Arc<[u8]>>;
+
+/// What was said, and when.
+type Said = (u64, Told);
+
+impl Default for Remembered {
+    fn default() -> Self {
+        Self(Cache::new(MAX_REMEMBERED))
+    }
+}
+
 impl Remembered {
     /// What the first of `servers` has said that has told something.
-    fn get(&self, room_id: &RoomId, servers: &[OwnedServerName], now: u64) -> Option<Option<JsonObject>> {
-        let rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let said = |server: &OwnedServerName| rooms.get(&(server.clone(), room_id.to_owned()));
+    fn get(&self, room_id: &RoomId, servers: &[OwnedServerName], now: u64) -> Option<Told> {
+        let said = |server: &OwnedServerName| self.0.get(&(server.clone(), room_id.to_owned()));
         let recent = servers.iter().filter_map(said);
         let mut recent = recent.filter(|(at, _)| now.saturating_sub(*at) < REMEMBERED);
-        let first = recent.next()?;
-        let told = std::iter::once(first)
-            .chain(recent)
-            .find_map(|(_, room)| room.clone());
-        Some(told)
+        let (_, first) = recent.next()?;
+        Some(first.or_else(|| recent.find_map(|(_, told)| told)))
     }
 
-    fn put(&self, server: &ServerName, room_id: &RoomId, now: u64, room: Option<JsonObject>) {
-        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if rooms.len() >= MAX_REMEMBERED {
-            rooms.retain(|_, (at, _)| now.saturating_sub(*at) < REMEMBERED);
-        }
-        if rooms.len() >= MAX_REMEMBERED {
-            rooms.clear();
-        }
-        rooms.insert((server.to_owned(), room_id.to_owned()), (now, room));
+    fn put(&self, server: &ServerName, room_id: &RoomId, now: u64, told: Option<&JsonObject>) {
+        let told: Told = told.and_then(|told| Some(to_vec(told).ok()?.into()));
+        let weight = ENTRY + told.as_ref().map_or(0, |told| told.len());
+        self.0
+            .put((server.to_owned(), room_id.to_owned()), (now, told), weight);
     }
 }
 
@@ -135,10 +148,13 @@ impl Homeserver {
         let limit = query.limit.and_then(|limit| usize::try_from(limit).ok());
         let end = told.saturating_add(limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE));
         let mut walk = Walk::new(self, Visitor::User(user_id), query.suggested_only, max_depth);
-        let mut rooms = walk.first(room_id, end.saturating_add(1).min(MAX_ROOMS)).await?;
-        let more = rooms.len() > end;
-        rooms.truncate(end);
-        let mut answer = json!({ "rooms": rooms.split_off(told.min(rooms.len())) });
+        let mut rooms = walk
+            .rooms(room_id, told, end.saturating_add(1).min(MAX_ROOMS))
+            .await?;
+        let page = end - told;
+        let more = rooms.len() > page;
+        rooms.truncate(page);
+        let mut answer = json!({ "rooms": rooms });
         if more {
             let next = From {
                 told: end,
@@ -168,7 +184,7 @@ impl Homeserver {
             .map_err(|_| not_found())?;
         let mut space = self.described(visitor, &room).await?.ok_or_else(not_found)?;
         let listed = self.children_of(&room, suggested_only).await?;
-        space.insert("children_state".into(), stripped_children(&listed));
+        space.insert(CHILDREN_STATE.into(), stripped_children(&listed));
         let (mut children, mut inaccessible) = (Vec::new(), Vec::new());
         for child in listed.iter().filter_map(child_of).take(MAX_PAGE) {
             let Some(room) = self.resident_room(&child.room_id).await? else {
@@ -192,7 +208,7 @@ impl Homeserver {
     ) -> Result<Option<JsonObject>, Error> {
         let known = self.hierarchies.get(room_id, servers, self.now());
         let found = match known {
-            Some(found) => found,
+            Some(told) => told.map(|told| from_slice(&told)).transpose()?,
             None => self.ask_for_description(room_id, servers).await,
         };
         Ok(found.filter(|summary| self.may_know(visitor, room_id, summary)))
@@ -211,8 +227,7 @@ impl Homeserver {
                 }
             };
             if let Some(room) = description(room_id, answer) {
-                self.hierarchies
-                    .put(server, room_id, self.now(), Some(room.clone()));
+                self.hierarchies.put(server, room_id, self.now(), Some(&room));
                 return Some(room);
             }
         }
@@ -282,14 +297,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The first `count` rooms of the space.
-    async fn first(&mut self, room_id: &RoomId, count: usize) -> Result<Vec<JsonObject>, Error> {
+    /// The rooms of the space after the first `after`, up to `upto`.
+    async fn rooms(&mut self, room_id: &RoomId, after: usize, upto: usize) -> Result<Vec<JsonObject>, Error> {
         let via = room_id.server_name().map(ToOwned::to_owned).into_iter().collect();
         let root = Child {
             room_id: room_id.to_owned(),
             via,
         };
-        let mut rooms = Vec::new();
+        let (mut found, mut rooms) = (0, Vec::new());
         let mut next = vec![Next {
             child: root,
             depth: 0,
@@ -297,7 +312,7 @@ impl<'a> Walk<'a> {
         let mut looked_at = 0;
         while let Some(Next { child, depth }) = next.pop() {
             looked_at += 1;
-            if rooms.len() >= count || looked_at > MAX_ROOMS {
+            if found >= upto || looked_at > MAX_ROOMS {
                 break;
             }
             if !self.seen.insert(child.room_id.clone()) {
@@ -309,13 +324,17 @@ impl<'a> Walk<'a> {
                 }
                 continue;
             };
-            rooms.push(room);
+            found += 1;
+            rooms.extend((found > after).then_some(room));
             if depth < self.max_depth {
                 self.ask_ahead(&children).await;
                 next.extend(children.into_iter().rev().map(|child| Next {
                     child,
                     depth: depth + 1,
                 }));
+                // Of those that were found first, the walk ends before it comes to them.
+                let surplus = next.len().saturating_sub(MAX_ROOMS - looked_at);
+                next.drain(..surplus);
             }
         }
         Ok(rooms)
@@ -329,7 +348,7 @@ impl<'a> Walk<'a> {
                 return Ok(None);
             };
             let listed = homeserver.children_of(&room, self.suggested_only).await?;
-            summary.insert("children_state".into(), stripped_children(&listed));
+            summary.insert(CHILDREN_STATE.into(), stripped_children(&listed));
             let children = listed.iter().filter_map(child_of).collect();
             return Ok(Some((summary, children)));
         }
@@ -345,10 +364,10 @@ impl<'a> Walk<'a> {
         let Some(mut summary) = found else {
             return Ok(None);
         };
-        let described = summary.remove(CHILDREN);
+        let described = take_list(&mut summary, CHILDREN);
         let (summary, children) = told_by_others(summary, self.suggested_only);
-        let described = described.as_ref().and_then(Value::as_array).into_iter().flatten();
-        for room in described.cloned().filter_map(read_summary) {
+        for room in described {
+            let Value::Object(room) = room else { continue };
             let listed = children
                 .iter()
                 .find(|child| id_of(&room) == Some(child.room_id.as_str()));
@@ -433,27 +452,34 @@ impl std::fmt::Display for From {
     }
 }
 
-/// What `answer` says of a room; of the rooms that it lists, under [`CHILDREN`], but for spaces: what those list is not
-/// told with them.
+/// What `answer` says of a room, so far as it is well-formed and not too much: also of the rooms that it lists, under
+/// [`CHILDREN`], but for spaces, because what those list is not told with them.
 fn description(room_id: &RoomId, mut answer: Value) -> Option<JsonObject> {
-    let room = answer.get_mut("room").map(Value::take).and_then(read_summary);
-    let mut room = room.filter(|room| id_of(room) == Some(room_id.as_str()))?;
-    let mut children = take_array(&mut answer, CHILDREN, MAX_CHILDREN);
-    children.retain(|child| child["room_type"] != SPACE);
-    room.insert(CHILDREN.into(), children.into());
+    let mut left = MAX_ANSWER;
+    let mut fits = |value: &JsonObject| {
+        let rest = to_vec(value).ok().and_then(|json| left.checked_sub(json.len()));
+        left = rest.unwrap_or_default();
+        rest.is_some()
+    };
+    let room = answer.get_mut("room")?;
+    let listed = take_array(room, CHILDREN_STATE, MAX_CHILDREN);
+    let room = read_summary(room.take()).filter(|room| id_of(room) == Some(room_id.as_str()));
+    let mut room = room.filter(&mut fits)?;
+    let listed = listed.into_iter().filter_map(read_child);
+    let listed: Vec<_> = listed.filter(&mut fits).collect();
+    let children = take_array(&mut answer, CHILDREN, MAX_CHILDREN).into_iter();
+    let children = children
+        .filter_map(read_summary)
+        .filter(|child| child.get("room_type").and_then(Value::as_str) != Some(SPACE) && fits(child));
+    room.insert(CHILDREN.into(), children.collect());
+    room.insert(CHILDREN_STATE.into(), listed.into());
     Some(room)
 }
 
 /// What another server says of a room, without what is not suggested; and which rooms it lists.
 fn told_by_others(mut summary: JsonObject, suggested_only: bool) -> (JsonObject, Vec<Child>) {
-    let listed = summary.remove("children_state");
-    let listed = listed.as_ref().and_then(Value::as_array).into_iter().flatten();
-    let mut listed: Vec<_> = listed
-        .take(MAX_CHILDREN)
-        .filter(|event| is_stripped_child(event))
-        .filter(|event| !suggested_only || event["content"]["suggested"] == true)
-        .cloned()
-        .collect();
+    let mut listed = take_list(&mut summary, CHILDREN_STATE);
+    listed.retain(|event| !suggested_only || event["content"]["suggested"] == true);
     listed.sort_by_cached_key(|event| {
         place(
             event["content"]["order"].as_str(),
@@ -466,8 +492,55 @@ fn told_by_others(mut summary: JsonObject, suggested_only: bool) -> (JsonObject,
         named(event.get("state_key")?.as_str()?, content)
     });
     let children = children.collect();
-    summary.insert("children_state".into(), listed.into());
+    summary.insert(CHILDREN_STATE.into(), listed.into());
     (summary, children)
+}
+
+/// Takes a list out of what was said of a room.
+fn take_list(summary: &mut JsonObject, field: &str) -> Vec<Value> {
+    match summary.remove(field) {
+        Some(Value::Array(list)) => list,
+        _ => Vec::new(),
+    }
+}
+
+/// What is kept of a state event by which another server says that a space lists a room.
+fn read_child(event: Value) -> Option<JsonObject> {
+    let Value::Object(mut event) = Some(event).filter(is_stripped_child)? else {
+        return None;
+    };
+    event.retain(|field, value| match field.as_str() {
+        "content" => {
+            keep_listing(value);
+            true
+        }
+        "type" | "state_key" | "sender" | "origin_server_ts" => true,
+        _ => false,
+    });
+    Some(event)
+}
+
+/// Keeps of the content of such an event what the specification names.
+fn keep_listing(content: &mut Value) {
+    let Some(content) = content.as_object_mut() else {
+        return;
+    };
+    content.retain(|field, value| match field.as_str() {
+        "via" => keep_names(value),
+        "order" => value.is_string(),
+        "suggested" => value.is_boolean(),
+        _ => false,
+    });
+}
+
+/// Keeps the first names of a list. Whether it is one.
+fn keep_names(list: &mut Value) -> bool {
+    let Some(names) = list.as_array_mut() else {
+        return false;
+    };
+    names.retain(Value::is_string);
+    names.truncate(MAX_NAMES);
+    true
 }
 
 fn is_stripped_child(event: &Value) -> bool {
@@ -479,9 +552,16 @@ fn is_stripped_child(event: &Value) -> bool {
         && event["origin_server_ts"].is_u64()
 }
 
-/// `value`, if it has what a summary must have.
+/// What is kept of a summary, if `value` has what it must have.
 fn read_summary(value: Value) -> Option<JsonObject> {
-    let Value::Object(room) = value else { return None };
+    let Value::Object(mut room) = value else {
+        return None;
+    };
+    room.retain(|field, value| match field.as_str() {
+        "room_id" | "num_joined_members" | "world_readable" | "guest_can_join" => true,
+        "allowed_room_ids" => keep_names(value),
+        field => TEXTS.contains(&field),
+    });
     let fits = id_of(&room).is_some()
         && room.get("num_joined_members").is_some_and(Value::is_u64)
         && room.get("world_readable").is_some_and(Value::is_boolean)
@@ -545,4 +625,80 @@ fn stripped_children(listed: &[Arc<StoredEvent>]) -> Value {
         })
     });
     events.collect::<Vec<_>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failure is what a test is for")]
+
+    use ruma_common::{room_id, server_name};
+
+    use super::*;
+
+    fn summary(id: &str) -> Value {
+        json!({"room_id": id, "num_joined_members": 1, "world_readable": true, "guest_can_join": false})
+    }
+
+    fn child(id: &str) -> Value {
+        json!({
+            "type": CHILD, "state_key": id, "sender": "@a:x", "origin_server_ts": 1,
+            "content": {"via": ["x"], "order": "1", "suggested": true},
+        })
+    }
+
+    fn with(mut value: Value, field: &str, more: Value) -> Value {
+        value[field] = more;
+        value
+    }
+
+    #[test]
+    fn of_an_answer_only_what_is_known_is_kept() {
+        let junk = json!([[[[], []]]]);
+        let mut listed = with(child("!b:x"), "unsigned", junk.clone());
+        listed["content"]["via"] = json!(["x", 7]);
+        listed["content"]["more"] = junk.clone();
+        let mut room = with(summary("!a:x"), CHILDREN_STATE, json!([listed, junk]));
+        room["name"] = "A".into();
+        room["more"] = junk.clone();
+        let space = with(summary("!c:x"), "room_type", SPACE.into());
+        let allowed = json!(["!d:x", 1]);
+        let restricted = with(summary("!b:x"), "allowed_room_ids", allowed);
+        let children = json!([space, with(restricted, CHILDREN_STATE, junk.clone()), junk]);
+        let told = description(room_id!("!a:x"), json!({"room": room, "children": children})).unwrap();
+        let mut expected = with(summary("!a:x"), CHILDREN_STATE, json!([child("!b:x")]));
+        expected["name"] = "A".into();
+        expected[CHILDREN] = json!([with(summary("!b:x"), "allowed_room_ids", json!(["!d:x"]))]);
+        assert_eq!(Value::Object(told), expected);
+    }
+
+    #[test]
+    fn of_an_answer_no_more_is_kept_than_fits() {
+        let large = |id: usize| with(summary(&format!("!{id}:x")), "topic", "x".repeat(100_000).into());
+        let mut answer = json!({"room": summary("!a:x"), "children": (0..20).map(large).collect::<Vec<_>>()});
+        let told = description(room_id!("!a:x"), answer.clone()).unwrap();
+        assert_eq!(told[CHILDREN].as_array().unwrap().len(), 5);
+        answer["room"]["topic"] = "x".repeat(MAX_ANSWER).into();
+        assert_eq!(description(room_id!("!a:x"), answer), None);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_in_bytes() {
+        let (remembered, server) = (Remembered::default(), server_name!("x").to_owned());
+        let servers = [server.clone()];
+        let room = |number: usize| RoomId::parse(format!("!{number}:x")).unwrap();
+        let large = with(summary("!a:x"), "topic", "x".repeat(MAX_ANSWER - 200).into());
+        let kept = |upto: usize| {
+            let is_kept = |number: &usize| remembered.get(&room(*number), &servers, 1).is_some();
+            (0..upto).filter(is_kept).count()
+        };
+        for number in 0..40 {
+            remembered.put(&server, &room(number), 1, large.as_object());
+        }
+        assert_eq!(kept(40), 15);
+        for number in 0..20_000 {
+            remembered.put(&server, &room(number), 1, None);
+        }
+        assert_eq!(kept(20_000), 8_192);
+        assert_eq!(remembered.get(&room(19_999), &servers, 1 + REMEMBERED), None);
+    }
 }

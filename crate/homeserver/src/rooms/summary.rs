@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     Error, Homeserver, JsonObject,
     rooms::{
-        hierarchy::CHILDREN,
+        hierarchy::{CHILDREN, CHILDREN_STATE},
         restricted::allowed_rooms,
         room::{Room, Snapshot},
         view::{HISTORY_VISIBILITY, JOIN_RULES, View, member},
@@ -57,7 +57,7 @@ impl Homeserver {
         };
         let mut summary =
             found.ok_or_else(|| Error::NotFound("no such room, or none that you may see".into()))?;
-        summary.remove("children_state");
+        summary.remove(CHILDREN_STATE);
         summary.remove(CHILDREN);
         let membership = user_id.and_then(|user_id| self.user_membership(user_id, &room_id));
         summary.extend(membership.map(|entry| ("membership".to_owned(), entry.membership.into())));
