@@ -1,6 +1,6 @@
 //! Invites between servers. Spec: Server-Server API, section 'Inviting to a room'.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use hearth_rooms::{Pdu, RoomVersion, client_event::stripped_state};
 use hearth_storage::{Table, WriteBatch};
@@ -30,7 +30,8 @@ const MAX_STRIPPED: usize = 50;
 /// The most bytes of them.
 const MAX_STRIPPED_BYTES: usize = 32 * 1024;
 /// The most invites that wait for a user, because any server may send them: of all servers, of one, and of those
-/// together that share no room with this one. Every `/sync` that begins anew tells them all.
+/// together that share no room with this one. Every `/sync` that begins anew tells them all. Of those that are over, as
+/// many are kept of one server or of those together, for clients that do not know it yet.
 const MAX_PENDING: usize = 1000;
 const MAX_OF_SERVER: usize = 50;
 const MAX_OF_STRANGERS: usize = 100;
@@ -61,6 +62,7 @@ impl Homeserver {
         let event = body.get_mut("event").map(Value::take).unwrap_or_default();
         let invite = verified(version, event).map_err(Error::BadJson)?;
         let user_id = self.check_invite(origin, room_id, event_id, &invite).await?;
+        self.make_room(&user_id, origin).await?;
         let invite = invite
             .signed_by(self.server_name().as_str(), self.identity.key_pair())
             .map_err(|error| Error::BadJson(error.to_string()))?;
@@ -105,26 +107,50 @@ impl Homeserver {
         }
         self.check_invited(invite.sender(), Some(room_id), &user_id)
             .await?;
-        match self.has_too_many_invites(&user_id, origin).await? {
-            false => Ok(user_id),
-            true => Err(Error::Forbidden("the user has too many invites".into())),
-        }
+        Ok(user_id)
     }
 
-    /// Whether so many invites wait for the user that no more of `origin` are taken.
-    async fn has_too_many_invites(&self, user_id: &UserId, origin: &ServerName) -> Result<bool, Error> {
+    /// Makes room for an invite of `origin`: of the user's invites of the same server, or of strangers if it is one, that
+    /// were taken back or refused, all but the last are forgotten.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] if too many wait.
+    async fn make_room(&self, user_id: &UserId, origin: &ServerName) -> Result<(), Error> {
+        let known = self.known_servers().await?;
+        let is_stranger = !known.contains(origin);
+        let is_alike = |entry: &UserMembership| {
+            let through = entry.through.as_deref();
+            through.is_some_and(|server| server == origin || (is_stranger && !known.contains(server)))
+        };
         let memberships = self.memberships(user_id);
         let waiting = memberships.values().filter(|entry| entry.membership == "invite");
-        let servers: Vec<_> = waiting.map(|entry| entry.through.as_deref()).collect();
-        let known = self.known_servers().await?;
-        let strangers = servers
-            .iter()
-            .flatten()
-            .filter(|server| !known.contains(**server));
-        let is_stranger = !known.contains(origin);
-        Ok(servers.len() >= MAX_PENDING
-            || servers.iter().filter(|server| **server == Some(origin)).count() >= MAX_OF_SERVER
-            || (is_stranger && strangers.count() >= MAX_OF_STRANGERS))
+        let (all, alike) = (
+            waiting.clone().count(),
+            waiting.clone().filter(|entry| is_alike(entry)),
+        );
+        let of_origin = waiting.filter(|entry| entry.through.as_deref() == Some(origin));
+        let most = if is_stranger {
+            MAX_OF_STRANGERS
+        } else {
+            MAX_OF_SERVER
+        };
+        if all >= MAX_PENDING || of_origin.count() >= MAX_OF_SERVER || alike.count() >= most {
+            return Err(Error::Forbidden("the user has too many invites".into()));
+        }
+        let ended = memberships.iter().filter(|(_, entry)| {
+            let is_over = matches!(entry.membership.as_str(), "leave" | "ban");
+            is_over && entry.joined_at.is_none() && is_alike(entry)
+        });
+        let mut ended: Vec<_> = ended.collect();
+        ended.sort_by_key(|(_, entry)| Reverse(entry.position));
+        for (room_id, _) in ended.into_iter().skip(most - 1) {
+            match self.forget_room(user_id, room_id).await {
+                // They may be invited again meanwhile.
+                Ok(()) | Err(Error::NotLeft) => (),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     async fn show_invite(
@@ -145,6 +171,7 @@ impl Homeserver {
             joined_at,
             left,
             through: Some(invite.sender().server_name().to_owned()),
+            has_own_event: false,
         };
         self.set_outside(user_id, event.room_id(), membership, Some(stripped), Some(&event))
             .await
@@ -161,14 +188,22 @@ impl Homeserver {
         event: Option<&StoredEvent>,
     ) -> Result<(), Error> {
         let mut batch = WriteBatch::new();
+        let before = self.user_membership(user_id, room_id);
+        let is_same = |before: &UserMembership| before.event_id == membership.event_id;
+        let mut has_own_event = before
+            .as_ref()
+            .is_some_and(|before| is_same(before) && before.has_own_event);
+        if let Some(replaced) = before.filter(|before| !is_same(before)) {
+            self.delete_own_event(room_id, &replaced, &mut batch).await?;
+        }
         if let Some(event) = event {
             let key = event.event_id.as_bytes();
             if self.seams.store.get(Table::Events, key).await?.is_none() {
                 batch.insert(Table::Events, key, event.encode()?);
+                has_own_event = true;
             }
         }
-        self.delete_replaced(user_id, room_id, &membership, &mut batch)
-            .await?;
+        membership.has_own_event = has_own_event;
         let reservation = self.log.reserve(1);
         membership.position = reservation.first();
         batch.put(
@@ -198,23 +233,19 @@ impl Homeserver {
         reservation.commit(batch, vec![entry], publish).await.map(drop)
     }
 
-    /// Deletes the event that `membership` replaces, with `batch`, if it is of a room of which nothing is known here:
-    /// then nothing else names it.
-    async fn delete_replaced(
+    /// Deletes the event of a membership from outside, with `batch`, if nothing else names it: nothing is known here of
+    /// its room, or it came when nobody here was in the room any more.
+    pub(crate) async fn delete_own_event(
         &self,
-        user_id: &UserId,
         room_id: &RoomId,
         membership: &UserMembership,
         batch: &mut WriteBatch,
     ) -> Result<(), Error> {
-        let before = self.user_membership(user_id, room_id);
-        let replaced = before.filter(|before| before.event_id != membership.event_id);
-        if let Some(replaced) = replaced
-            && self.room(room_id).await?.is_none()
-            && let Some(event) = self.stored_event(&replaced.event_id).await?
+        if (membership.has_own_event || self.room(room_id).await?.is_none())
+            && let Some(event) = self.stored_event(&membership.event_id).await?
             && event.decision == Decision::new(room_id)
         {
-            batch.delete(Table::Events, replaced.event_id.as_bytes());
+            batch.delete(Table::Events, membership.event_id.as_bytes());
         }
         Ok(())
     }

@@ -112,6 +112,7 @@ impl Homeserver {
             joined_at,
             left,
             through: Some(server.to_owned()),
+            has_own_event: false,
         };
         self.set_outside(user_id, room_id, membership, Some(stripped), Some(&event))
             .await

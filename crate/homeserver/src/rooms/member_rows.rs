@@ -304,6 +304,7 @@ impl Change<'_> {
             position,
             joined_at: if joins { Some(place) } else { joined_before },
             through: None,
+            has_own_event: false,
         };
         let (row_key, invite_key) = (user_key(user_id, room_id), invite_key(user_id, room_id));
         self.batch.put(Table::Memberships, row_key, to_vec(&row)?);

@@ -235,6 +235,7 @@ impl Homeserver {
         let mut batch = WriteBatch::new();
         batch.delete(Table::Memberships, user_key(user_id, room_id));
         batch.delete(Table::Memberships, invite_key(user_id, room_id));
+        self.delete_own_event(room_id, &entry, &mut batch).await?;
         self.seams.store.commit(batch).await?;
         self.user_rooms.publish(user_id, room_id, None);
         Ok(())

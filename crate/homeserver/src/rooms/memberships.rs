@@ -38,6 +38,9 @@ pub struct UserMembership {
     /// The server by whose help the user has knocked from outside, or that invited them from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through: Option<OwnedServerName>,
+    /// Whether the event was stored for this membership alone, from outside the room: it goes when the membership does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_own_event: bool,
 }
 
 /// How a stay in a room ended: what the user may read of the room's state ends with it, whatever becomes of their

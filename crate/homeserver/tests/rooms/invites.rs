@@ -104,6 +104,75 @@ async fn an_invite_that_is_replaced_leaves_nothing() {
     assert_eq!(server.homeserver.memberships(&user).len(), 1);
 }
 
+/// Invites `user` to a room and takes that back.
+async fn invite_in_vain(server: &Server, peer: &Peer, user: &UserId, room: &OwnedRoomId) {
+    let create = json!({
+        "type": "m.room.create", "state_key": "", "sender": peer.user(), "content": { "room_version": "12" },
+    });
+    invite(server, peer, user, room, &[create]).await.unwrap();
+    let kind = ("m.room.member", Some(user.as_str()));
+    let content = json!({ "membership": "leave", "reason": "never mind" });
+    let leave = peer.event_after(room, &[], Vec::new(), kind, content);
+    assert_eq!(peer.tell(server, &leave).await, json!({}));
+}
+
+#[tokio::test]
+async fn whoever_invites_and_takes_back_again_and_again_leaves_no_more() {
+    let (server, friend) = (Server::new().await, Peer::new(7));
+    let user = sleeper(&server).await;
+    friend.join(&server, &server.public_room().await).await;
+    let before = rows(&server, Table::Events, b"$").await.len();
+    for number in 0..60 {
+        invite_in_vain(&server, &friend, &user, &room(number)).await;
+    }
+    for number in 100..240 {
+        let peer = Peer::new(20 + u8::try_from(number % 10).unwrap());
+        invite_in_vain(&server, &peer, &user, &room(number)).await;
+    }
+    let kept: Vec<_> = server.homeserver.memberships(&user).into_keys().collect();
+    let expected: Vec<_> = (10..60).chain(140..240).map(room).collect();
+    assert_eq!(kept, expected);
+    let own = [b"u\0", user.as_bytes()].concat();
+    assert_eq!(
+        rows(&server, Table::Memberships, &own).await.len(),
+        expected.len()
+    );
+    assert_eq!(rows(&server, Table::Memberships, b"i\0").await.len(), 0);
+    let events = rows(&server, Table::Events, b"$").await.len() - before;
+    assert_eq!(events, expected.len());
+    // Who has refused one is invited again.
+    invite(&server, &Peer::new(20), &user, &room(239), &[])
+        .await
+        .unwrap();
+    assert_eq!(
+        server.homeserver.memberships(&user)[&room(239)].membership,
+        "invite"
+    );
+}
+
+#[tokio::test]
+async fn invites_to_a_room_that_nobody_is_in_any_more_leave_nothing() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let user = sleeper(&server).await;
+    let room = server.public_room().await;
+    peer.join(&server, &room).await;
+    server
+        .homeserver
+        .leave_room(&server.alice(), &room, None)
+        .await
+        .unwrap();
+    let before = rows(&server, Table::Events, b"$").await.len();
+    for number in 0..20 {
+        let stripped = vec![described(10); number];
+        invite(&server, &peer, &user, &room, &stripped).await.unwrap();
+    }
+    assert_eq!(rows(&server, Table::Events, b"$").await.len(), before + 1);
+    invite_in_vain(&server, &peer, &user, &room).await;
+    assert_eq!(rows(&server, Table::Events, b"$").await.len(), before + 1);
+    server.homeserver.forget_room(&user, &room).await.unwrap();
+    assert_eq!(rows(&server, Table::Events, b"$").await.len(), before);
+}
+
 #[tokio::test]
 async fn a_closed_account_declines_a_few_invites_at_a_time() {
     let (server, peer) = (Server::new().await, Peer::new(7));

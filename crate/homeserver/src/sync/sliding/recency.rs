@@ -185,6 +185,7 @@ mod tests {
             joined_at: Some(5),
             left: None,
             through: None,
+            has_own_event: false,
         };
         assert_eq!([stamp(&membership, 0), stamp(&membership, 3)], [5, 3]);
         membership.joined_at = None;
