@@ -1,8 +1,11 @@
 //! A store that counts what is asked of it.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    ops::Bound,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use hearth_storage::{
@@ -47,6 +50,8 @@ pub struct CountingStore {
     pub gate: async_lock::Mutex<()>,
     /// Whether commits fail.
     pub is_full: AtomicBool,
+    /// What the keys of rows begin with that the next scan for them hands over late: when it gets the lock.
+    pub late: Mutex<Option<(&'static [u8], Arc<async_lock::Mutex<()>>)>>,
 }
 
 impl CountingStore {
@@ -61,6 +66,15 @@ impl CountingStore {
     /// What was counted since the last call.
     pub fn take(&self) -> Counts {
         std::mem::take(&mut self.counts.lock().unwrap())
+    }
+
+    /// What a scan from `start` has to wait for.
+    fn late_for(&self, start: &Bound<Vec<u8>>) -> Option<Arc<async_lock::Mutex<()>>> {
+        let Bound::Included(start) = start else {
+            return None;
+        };
+        let is_meant = |(prefix, _): &mut (&[u8], _)| start.starts_with(prefix);
+        Some(self.late.lock().unwrap().take_if(is_meant)?.1)
     }
 
     fn note_commit(&self, batch: &WriteBatch) {
@@ -96,9 +110,13 @@ impl Store for CountingStore {
         direction: Direction,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        let late = self.late_for(&range.start);
         Box::pin(async move {
             let rows = self.rows.scan(table, range, direction, limit).await?;
             self.read(table, rows.len());
+            if let Some(lock) = late {
+                lock.lock().await;
+            }
             Ok(rows)
         })
     }
