@@ -41,6 +41,9 @@ impl Counts {
     }
 }
 
+/// What the keys of rows begin with, and the lock.
+type Late = (&'static [u8], Arc<async_lock::Mutex<()>>);
+
 /// A store that counts.
 #[derive(Default)]
 pub struct CountingStore {
@@ -51,7 +54,7 @@ pub struct CountingStore {
     /// Whether commits fail.
     pub is_full: AtomicBool,
     /// What the keys of rows begin with that the next scan for them hands over late: when it gets the lock.
-    pub late: Mutex<Option<(&'static [u8], Arc<async_lock::Mutex<()>>)>>,
+    pub late: Mutex<Option<Late>>,
 }
 
 impl CountingStore {
