@@ -132,7 +132,8 @@ impl Homeserver {
         serde_json::from_slice(response.body()).map_err(|_| protocol("the answer is not JSON"))
     }
 
-    /// Asks `destination` for a file, with `headers` that are not signed; returns its 200 or 206 answer.
+    /// Asks `destination` for a file, with `headers` that are not signed; returns its 200 or 206 answer, of at most
+    /// `limit` bytes.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -141,9 +142,11 @@ impl Homeserver {
         destination: &ServerName,
         uri: &str,
         headers: HeaderMap,
+        limit: usize,
     ) -> Result<Response<Bytes>, RequestError> {
         let mut request = self.signed_request(destination, Method::GET, uri, None)?;
         request.headers_mut().extend(headers);
+        request.extensions_mut().insert(AnswerLimit(limit));
         let response = self.seams.federation.send(destination.as_str(), request).await?;
         match response.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),

@@ -1,7 +1,7 @@
 //! Files of other servers. Spec: Server-Server API, section 'Content Repository' (MSC3916).
 //!
-//! A file comes in pieces, so that what is in memory stays small and a broken connection costs little; a server
-//! that knows no ranges sends it whole. Where the id is the hash of the file, any server may have it, and what
+//! A file comes in pieces, so that what is in memory stays small and a broken connection costs little; of a server
+//! that knows no ranges only files of one piece are taken. Where the id is the hash of the file, any server may have it, and what
 //! comes is checked before it is kept.
 
 use std::{
@@ -24,6 +24,8 @@ use crate::{
 
 /// How many bytes are asked for at once.
 const PIECE: u64 = 2 * 1024 * 1024;
+/// The most bytes that one piece takes, with what is said of it.
+const MAX_ANSWER: usize = PIECE as usize + 64 * 1024;
 /// How many other servers are asked for a file whose own server does not give it.
 const MAX_HELPERS: usize = 5;
 
@@ -125,7 +127,7 @@ impl Homeserver {
         let range = format!("bytes={start}-{}", start + PIECE - 1);
         let range = HeaderValue::try_from(range).map_err(|error| Error::Unreachable(error.to_string()))?;
         let headers = HeaderMap::from_iter([(header::RANGE, range)]);
-        let answer = self.request_file(server, &uri, headers).await?;
+        let answer = self.request_file(server, &uri, headers, MAX_ANSWER).await?;
         let malformed = || Error::Unreachable("the server gave a malformed answer".into());
         let file = multipart::file(&answer).ok_or_else(malformed)?;
         let total = match file.headers.get(header::CONTENT_RANGE.as_str()) {
