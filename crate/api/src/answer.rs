@@ -1,9 +1,13 @@
 //! Answers: JSON with a status.
 
+use std::sync::Arc;
+
+use futures::TryStreamExt as _;
+use hearth_homeserver::{Homeserver, federation::bulk::BulkAnswer};
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use serde::Serialize;
 
-use crate::{Body, error::ApiError};
+use crate::{Body, BodyError, error::ApiError};
 
 /// An HTTP answer.
 pub(crate) type Answer = Response<Body>;
@@ -14,6 +18,13 @@ pub(crate) type Outcome = Result<Answer, ApiError>;
 /// 200 with `value` as JSON.
 pub(crate) fn json(value: &impl Serialize) -> Outcome {
     Ok(json_with(StatusCode::OK, value))
+}
+
+/// 200 with the JSON of `answer`, whose events are read as they are sent.
+pub(crate) fn bulk(homeserver: &Arc<Homeserver>, answer: BulkAnswer) -> Outcome {
+    let pieces = Arc::clone(homeserver).written(answer);
+    let body = Body::stream(pieces.map_err(|error| BodyError::Aborted(error.to_string())));
+    Ok(with_body(StatusCode::OK, body))
 }
 
 /// 200 with `{}`.

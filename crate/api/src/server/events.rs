@@ -52,12 +52,11 @@ async fn event(call: ServerCall) -> Outcome {
 
 async fn event_auth(call: ServerCall) -> Outcome {
     let (room_id, event_id) = (call.room_id()?, call.event_id()?);
-    answer::json(
-        &call
-            .homeserver()
-            .federation_event_auth(&call.requester, &room_id, &event_id)
-            .await?,
-    )
+    let answer = call
+        .homeserver()
+        .federation_event_auth(&call.requester, &room_id, &event_id)
+        .await?;
+    answer::bulk(call.homeserver(), answer)
 }
 
 async fn timestamp_to_event(call: ServerCall) -> Outcome {
@@ -73,12 +72,11 @@ async fn timestamp_to_event(call: ServerCall) -> Outcome {
 
 async fn state(call: ServerCall) -> Outcome {
     let (room_id, event_id) = (call.room_id()?, at(&call)?);
-    answer::json(
-        &call
-            .homeserver()
-            .federation_state(&call.requester, &room_id, &event_id)
-            .await?,
-    )
+    let answer = call
+        .homeserver()
+        .federation_state(&call.requester, &room_id, &event_id)
+        .await?;
+    answer::bulk(call.homeserver(), answer)
 }
 
 async fn state_ids(call: ServerCall) -> Outcome {
@@ -133,12 +131,11 @@ async fn events(mut call: ServerCall) -> Outcome {
     let ids: Vec<OwnedEventId> = ids
         .map(|id| parse(id.as_str().unwrap_or_default()))
         .collect::<Result<_, _>>()?;
-    answer::json(
-        &call
-            .homeserver()
-            .federation_events(&call.requester, &call.room_id()?, &ids)
-            .await?,
-    )
+    let answer = call
+        .homeserver()
+        .federation_events(&call.requester, &call.room_id()?, &ids)
+        .await?;
+    answer::bulk(call.homeserver(), answer)
 }
 
 async fn heads(mut call: ServerCall) -> Outcome {

@@ -1,9 +1,11 @@
 //! Joining, knocking, leaving and inviting. Spec: Server-Server API, sections 'Joining rooms', 'Knocking upon a room',
 //! 'Leaving rooms' and 'Inviting to a room'.
 
+use futures::{StreamExt as _, stream};
 use serde_json::json;
 
 use crate::{
+    Body,
     answer::{self, Outcome},
     call::ServerCall,
     router::{Route, server},
@@ -77,12 +79,11 @@ async fn send_join(mut call: ServerCall) -> Outcome {
     let event = call.object().await?.into();
     let (room_id, event_id) = (call.room_id()?, call.event_id()?);
     let omit_members = call.query.boolean("omit_members")?.unwrap_or_default();
-    answer::json(
-        &call
-            .homeserver()
-            .accept_join(&call.requester, &room_id, &event_id, event, omit_members)
-            .await?,
-    )
+    let accepted = call
+        .homeserver()
+        .accept_join(&call.requester, &room_id, &event_id, event, omit_members)
+        .await?;
+    answer::bulk(call.homeserver(), accepted)
 }
 
 /// The deprecated form, whose answer is in an array with its status.
@@ -93,7 +94,9 @@ async fn send_join_v1(mut call: ServerCall) -> Outcome {
         .homeserver()
         .accept_join(&call.requester, &room_id, &event_id, event, false)
         .await?;
-    answer::json(&(200, accepted))
+    let answer = answer::bulk(call.homeserver(), accepted)?;
+    let part = |text: &'static str| stream::once(async move { Ok(text.into()) });
+    Ok(answer.map(|body| Body::stream(part("[200,").chain(body).chain(part("]")))))
 }
 
 async fn make_knock(call: ServerCall) -> Outcome {

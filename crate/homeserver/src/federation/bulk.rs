@@ -1,11 +1,12 @@
-//! Many events in one answer, for other servers. A list may be as long as a room has members, so it is put
-//! together in slices, with others' turns in between. Who may ask for what is *not* looked at here.
+//! Many events in one answer, for other servers. A list may be as long as a room has members, so its events are read
+//! while the answer is written, in slices, with others' turns in between. Who may ask for what is *not* looked at here.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use futures::{Stream, stream};
 use ruma_common::{OwnedEventId, RoomId, ServerName};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::{Error, Homeserver};
 
@@ -14,28 +15,70 @@ const SLICE: usize = 100;
 /// The most events that are given by their ids at once.
 pub(crate) const MAX_EVENTS: usize = 200;
 
-/// The answer to a request for events by their ids.
-#[derive(Debug, Serialize)]
-pub struct EventsAnswer {
-    /// Those that are held here.
-    pub pdus: Box<RawValue>,
+/// An answer with many events, of which only the ids are known as yet.
+#[derive(Debug)]
+pub struct BulkAnswer {
+    /// An object of the fields that are no lists of events.
+    pub fields: Value,
+    /// The fields that are, by their names. Events that are not held here are left out.
+    pub lists: Vec<(&'static str, Vec<OwnedEventId>)>,
+}
+
+/// A piece of an answer: text, and events after it.
+type Part = (String, Vec<OwnedEventId>);
+
+impl BulkAnswer {
+    fn parts(self) -> Vec<Part> {
+        let mut text = self.fields.to_string();
+        text.pop();
+        let mut parts = Vec::new();
+        for (name, event_ids) in self.lists {
+            if text != "{" {
+                text.push(',');
+            }
+            text += &format!("\"{name}\":[");
+            for slice in event_ids.chunks(SLICE) {
+                parts.push((std::mem::take(&mut text), slice.to_vec()));
+            }
+            text.push(']');
+        }
+        parts.push((text + "}", Vec::new()));
+        parts
+    }
 }
 
 impl Homeserver {
-    /// The events `event_ids` as a JSON array. Those that are not held here are left out.
-    pub(crate) async fn pdu_array(&self, event_ids: &[OwnedEventId]) -> Result<Box<RawValue>, Error> {
-        let mut text = String::from("[");
-        for slice in event_ids.chunks(SLICE) {
-            for event in self.stored_events(slice).await? {
-                if text.len() > 1 {
-                    text.push(',');
-                }
-                text.push_str(self.given_out(&event)?.json());
-            }
-            self.give_way().await;
+    /// The JSON of `answer` in pieces, each of which is made when it is asked for.
+    pub fn written(self: Arc<Self>, answer: BulkAnswer) -> impl Stream<Item = Result<Bytes, Error>> {
+        let parts = answer.parts().into_iter();
+        stream::try_unfold(
+            (self, parts, ""),
+            |(homeserver, mut parts, separator)| async move {
+                let Some(part) = parts.next() else {
+                    return Ok(None);
+                };
+                let (text, separator) = homeserver.write_part(part, separator).await?;
+                Ok(Some((text.into(), (homeserver, parts, separator))))
+            },
+        )
+    }
+
+    /// The JSON of `part`, and what goes before the next event. `separator` goes before the first, unless it begins a list.
+    async fn write_part(
+        &self,
+        (mut text, event_ids): Part,
+        mut separator: &'static str,
+    ) -> Result<(String, &'static str), Error> {
+        if !text.is_empty() {
+            separator = "";
         }
-        text.push(']');
-        RawValue::from_string(text).map_err(|error| Error::Damaged(error.to_string()))
+        for event in self.stored_events(&event_ids).await? {
+            text.push_str(separator);
+            text.push_str(self.given_out(&event)?.json());
+            separator = ",";
+        }
+        self.give_way().await;
+        Ok((text, separator))
     }
 
     /// Answers `POST /events`, an extension of ours: events of the room by their ids, at most 200. It lets a server
@@ -51,7 +94,7 @@ impl Homeserver {
         origin: &ServerName,
         room_id: &RoomId,
         event_ids: &[OwnedEventId],
-    ) -> Result<EventsAnswer, Error> {
+    ) -> Result<BulkAnswer, Error> {
         if event_ids.len() > MAX_EVENTS {
             return Err(Error::InvalidParam(format!("more than {MAX_EVENTS} events")));
         }
@@ -64,8 +107,10 @@ impl Homeserver {
                 allowed.push(event.event_id.clone());
             }
         }
-        let pdus = self.pdu_array(&allowed).await?;
-        Ok(EventsAnswer { pdus })
+        Ok(BulkAnswer {
+            fields: json!({}),
+            lists: vec![("pdus", allowed)],
+        })
     }
 
     /// Lets others have their turn, amid work that takes long.

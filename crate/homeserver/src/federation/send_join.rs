@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use hearth_rooms::Pdu;
 use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName, UserId};
-use serde::Serialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver,
-    federation::member_event::{VOUCHER, check_voucher},
+    federation::{
+        bulk::BulkAnswer,
+        member_event::{VOUCHER, check_voucher},
+        received::to_value,
+    },
     rooms::{
         append::joined_server,
         member_counts::ServerCounts,
@@ -19,23 +21,6 @@ use crate::{
         view::{MEMBER, member},
     },
 };
-
-/// The answer to `PUT /v2/send_join`.
-#[derive(Debug, Serialize)]
-pub struct JoinAnswer {
-    /// Who answers.
-    pub origin: OwnedServerName,
-    /// The join, perhaps with another signature.
-    pub event: Box<RawValue>,
-    /// The state before it.
-    pub state: Box<RawValue>,
-    /// What these rest on.
-    pub auth_chain: Box<RawValue>,
-    /// Whether most members are left out of `state`.
-    pub members_omitted: bool,
-    /// The servers that were in the room before.
-    pub servers_in_room: Vec<OwnedServerName>,
-}
 
 impl Homeserver {
     /// Answers `GET /make_join`: a join event for the other server to complete. `versions` are the room
@@ -77,7 +62,7 @@ impl Homeserver {
         event_id: &EventId,
         event: Value,
         omit_members: bool,
-    ) -> Result<JoinAnswer, Error> {
+    ) -> Result<BulkAnswer, Error> {
         let (join, snapshot) = self
             .accept_member(origin, room_id, event_id, event, "join")
             .await?;
@@ -95,13 +80,14 @@ impl Homeserver {
         if omit_members {
             chain.retain(|event_id| !sent.contains(event_id));
         }
-        Ok(JoinAnswer {
-            origin: self.server_name().to_owned(),
-            event: json_of(&join),
-            state: self.pdu_array(&state).await?,
-            auth_chain: self.pdu_array(&chain).await?,
-            members_omitted: omit_members,
-            servers_in_room: self.servers_at(before, &snapshot).await?,
+        Ok(BulkAnswer {
+            fields: json!({
+                "origin": self.server_name(),
+                "event": to_value(&join)?,
+                "members_omitted": omit_members,
+                "servers_in_room": self.servers_at(before, &snapshot).await?,
+            }),
+            lists: vec![("state", state), ("auth_chain", chain)],
         })
     }
 
@@ -153,8 +139,4 @@ impl Homeserver {
         let events = self.stored_events(&event_ids).await?;
         Ok(events.iter().filter_map(|event| joined_server(event)).collect())
     }
-}
-
-fn json_of(pdu: &Pdu) -> Box<RawValue> {
-    pdu.raw_json().to_owned()
 }

@@ -2,9 +2,9 @@
 
 use ruma_common::{EventId, OwnedEventId, RoomId, ServerName};
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::json;
 
-use crate::{Error, Homeserver};
+use crate::{Error, Homeserver, federation::bulk::BulkAnswer};
 
 /// The answer to `GET /state_ids`.
 #[derive(Debug, Serialize)]
@@ -13,15 +13,6 @@ pub struct StateIdsAnswer {
     pub pdu_ids: Vec<OwnedEventId>,
     /// What it rests on.
     pub auth_chain_ids: Vec<OwnedEventId>,
-}
-
-/// The answer to `GET /state`.
-#[derive(Debug, Serialize)]
-pub struct StateAnswer {
-    /// The state.
-    pub pdus: Box<RawValue>,
-    /// What it rests on.
-    pub auth_chain: Box<RawValue>,
 }
 
 impl Homeserver {
@@ -61,11 +52,11 @@ impl Homeserver {
         origin: &ServerName,
         room_id: &RoomId,
         event_id: &EventId,
-    ) -> Result<StateAnswer, Error> {
+    ) -> Result<BulkAnswer, Error> {
         let ids = self.federation_state_ids(origin, room_id, event_id).await?;
-        Ok(StateAnswer {
-            pdus: self.pdu_array(&ids.pdu_ids).await?,
-            auth_chain: self.pdu_array(&ids.auth_chain_ids).await?,
+        Ok(BulkAnswer {
+            fields: json!({}),
+            lists: vec![("pdus", ids.pdu_ids), ("auth_chain", ids.auth_chain_ids)],
         })
     }
 }
