@@ -55,6 +55,9 @@ pub trait Federation: MaybeSend + MaybeSync + 'static {
         destination: &'a str,
         request: http::Request<Bytes>,
     ) -> BoxFuture<'a, Result<http::Response<Bytes>, FederationError>>;
+
+    /// From now on a room is shared with `server`. Must return quickly.
+    fn met(&self, _server: &str) {}
 }
 
 /// A kind of picture.

@@ -55,6 +55,8 @@ pub(crate) enum Command {
     AddRelays(Vec<RelayAddress>),
     /// A peer may be reached through these relays.
     AddRoute(PeerId, Vec<RelayAddress>),
+    /// A room is shared with this peer from now on.
+    Meet(PeerId),
     /// Retry everything now.
     Wake,
 }
@@ -174,6 +176,7 @@ impl Driver {
                 }
                 self.peers.forgive(&peer, now);
             }
+            Command::Meet(peer) => self.meet(peer, now),
             Command::Wake => self.wake(now),
         }
         self.changed = true;
@@ -448,6 +451,14 @@ impl Driver {
             let ask: BoxFuture<'static, _> = Box::pin(async move { handler.peers_of_interest().await });
             self.interest = ask.fuse();
             self.interest_at = now.saturating_add(INTEREST_INTERVAL);
+        }
+    }
+
+    /// Those of interest that are being asked for may be without `peer`: then they are asked for once more.
+    fn meet(&mut self, peer: PeerId, now: u64) {
+        self.server.meet(peer);
+        if !self.interest.is_terminated() {
+            self.interest_at = now;
         }
     }
 

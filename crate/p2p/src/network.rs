@@ -130,6 +130,12 @@ impl Federation for Network {
             self.client.send(peer, request).await
         })
     }
+
+    fn met(&self, server: &str) {
+        if let Some(peer) = name::peer_id(server) {
+            self.send(Command::Meet(peer));
+        }
+    }
 }
 
 /// The valid addresses among `relays`.

@@ -6,7 +6,8 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Node, Relay, server_name};
+use common::{Node, Relay, server_name, soon};
+use futures::future::select;
 use hearth_homeserver::{AnswerLimit, Federation as _, FederationError};
 use hearth_p2p::{Config, Network};
 use http::{Request, Response};
@@ -40,6 +41,9 @@ async fn requests_go_both_ways_with_bodies_of_any_size() {
     let mut b = Node::start(2, &[&relay], &[]);
     a.reserved(1).await;
     b.reserved(1).await;
+    // A stranger's request is smaller.
+    a.network.met(&b.name);
+    b.network.met(&a.name);
     for size in [0, 1, 65_535, 65_536, 65_537, 5 << 20] {
         assert_echo(&a, &b, vec![7; size]).await;
         assert_echo(&b, &a, vec![8; size]).await;
@@ -213,6 +217,39 @@ async fn an_answer_longer_than_whoever_asks_expects_is_refused() {
     assert_eq!(ask(100_000).await.unwrap().body().len(), 100_000);
     let refused = ask(99_999).await.unwrap_err();
     assert!(matches!(refused, FederationError::Protocol(_)), "{refused:?}");
+}
+
+/// A request with a body that comes back as the answer.
+fn echo(path: &str, size: usize) -> Request<Bytes> {
+    Request::put(path).body(vec![0; size].into()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_one_server_that_do_not_end_leave_room_for_those_of_others() {
+    let relay = Relay::start().await;
+    let config = Config {
+        max_body: 1 << 20,
+        ..Config::default()
+    };
+    let a = Node::start_with(1, config, &[&relay], Vec::new());
+    let (slow, other) = (Node::start(2, &[&relay], &[]), Node::start(3, &[&relay], &[]));
+    a.reserved(1).await;
+    slow.reserved(1).await;
+    other.reserved(1).await;
+    slow.network.met(&a.name);
+    let endless = || {
+        let (network, to) = (a.network.clone(), slow.name.clone());
+        tokio::spawn(async move { network.send(&to, echo("/endless", 1 << 20)).await })
+    };
+    let (refused, _held) = soon(select(endless(), endless())).await.factor_first();
+    let refused = refused.unwrap().unwrap_err();
+    assert!(matches!(refused, FederationError::Protocol(_)), "{refused:?}");
+    for size in [0, 100_000, 700_000] {
+        let answer = a.network.send(&other.name, echo("/", size)).await.unwrap();
+        assert_eq!(answer.body().len(), size);
+    }
+    let small = a.network.send(&slow.name, echo("/", 200_000)).await.unwrap();
+    assert_eq!(small.body().len(), 200_000, "small answers always come through");
 }
 
 #[tokio::test(flavor = "multi_thread")]

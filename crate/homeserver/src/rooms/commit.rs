@@ -341,8 +341,9 @@ impl Outcome {
         for (position, servers, event) in effects.mail {
             homeserver.post(&servers, position, &event);
         }
-        // What they said before their join came here is held.
         for server in &self.newcomers {
+            homeserver.seams.federation.met(server.as_str());
+            // What they said before their join came here is held.
             homeserver.held.peer_online(server);
         }
         homeserver.compare_heads_with_some(&self.newcomers, servers);

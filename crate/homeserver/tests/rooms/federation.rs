@@ -1,12 +1,18 @@
 //! What another server may do to a room, and what it may not.
 
-use hearth_homeserver::{Error, accounts::Registration};
+use std::time::Duration;
+
+use hearth_homeserver::{
+    Error, JsonObject,
+    accounts::Registration,
+    media::{MediaId, MediaUri},
+};
 use hearth_storage::{Direction, KeyRange, Store, Table};
 use ruma_common::RoomId;
 use serde_json::{Value, json};
 
 use crate::{
-    peer::{Peer, auth_of, value},
+    peer::{Peer, auth_of, pieces, value},
     support::Server,
 };
 
@@ -16,6 +22,8 @@ async fn a_peer_joins_and_speaks() {
     let room = server.public_room().await;
     let join = peer.join(&server, &room).await;
     assert_eq!(server.membership(&peer.user(), &room).await, "join");
+    let met = server.network.met.lock().unwrap().clone();
+    assert!(met.iter().any(|met| met == peer.name()), "{met:?}");
     let auth = auth_of(&server, &room, &join).await;
     let message = peer.message(&room, &join, auth, "good day");
     let answer = peer.send(&server, "1", &[value(&message)]).await;
@@ -44,6 +52,49 @@ async fn a_peer_joins_and_speaks() {
             .unwrap()
             .contains(peer.name())
     );
+}
+
+/// However large a room is, what is told of it is never in memory as a whole.
+#[tokio::test]
+async fn the_state_of_a_room_is_written_in_pieces() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let (homeserver, room) = (&server.homeserver, server.public_room().await);
+    peer.join(&server, &room).await;
+    for index in 0..250 {
+        let (alice, key) = (server.alice(), index.to_string());
+        let event = homeserver.send_state(&alice, &room, "org.example", &key, JsonObject::new());
+        event.await.unwrap();
+    }
+    let last = server.say(&server.alice(), &room, "1", "here").await.unwrap();
+    let state = homeserver
+        .federation_state(peer.name(), &room, &last)
+        .await
+        .unwrap();
+    let pieces = pieces(&server, state).await;
+    assert!(pieces.len() > 3, "{} pieces", pieces.len());
+    let whole: Value = serde_json::from_slice(&pieces.concat()).unwrap();
+    let ids = homeserver
+        .federation_state_ids(peer.name(), &room, &last)
+        .await
+        .unwrap();
+    let count = |list: &str| whole[list].as_array().unwrap().len();
+    assert_eq!(count("pdus"), ids.pdu_ids.len());
+    assert_eq!(count("auth_chain"), ids.auth_chain_ids.len());
+}
+
+#[tokio::test]
+async fn a_piece_of_a_file_is_not_taken_if_it_is_larger_than_what_was_asked_for() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let uri = MediaUri {
+        server: peer.name().to_owned(),
+        id: MediaId::parse("abc").unwrap(),
+    };
+    server
+        .homeserver
+        .media(&uri, Duration::ZERO, true)
+        .await
+        .unwrap_err();
+    assert_eq!(*server.network.limits.lock().unwrap(), [(2 << 20) + (64 << 10)]);
 }
 
 #[tokio::test]
@@ -194,11 +245,12 @@ async fn what_was_said_by_who_is_erased_is_not_given_out() {
             .federation_events(peer.name(), &room, &asked)
             .await
             .unwrap();
+        let some = pieces(&server, some).await.concat();
         let answers = [
             history.to_string(),
             event.to_string(),
             missing.to_string(),
-            some.pdus.to_string(),
+            String::from_utf8(some).unwrap(),
         ];
         answers.map(|answer| (answer.contains("regrettable"), answer.contains(carol.as_str())))
     };

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hearth_homeserver::Identity;
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use hearth_homeserver::{Identity, federation::bulk::BulkAnswer};
 use hearth_rooms::{EventBuilder, Pdu, RoomVersion, builder::sign_template};
 use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, ServerName, UserId};
 use serde_json::{Value, json};
@@ -51,7 +53,8 @@ impl Peer {
             .accept_join(self.name(), room, join.event_id(), event, false)
             .await
             .unwrap();
-        assert!(answer.state.get().len() > 2);
+        let answer: Value = serde_json::from_slice(&pieces(server, answer).await.concat()).unwrap();
+        assert_eq!(answer["origin"], server.homeserver.server_name().as_str());
         join
     }
 
@@ -133,6 +136,12 @@ impl Peer {
             .await
             .unwrap()
     }
+}
+
+/// What `answer` is written as.
+pub async fn pieces(server: &Server, answer: BulkAnswer) -> Vec<Bytes> {
+    let pieces = server.homeserver.clone().written(answer);
+    pieces.try_collect().await.unwrap()
 }
 
 pub fn value(pdu: &Pdu) -> Value {

@@ -10,7 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use hearth_homeserver::{
-    Clock, Config, Error, Federation, FederationError, Homeserver, Identity, JsonObject, Rng, Seams, Spawner,
+    AnswerLimit, Clock, Config, Error, Federation, FederationError, Homeserver, Identity, JsonObject, Rng,
+    Seams, Spawner,
     rooms::{create::CreateRoom, event::StoredEvent},
 };
 use hearth_storage::{BoxFuture, MemoryStore, Store};
@@ -64,6 +65,10 @@ impl Spawner for Tasks {
 #[derive(Default)]
 pub struct Silence {
     pub asked: Mutex<Vec<(String, String)>>,
+    /// How great the answers might have been, in bytes.
+    pub limits: Mutex<Vec<usize>>,
+    /// The servers with which a room came to be shared.
+    pub met: Mutex<Vec<String>>,
     /// Whether those who ask wait for ever.
     pub hangs: AtomicBool,
     /// Whether transactions are taken after all.
@@ -84,6 +89,8 @@ impl Federation for Silence {
             .lock()
             .unwrap()
             .push((destination.to_owned(), request.uri().to_string()));
+        let limit = request.extensions().get().map(|AnswerLimit(limit)| *limit);
+        self.limits.lock().unwrap().push(limit.unwrap_or(usize::MAX));
         if self.hangs.load(Ordering::Relaxed) {
             return Box::pin(std::future::pending());
         }
@@ -98,6 +105,10 @@ impl Federation for Silence {
         }
         self.mail.lock().unwrap().push(body);
         Box::pin(async { Ok(http::Response::new(Bytes::from_static(b"{}"))) })
+    }
+
+    fn met(&self, server: &str) {
+        self.met.lock().unwrap().push(server.to_owned());
     }
 }
 

@@ -26,9 +26,9 @@ use crate::{Config, driver::Command};
 
 /// Requests that may be under way at once, over all servers; more wait.
 const MAX_REQUESTS: usize = 256;
-/// The bytes of answers that may be on their way at once, over all servers.
-const MAX_BUFFERED: usize = 128 << 20;
-/// Entries of the map of limits at which unused ones are dropped.
+/// The bytes of every answer that have a place, whatever else is on its way.
+const SMALL: usize = 256 << 10;
+/// Entries of the map of peers at which unused ones are dropped.
 const PRUNE_AT: usize = 512;
 
 /// How long to wait before each further attempt of a request whose connection broke.
@@ -44,11 +44,19 @@ pub(crate) struct Client {
     commands: mpsc::UnboundedSender<Command>,
     timeout: Duration,
     max_body: usize,
-    /// Bytes of answers of which the rest is still to come.
+    /// Bytes of answers of which the rest is still to come, without the first [`SMALL`] of each. At most those of two of
+    /// the greatest answers.
     buffered: AtomicUsize,
     per_peer: usize,
-    all: Arc<Semaphore>,
-    peers: Mutex<HashMap<PeerId, Weak<Semaphore>>>,
+    all: Semaphore,
+    peers: Mutex<HashMap<PeerId, Weak<Lane>>>,
+}
+
+/// The requests to one peer.
+struct Lane {
+    turns: Semaphore,
+    /// What it takes of [`Client::buffered`]: no more than it leaves free, so that others have room too.
+    buffered: AtomicUsize,
 }
 
 /// Why one attempt has failed.
@@ -74,7 +82,7 @@ impl Client {
             max_body: config.max_body,
             buffered: AtomicUsize::new(0),
             per_peer: config.max_outbound_per_peer.max(1),
-            all: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            all: Semaphore::new(MAX_REQUESTS),
             peers: Mutex::default(),
         }
     }
@@ -85,11 +93,11 @@ impl Client {
         peer: PeerId,
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, FederationError> {
-        let limit = self.limit(peer);
+        let lane = self.lane(peer);
         let work = async {
-            let _one_of_peer = limit.acquire().await;
+            let _one_of_peer = lane.turns.acquire().await;
             let _one_of_all = self.all.acquire().await;
-            self.exchange(peer, &request).await
+            self.exchange(peer, &lane, &request).await
         };
         within(&*self.clock, self.timeout, work)
             .await
@@ -101,25 +109,32 @@ impl Client {
     async fn exchange(
         &self,
         peer: PeerId,
+        lane: &Lane,
         request: &Request<Bytes>,
     ) -> Result<Response<Bytes>, FederationError> {
         for pause in PAUSES {
-            match self.attempt(peer, request).await {
+            match self.attempt(peer, lane, request).await {
                 Err(Failure::Broken) => self.clock.sleep(pause).await,
                 other => return other.map_err(FederationError::from),
             }
         }
-        self.attempt(peer, request).await.map_err(FederationError::from)
+        let last = self.attempt(peer, lane, request).await;
+        last.map_err(FederationError::from)
     }
 
-    async fn attempt(&self, peer: PeerId, request: &Request<Bytes>) -> Result<Response<Bytes>, Failure> {
+    async fn attempt(
+        &self,
+        peer: PeerId,
+        lane: &Lane,
+        request: &Request<Bytes>,
+    ) -> Result<Response<Bytes>, Failure> {
         let limit = request.extensions().get();
         let limit = limit.map_or(self.max_body, |AnswerLimit(limit)| self.max_body.min(*limit));
         let stream = self.open(peer).await?;
         let (mut reader, mut writer) = stream.split();
         let answer = {
             let write = pin!(write_request(&mut writer, request));
-            let read = pin!(self.read_response(&mut reader, limit));
+            let read = pin!(self.read_response(&mut reader, lane, limit));
             match select(write, read).await {
                 Either::Left((Ok(()), read)) => read.await,
                 // The peer may have refused the request by its head and answered; if not, reading fails too.
@@ -149,55 +164,71 @@ impl Client {
     async fn read_response(
         &self,
         reader: &mut (impl AsyncRead + Unpin),
+        lane: &Lane,
         limit: usize,
     ) -> Result<Response<Bytes>, Failure> {
         let parts = read_response_head(reader).await?;
         let mut body = Vec::new();
         let mut buffered = Buffered {
             all: &self.buffered,
+            of_peer: &lane.buffered,
             own: 0,
         };
         while let Some(chunk) = read_chunk(reader).await? {
-            if body.len() + chunk.len() > limit || !buffered.add(chunk.len()) {
+            let length = body.len() + chunk.len();
+            if length > limit {
                 return Err(Failure::Protocol("the answer is too large".into()));
+            }
+            if !buffered.have_room(length, 2 * self.max_body) {
+                return Err(Failure::Protocol("too much of answers is on its way".into()));
             }
             body.extend_from_slice(&chunk);
         }
         Ok(Response::from_parts(parts, body.into()))
     }
 
-    /// What limits the requests to `peer`. It lives as long as one is under way.
-    fn limit(&self, peer: PeerId) -> Arc<Semaphore> {
+    /// The requests to `peer`. It lives as long as one is under way.
+    fn lane(&self, peer: PeerId) -> Arc<Lane> {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(limit) = peers.get(&peer).and_then(Weak::upgrade) {
-            return limit;
+        if let Some(lane) = peers.get(&peer).and_then(Weak::upgrade) {
+            return lane;
         }
         if peers.len() >= PRUNE_AT {
-            peers.retain(|_, limit| limit.strong_count() > 0);
+            peers.retain(|_, lane| lane.strong_count() > 0);
         }
-        let limit = Arc::new(Semaphore::new(self.per_peer));
-        peers.insert(peer, Arc::downgrade(&limit));
-        limit
+        let lane = Arc::new(Lane {
+            turns: Semaphore::new(self.per_peer),
+            buffered: AtomicUsize::new(0),
+        });
+        peers.insert(peer, Arc::downgrade(&lane));
+        lane
     }
 }
 
-/// What one answer adds to the bytes of all.
+/// What one answer adds to the bytes of all, and to those of its peer.
 struct Buffered<'a> {
     all: &'a AtomicUsize,
+    of_peer: &'a AtomicUsize,
     own: usize,
 }
 
 impl Buffered<'_> {
-    /// Whether there is room for `bytes` more, which count from now on.
-    fn add(&mut self, bytes: usize) -> bool {
-        self.own += bytes;
-        self.all.fetch_add(bytes, Ordering::Relaxed) + bytes <= MAX_BUFFERED
+    /// Counts the answer with `length` bytes from now on. Whether they have room: the peer leaves as much of `limit` free
+    /// as it takes.
+    fn have_room(&mut self, length: usize, limit: usize) -> bool {
+        let more = length.saturating_sub(SMALL) - self.own;
+        self.own += more;
+        let [all, of_peer] =
+            [self.all, self.of_peer].map(|bytes| bytes.fetch_add(more, Ordering::Relaxed) + more);
+        more == 0 || all + of_peer <= limit
     }
 }
 
 impl Drop for Buffered<'_> {
     fn drop(&mut self) {
-        self.all.fetch_sub(self.own, Ordering::Relaxed);
+        for bytes in [self.all, self.of_peer] {
+            bytes.fetch_sub(self.own, Ordering::Relaxed);
+        }
     }
 }
 

@@ -22,6 +22,12 @@ use crate::{Answer, Config, Handler};
 
 /// Refusals that are written at once; above that streams are reset.
 const MAX_REFUSALS: usize = 64;
+/// The part of all bytes that one peer may take, one in so many.
+const PEER_PART: usize = 4;
+/// The part that a stranger has of what another peer has, one in so many.
+const STRANGER_PART: usize = 4;
+/// How often an answer that waits for room looks for it.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers streams with a [`Handler`], within limits of time, size and number.
 pub(crate) struct Server {
@@ -44,9 +50,9 @@ struct Limits {
 struct Load {
     /// The peers that are no strangers.
     known: HashSet<PeerId>,
-    /// Requests by peer.
-    peers: HashMap<PeerId, usize>,
-    /// What requests of all peers take.
+    /// What requests take by peer.
+    peers: HashMap<PeerId, Share>,
+    /// What those of all peers take.
     all: Share,
     /// What those of strangers take of it: half of what there is, at most.
     strangers: Share,
@@ -56,8 +62,15 @@ struct Load {
 #[derive(Default)]
 struct Share {
     requests: usize,
-    /// Bytes in memory, of the bodies of requests and of answers.
+    /// Bytes of requests that are being read or answered, and of pieces of answers that are being written.
     buffered: usize,
+}
+
+impl Share {
+    /// Whether `bytes` more fit into `limit`. A single piece always does.
+    fn has_room(&self, bytes: usize, limit: usize) -> bool {
+        self.buffered == 0 || self.buffered + bytes <= limit
+    }
 }
 
 /// A request's place among those being served.
@@ -93,9 +106,14 @@ impl Server {
         }
     }
 
-    /// Replaces the peers that are no strangers: strangers leave half of all places to them.
+    /// Replaces the peers that are no strangers: strangers leave half of all places to them, and each has only a few.
     pub(crate) fn set_known(&self, peers: HashSet<PeerId>) {
         self.load().known = peers;
+    }
+
+    /// `peer` is no stranger any more.
+    pub(crate) fn meet(&self, peer: PeerId) {
+        self.load().known.insert(peer);
     }
 
     /// Reads the request on `stream` of the server `name`, whose peer id is `peer`, and answers it.
@@ -130,6 +148,7 @@ impl Server {
             Either::Left((response, _)) => response.map_err(|_| Refusal::late())?,
             Either::Right(_) => return Err(Refusal::Reset("nobody waits for the answer".into())),
         };
+        admission.give_back(admission.buffered);
         self.write(stream, response, &mut admission).await
     }
 
@@ -175,9 +194,17 @@ impl Server {
         let write = async {
             let mut message = Message::answer(&response)?;
             let Answer(mut body) = response.into_body();
+            let mut has_begun = false;
             while let Some(piece) = body.next().await {
                 let piece = piece.map_err(FrameError::from)?;
-                admission.buffer(piece.len()).map_err(|_| Refusal::late())?;
+                while let Err(refusal) = admission.buffer(piece.len()) {
+                    // What has begun can be refused no more.
+                    if !has_begun {
+                        return Err(refusal);
+                    }
+                    self.clock.sleep(PAUSE).await;
+                }
+                has_begun = true;
                 message.add(stream, &piece).await?;
                 admission.give_back(piece.len());
             }
@@ -227,12 +254,16 @@ impl Server {
         {
             return Err(Refusal::Status(StatusCode::SERVICE_UNAVAILABLE));
         }
-        let of_peer = load.peers.entry(peer).or_default();
-        if *of_peer >= self.limits.per_peer {
+        let per_peer = match is_stranger {
+            true => (self.limits.per_peer / STRANGER_PART).max(1),
+            false => self.limits.per_peer,
+        };
+        let of_peer = load.peers.get(&peer);
+        if of_peer.is_some_and(|share| share.requests >= per_peer) {
             return Err(Refusal::Status(StatusCode::TOO_MANY_REQUESTS));
         }
-        *of_peer += 1;
-        load.shares(is_stranger).for_each(|share| share.requests += 1);
+        let shares = load.shares(peer, is_stranger);
+        shares.into_iter().for_each(|(share, _)| share.requests += 1);
         Ok(Admission {
             server: self,
             peer,
@@ -247,10 +278,17 @@ impl Server {
 }
 
 impl Load {
-    /// The shares that a request counts in.
-    fn shares(&mut self, is_stranger: bool) -> impl Iterator<Item = &mut Share> {
-        let strangers = is_stranger.then_some(&mut self.strangers);
-        [&mut self.all].into_iter().chain(strangers)
+    /// The shares that a request of `peer` counts in, and the part of all bytes that each may take, one in so many.
+    fn shares(&mut self, peer: PeerId, is_stranger: bool) -> Vec<(&mut Share, usize)> {
+        let of_peer = self.peers.entry(peer).or_default();
+        match is_stranger {
+            true => vec![
+                (&mut self.all, 1),
+                (&mut self.strangers, 2),
+                (of_peer, PEER_PART * STRANGER_PART),
+            ],
+            false => vec![(&mut self.all, 1), (of_peer, PEER_PART)],
+        }
     }
 }
 
@@ -259,13 +297,14 @@ impl Admission<'_> {
     fn buffer(&mut self, bytes: usize) -> Result<(), Refusal> {
         let mut load = self.server.load();
         let limit = self.server.limits.buffered;
-        if load.all.buffered + bytes > limit
-            || self.is_stranger && load.strangers.buffered + bytes > limit / 2
+        let mut shares = load.shares(self.peer, self.is_stranger);
+        if !shares
+            .iter()
+            .all(|(share, part)| share.has_room(bytes, limit / part))
         {
             return Err(Refusal::Status(StatusCode::SERVICE_UNAVAILABLE));
         }
-        load.shares(self.is_stranger)
-            .for_each(|share| share.buffered += bytes);
+        shares.iter_mut().for_each(|(share, _)| share.buffered += bytes);
         self.buffered += bytes;
         Ok(())
     }
@@ -273,24 +312,25 @@ impl Admission<'_> {
     /// So many bytes are not in memory any more.
     fn give_back(&mut self, bytes: usize) {
         let mut load = self.server.load();
-        load.shares(self.is_stranger)
-            .for_each(|share| share.buffered -= bytes);
+        for (share, _) in load.shares(self.peer, self.is_stranger) {
+            share.buffered = share.buffered.saturating_sub(bytes);
+        }
         self.buffered -= bytes;
     }
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
+        self.give_back(self.buffered);
         let mut load = self.server.load();
-        for share in load.shares(self.is_stranger) {
+        for (share, _) in load.shares(self.peer, self.is_stranger) {
             share.requests = share.requests.saturating_sub(1);
-            share.buffered = share.buffered.saturating_sub(self.buffered);
         }
-        let Some(of_peer) = load.peers.get_mut(&self.peer) else {
-            return;
-        };
-        *of_peer = of_peer.saturating_sub(1);
-        if *of_peer == 0 {
+        if load
+            .peers
+            .get(&self.peer)
+            .is_some_and(|share| share.requests == 0)
+        {
             load.peers.remove(&self.peer);
         }
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use hearth_homeserver::{Clock, Spawner};
 use hearth_p2p::{Answer, Config, Handler, Network, Status, name, transport};
 use hearth_storage::BoxFuture;
@@ -145,8 +145,14 @@ fn relay_swarm(keypair: &Keypair) -> Swarm<RelayBehaviour> {
     Swarm::new(transport, behaviour, peer, config)
 }
 
+/// The output of `work`, which ends soon unless something is broken.
+pub async fn soon<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), work).await.unwrap()
+}
+
 /// Echoes bodies with the sender's name and the request's line, and tells of peers that come online. `/never` is never
-/// answered.
+/// answered, the answer to `/endless` has no end
+/// after the body, and that to `/pieces/1,2` is pieces of so many KiB.
 pub struct Echo {
     pub online: mpsc::UnboundedSender<String>,
     pub interest: Vec<String>,
@@ -158,12 +164,22 @@ impl Handler for Echo {
             if request.uri() == "/never" {
                 std::future::pending::<()>().await;
             }
+            let is_endless = request.uri() == "/endless";
             let line = format!("{} {}", request.method(), request.uri());
             let response = Response::builder()
                 .status(201)
                 .header("x-from", from)
                 .header("x-line", line);
-            response.body(request.into_body().into()).unwrap()
+            let pieces = match request.uri().path().strip_prefix("/pieces/") {
+                Some(sizes) => sizes.split(',').map(zeros).collect(),
+                None => vec![Ok(request.into_body())],
+            };
+            let pieces = stream::iter(pieces);
+            let body = match is_endless {
+                true => Answer::stream(pieces.chain(stream::pending())),
+                false => Answer::stream(pieces),
+            };
+            response.body(body).unwrap()
         })
     }
 
@@ -174,6 +190,11 @@ impl Handler for Echo {
     fn peers_of_interest(&self) -> BoxFuture<'_, Vec<String>> {
         Box::pin(async { self.interest.clone() })
     }
+}
+
+/// So many KiB.
+fn zeros(size: &str) -> std::io::Result<Bytes> {
+    Ok(vec![0; size.parse::<usize>().unwrap() << 10].into())
 }
 
 /// A homeserver's network without the homeserver.

@@ -21,6 +21,7 @@ pub struct Behaviour {
 
 /// Opens raw streams to one node.
 pub struct RawPeer {
+    pub name: String,
     control: libp2p_stream::Control,
     victim: PeerId,
 }
@@ -50,7 +51,12 @@ impl RawPeer {
                 swarm.next().await;
             }
         });
-        Self { control, victim }
+        let name = name::server_name(&peer).unwrap();
+        Self {
+            name,
+            control,
+            victim,
+        }
     }
 
     /// A new federation stream.
