@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct Lookups(Mutex<BTreeMap<Table, usize>>);
 struct Waiting {
     serial: u64,
     batches: VecDeque<(u64, WriteBatch)>,
+    /// Why batches were refused, for those who wait for them.
+    refused: BTreeMap<u64, StoreError>,
 }
 
 impl SlowStore {
@@ -53,20 +55,22 @@ impl SlowStore {
 
     /// Puts `batch` last in the queue; returns its number.
     fn enqueue(&self, batch: WriteBatch) -> u64 {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting();
         waiting.serial += 1;
         let serial = waiting.serial;
         waiting.batches.push_back((serial, batch));
         serial
     }
 
-    /// The first batch of the queue, if it is not behind number `last`.
-    fn take(&self, last: u64) -> Option<WriteBatch> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = waiting.batches.front().is_some_and(|(serial, _)| *serial <= last);
-        due.then(|| waiting.batches.pop_front())
-            .flatten()
-            .map(|(_, batch)| batch)
+    /// The first batch of the queue and its number, if that is not behind number `last`.
+    fn take(&self, last: u64) -> Option<(u64, WriteBatch)> {
+        let mut waiting = self.waiting();
+        let is_due = waiting.batches.front().is_some_and(|(serial, _)| *serial <= last);
+        is_due.then(|| waiting.batches.pop_front()).flatten()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes some time, if commits do.
@@ -123,11 +127,13 @@ impl Store for SlowStore {
         let serial = self.enqueue(batch);
         Box::pin(async move {
             self.pause().await;
-            while let Some(batch) = self.take(serial) {
-                self.beneath.commit(batch).await?;
+            while let Some((serial, batch)) = self.take(serial) {
+                if let Err(error) = self.beneath.commit(batch).await {
+                    self.waiting().refused.insert(serial, error);
+                }
             }
             self.pause().await;
-            Ok(())
+            self.waiting().refused.remove(&serial).map_or(Ok(()), Err)
         })
     }
 }

@@ -160,7 +160,8 @@ impl Homeserver {
     }
 
     /// Answers `POST /heads`: of each room of `body` in which `origin` is, the heads held here, if they are not
-    /// the same as those that it names. What it names and is missing here is fetched.
+    /// the same as those that it names. What it names and is missing here is fetched, also if `origin` is in the
+    /// room without anybody here having heard of its join.
     ///
     /// # Errors
     /// [`Error::InvalidParam`] if it names too many rooms.
@@ -175,12 +176,17 @@ impl Homeserver {
             let Ok(room_id) = RoomId::parse(room_id.as_str()) else {
                 continue;
             };
+            let theirs = told(body, &room_id);
             match self.shared_room(origin, &room_id).await {
                 Ok(_) => (),
-                Err(Error::Forbidden(_) | Error::NotFound(_)) => continue,
+                Err(Error::Forbidden(_)) => {
+                    missing.insert(room_id, self.not_settled(theirs).await?);
+                    continue;
+                }
+                Err(Error::NotFound(_)) => continue,
                 Err(error) => return Err(error),
             }
-            let (ours, theirs) = (self.heads_of(&room_id).await?, told(body, &room_id));
+            let ours = self.heads_of(&room_id).await?;
             if ours.iter().collect::<BTreeSet<_>>() == theirs.iter().collect() {
                 continue;
             }

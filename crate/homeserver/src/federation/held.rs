@@ -4,6 +4,10 @@
 //! (`h\0room\0event` → [`Held`]) and are tried again, with ever longer pauses and other servers of the room as
 //! well, at once when their sender comes online. What still cannot be taken in then is given up: whoever has it
 //! names it, or what followed it, when heads are compared ([`crate::federation::heads`]).
+//!
+//! A stranger, a server that is not known to be in the room, may be there all the same: whoever let it in went away
+//! before they told of it. Each time that a room's events are tried again, one stranger is asked what came before one
+//! of its events, and nobody else is on a stranger's account.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,8 +16,8 @@ use std::{
 };
 
 use event_listener::Event;
-use futures::future::select;
-use hearth_storage::{Store, Table, WriteBatch};
+use futures::{channel::oneshot, future::select};
+use hearth_storage::{Store, StoreError, Table, WriteBatch};
 use ruma_common::{EventId, OwnedRoomId, OwnedServerName, RoomId, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -33,6 +37,8 @@ const MAX_HELD: usize = 500;
 const MAX_WITH_STRANGERS: usize = 250;
 /// How long one server may take to help with one event. One that took longer is asked no more until the next attempt.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The same for a stranger: whoever fills gaps in the room waits for it.
+const PATIENCE_WITH_STRANGERS: Duration = Duration::from_secs(20);
 /// The pause before the first new attempt, in milliseconds. Each further one is as long as the youngest event of
 /// the room has waited.
 const FIRST_PAUSE: u64 = 10_000;
@@ -48,6 +54,9 @@ const LONGEST_WAIT: u64 = 3_600_000;
 struct Held {
     /// Who sent it.
     origin: OwnedServerName,
+    /// Whether that was a stranger then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_stranger: bool,
     /// When it came, in milliseconds since the Unix epoch.
     since: u64,
     /// The event as it came.
@@ -64,9 +73,17 @@ pub(crate) struct HeldEvents {
 
 #[derive(Default)]
 struct Waiting {
-    by_server: BTreeMap<OwnedServerName, usize>,
+    by_server: BTreeMap<OwnedServerName, Sender>,
     /// Whether a task tries them again.
     active: bool,
+}
+
+/// A server whose events wait for a room.
+struct Sender {
+    /// How many do: not 0.
+    count: usize,
+    /// Whether it was a stranger when the last of them came, and has not come in since.
+    is_stranger: bool,
 }
 
 impl HeldEvents {
@@ -75,7 +92,8 @@ impl HeldEvents {
         let held = Self::default();
         for (key, value) in scan_all(store, Table::Federation, b"h\0").await? {
             let room_id = room_of(&key).ok_or_else(|| Error::Damaged("a held event".into()))?;
-            held.add(&room_id, &from_slice::<Held>(&value)?.origin, MAX_HELD);
+            let event: Held = from_slice(&value)?;
+            held.add(&room_id, &event.origin, event.is_stranger, MAX_HELD);
         }
         Ok(held)
     }
@@ -85,22 +103,31 @@ impl HeldEvents {
     }
 
     /// Counts an event of `server`; `false` if there are `most`, or too many of the server.
-    fn add(&self, room_id: &RoomId, server: &ServerName, most: usize) -> bool {
+    fn add(&self, room_id: &RoomId, server: &ServerName, is_stranger: bool, most: usize) -> bool {
         let mut rooms = self.lock();
-        let all: usize = rooms.values().flat_map(|room| room.by_server.values()).sum();
+        let senders = rooms.values().flat_map(|room| room.by_server.values());
+        let all: usize = senders.map(|sender| sender.count).sum();
+        let sender = rooms.get(room_id).and_then(|room| room.by_server.get(server));
+        let count = sender.map_or(0, |sender| sender.count);
+        if all >= most || count >= MAX_OF_SERVER {
+            return false;
+        }
         let room = rooms.entry(room_id.to_owned()).or_default();
-        let count = room.by_server.entry(server.to_owned()).or_default();
-        let has_place = all < most && *count < MAX_OF_SERVER;
-        *count += usize::from(has_place);
-        has_place
+        let count = count + 1;
+        room.by_server
+            .insert(server.to_owned(), Sender { count, is_stranger });
+        true
     }
 
     /// Counts an event of `server` no more.
     fn remove(&self, room_id: &RoomId, server: &ServerName) {
         if let Some(room) = self.lock().get_mut(room_id)
-            && let Some(count) = room.by_server.get_mut(server)
+            && let Some(sender) = room.by_server.get_mut(server)
         {
-            *count = count.saturating_sub(1);
+            sender.count -= 1;
+            if sender.count == 0 {
+                room.by_server.remove(server);
+            }
         }
     }
 
@@ -114,18 +141,40 @@ impl HeldEvents {
     /// Ends the care for a room, unless something waits.
     fn end(&self, room_id: &RoomId) -> bool {
         let mut rooms = self.lock();
-        let idle = |room: &Waiting| room.by_server.values().all(|count| *count == 0);
-        let ended = rooms.get(room_id).is_none_or(idle);
+        let ended = rooms.get(room_id).is_none_or(|room| room.by_server.is_empty());
         if ended {
             rooms.remove(room_id);
         }
         ended
     }
 
-    /// `server` is online.
+    /// One of the strangers whose events wait for the room, whichever `number` says.
+    fn stranger(&self, room_id: &RoomId, number: u64) -> Option<OwnedServerName> {
+        let rooms = self.lock();
+        let senders = rooms.get(room_id)?.by_server.iter();
+        let strangers: Vec<_> = senders.filter(|(_, sender)| sender.is_stranger).collect();
+        let index = number.checked_rem(strangers.len() as u64)?;
+        let (server, _) = strangers.get(usize::try_from(index).ok()?)?;
+        Some((*server).clone())
+    }
+
+    /// `server` is online. What strangers do makes nobody try again.
     pub(crate) fn peer_online(&self, server: &ServerName) {
-        let concerns = |room: &Waiting| room.by_server.get(server).is_some_and(|count| *count > 0);
+        let concerns = |room: &Waiting| {
+            let sender = room.by_server.get(server);
+            sender.is_some_and(|sender| !sender.is_stranger)
+        };
         if self.lock().values().any(concerns) {
+            self.online.notify(usize::MAX);
+        }
+    }
+
+    /// `server` has come into the room: what it said before that was known here can be tried again.
+    pub(crate) fn let_in(&self, room_id: &RoomId, server: &ServerName) {
+        if let Some(room) = self.lock().get_mut(room_id)
+            && let Some(sender) = room.by_server.get_mut(server)
+        {
+            sender.is_stranger = false;
             self.online.notify(usize::MAX);
         }
     }
@@ -147,30 +196,36 @@ impl Homeserver {
         if self.seams.store.get(Table::Federation, &key).await?.is_some() {
             return Ok(true);
         }
-        let most = match self.servers_of(room_id).await?.contains(origin) {
-            true => MAX_HELD,
-            false => MAX_WITH_STRANGERS,
+        let is_stranger = !self.servers_of(room_id).await?.contains(origin);
+        let held = Held {
+            origin: origin.to_owned(),
+            is_stranger,
+            since: self.now(),
+            pdu,
         };
-        if !self.held.add(room_id, origin, most) {
+        let mut batch = WriteBatch::new();
+        batch.insert(Table::Federation, key, to_vec(&held)?);
+        let most = if is_stranger { MAX_WITH_STRANGERS } else { MAX_HELD };
+        if !self.held.add(room_id, origin, is_stranger, most) {
             return Ok(false);
         }
-        let origin = origin.to_owned();
-        let mut batch = WriteBatch::new();
-        batch.put(
-            Table::Federation,
-            key,
-            to_vec(&Held {
-                origin: origin.clone(),
-                since: self.now(),
-                pdu,
-            })?,
-        );
-        if let Err(error) = self.seams.store.commit(batch).await {
-            self.held.remove(room_id, &origin);
-            return Err(error.into());
+        let (room_id, (done, outcome)) = (room_id.to_owned(), oneshot::channel());
+        // A task of its own, because whoever sends the event may go away meanwhile.
+        self.spawn(|homeserver| async move {
+            let stored = homeserver.seams.store.commit(batch).await;
+            match stored {
+                Ok(()) => homeserver.retry_held(room_id),
+                Err(_) => homeserver.held.remove(&room_id, &held.origin),
+            }
+            // Nobody may be waiting any more.
+            let _ = done.send(stored);
+        });
+        match outcome.await {
+            // Somebody else was just holding it.
+            Ok(Ok(()) | Err(StoreError::Exists)) => Ok(true),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(Error::Damaged("closing".into())),
         }
-        self.retry_held(room_id.to_owned());
-        Ok(true)
     }
 
     /// Goes on with what was held when the homeserver was last closed.
@@ -210,11 +265,12 @@ impl Homeserver {
     async fn retry_room(&self, room_id: &RoomId) -> Result<u64, Error> {
         let room = self.resident_room(room_id).await?;
         let (mut youngest, mut slow) = (0, BTreeSet::new());
+        let mut stranger = self.held.stranger(room_id, self.random_number());
         for (key, value) in scan_all(&*self.seams.store, Table::Federation, &room_key(room_id)).await? {
             let held: Held = from_slice(&value)?;
             let (origin, since) = (held.origin.clone(), held.since);
             let is_settled = match &room {
-                Some(room) => self.retry(room, held, &mut slow).await?,
+                Some(room) => self.retry(room, held, &mut slow, &mut stranger).await?,
                 None => true,
             };
             if !is_settled && self.now().saturating_sub(since) < LONGEST_WAIT {
@@ -232,26 +288,34 @@ impl Homeserver {
         Ok(youngest)
     }
 
-    /// Tries an event again with the help of its sender, and then of others, but not of those that are `slow`. Whether
-    /// it is settled.
+    /// Tries an event again with the help of its sender, and then of others, but not of those that are `slow`. If its
+    /// sender is not in the room, it alone is asked, and only if it is the `stranger` whose turn it is. Whether the
+    /// event is settled.
     async fn retry(
         &self,
         room: &Arc<Room>,
         held: Held,
         slow: &mut BTreeSet<OwnedServerName>,
+        stranger: &mut Option<OwnedServerName>,
     ) -> Result<bool, Error> {
         let Ok(pdu) = verified(room.snapshot().version(), held.pdu) else {
             return Ok(true);
         };
+        let is_member = self.servers_of(&room.room_id).await?.contains(&held.origin);
+        let (helpers, patience) = match is_member {
+            true => (MAX_HELPERS, PATIENCE),
+            false => (0, PATIENCE_WITH_STRANGERS),
+        };
         let mut servers = self
-            .helpers(room, std::slice::from_ref(&held.origin), MAX_HELPERS)
+            .helpers(room, std::slice::from_ref(&held.origin), helpers)
             .await?;
         servers.retain(|server| *server != held.origin);
         for server in [held.origin].into_iter().chain(servers) {
             if slow.contains(&server) {
                 continue;
             }
-            let mut gaps = self.gaps(1, PATIENCE);
+            let mut gaps = self.gaps(1, patience);
+            gaps.stranger = stranger.take_if(|stranger| *stranger == server);
             match self.take_in(&server, room, pdu.clone(), &mut gaps).await {
                 Ok(_) => return Ok(true),
                 Err(error @ (Error::Store(_) | Error::Damaged(_))) => return Err(error),

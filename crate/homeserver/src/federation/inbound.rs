@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use hearth_rooms::{Pdu, RoomVersion, event_id::event_id};
 use hearth_storage::{Table, WriteBatch};
-use ruma_common::{EventId, OwnedEventId, RoomId, ServerName};
+use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -39,6 +39,8 @@ pub(crate) struct Gaps {
     left: usize,
     /// When it has taken too long, in milliseconds since the Unix epoch.
     until: u64,
+    /// A server that may be asked although it is not known to be in the room.
+    pub(crate) stranger: Option<OwnedServerName>,
 }
 
 /// Why an event of a transaction was not taken in.
@@ -173,7 +175,8 @@ impl Homeserver {
         Ok(Err(Refusal(error.to_string())))
     }
 
-    /// Takes in a verified event, after what came before it, which `origin` is asked for if it is in the room.
+    /// Takes in a verified event, after what came before it, which `origin` is asked for if it is in the room; or if
+    /// it is the stranger that `gaps` let be asked, and shows that it has been in the room.
     ///
     /// # Errors
     /// [`Error::Store`], and all that says why the past could not be had.
@@ -194,7 +197,8 @@ impl Homeserver {
             return self.admit_or_refuse(room, pdu, None).await;
         }
         let unreachable = |reason: &str| Error::Unreachable(reason.into());
-        if !self.servers_of(&room.room_id).await?.contains(origin) {
+        let is_member = self.servers_of(&room.room_id).await?.contains(origin);
+        if !is_member && gaps.stranger.as_deref() != Some(origin) {
             return Err(unreachable("a server that is not in the room fills no gaps"));
         }
         gaps.left = gaps
@@ -204,6 +208,10 @@ impl Homeserver {
         let rest = Duration::from_millis(gaps.until.saturating_sub(self.now()));
         let filling = async {
             let _inbound = room.inbound.lock().await;
+            self.learn_auth_events(origin, room, &pdu).await?;
+            if !is_member && !self.rests_on_join(&pdu, origin).await? {
+                return Err(unreachable("a server shows no join of its own"));
+            }
             let state_before = self.fill_past(origin, room, &pdu).await?;
             self.admit_or_refuse(room, pdu, state_before).await
         };
@@ -218,6 +226,7 @@ impl Homeserver {
         Gaps {
             left: count,
             until: self.now().saturating_add(patience),
+            stranger: None,
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
         request::RequestError,
         uri::path,
     },
-    rooms::room::Room,
+    rooms::{append::joined_server, room::Room},
 };
 
 /// The most states that are fetched to close one gap.
@@ -30,16 +30,15 @@ const MAX_STATES: usize = 2;
 const MAX_MEMBERS: usize = 20;
 
 impl Homeserver {
-    /// Sees to it that `pdu` can be taken in: that its prev events are known with their state, and its auth
-    /// events. What is missing is asked of `origin`. If the gap is too wide to close, the state before the event
-    /// is fetched instead, and its root returned.
+    /// Sees to it that `pdu`, whose auth events were asked for, can be taken in: that its prev events are known with
+    /// their state. What is missing is asked of `origin`. If the gap is too wide to close, the state before the
+    /// event is fetched instead, and its root returned.
     pub(crate) async fn fill_past(
         &self,
         origin: &ServerName,
         room: &Arc<Room>,
         pdu: &Pdu,
     ) -> Result<Option<String>, Error> {
-        self.learn_auth_events(origin, room, pdu).await?;
         if self.past_is_known(pdu).await? {
             return Ok(None);
         }
@@ -77,7 +76,12 @@ impl Homeserver {
 
     /// Sees to it that the auth events of `pdu` are known, if `origin` gives them: of a room that was joined
     /// without its members, the sender's membership may be new here.
-    async fn learn_auth_events(&self, origin: &ServerName, room: &Arc<Room>, pdu: &Pdu) -> Result<(), Error> {
+    pub(crate) async fn learn_auth_events(
+        &self,
+        origin: &ServerName,
+        room: &Arc<Room>,
+        pdu: &Pdu,
+    ) -> Result<(), Error> {
         let needed = needed_events(pdu);
         if self.stored_events(&needed).await?.len() == needed.len() {
             return Ok(());
@@ -90,6 +94,13 @@ impl Homeserver {
             }
             Ok(()) => Ok(()),
         }
+    }
+
+    /// Whether a join of a user of `server` is among the known auth events of `pdu`.
+    pub(crate) async fn rests_on_join(&self, pdu: &Pdu, server: &ServerName) -> Result<bool, Error> {
+        let known = self.stored_events(&needed_events(pdu)).await?;
+        let mut allowed = known.iter().filter(|event| !event.decision.rejected);
+        Ok(allowed.any(|event| joined_server(event).as_deref() == Some(server)))
     }
 
     /// Whether all prev events of `pdu` are known with their state, and all its auth events.

@@ -343,8 +343,7 @@ impl Outcome {
         }
         for server in &self.newcomers {
             homeserver.seams.federation.met(server.as_str());
-            // What they said before their join came here is held.
-            homeserver.held.peer_online(server);
+            homeserver.held.let_in(&room.room_id, server);
         }
         homeserver.compare_heads_with_some(&self.newcomers, servers);
         if effects.guest_access {

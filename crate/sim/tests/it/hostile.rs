@@ -1,7 +1,19 @@
 //! A server that lies: forged requests, forged events, changed content.
 
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::{Either, select};
+use hearth_homeserver::Seams;
 use hearth_rooms::{Pdu, RoomVersion};
 use hearth_sim::{Client, World};
+use hearth_storage::{Direction, KeyRange, Table};
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,8 +23,11 @@ use crate::{
 
 /// Alice's public room, joined by a server that is driven by hand; and a template for that one's messages.
 fn joined(seed: u64) -> (World, Client, Outsider, String, Value) {
-    let (world, mut clients) = world(seed, 1);
-    let alice = clients.remove(0);
+    joined_in(World::new(seed, 1))
+}
+
+fn joined_in(world: World) -> (World, Client, Outsider, String, Value) {
+    let alice = world.register(0, "alice");
     let room = alice.create_room(&world, &json!({"preset": "public_chat", "room_version": "12"}));
     let mallory = Outsider::new(77);
     let join = mallory.join(&world, &room);
@@ -413,7 +428,7 @@ fn many_ends_are_joined_by_an_event_that_nobody_sees() {
         made.expect(200)["event"]["prev_events"].as_array().unwrap().len()
     };
     assert_eq!(ends(), 18);
-    world.run_for(std::time::Duration::from_secs(70));
+    world.run_for(Duration::from_secs(70));
     assert_eq!(ends(), 1, "somebody here spoke for all to join them");
     let shown = alice.history(&world, &room);
     assert!(
@@ -536,14 +551,14 @@ fn a_gap_that_takes_too_long_is_left_for_later() {
         }
         Some((404, json!({ "errcode": "M_NOT_FOUND" })))
     });
-    let slow = std::time::Duration::from_secs(14);
+    let slow = Duration::from_secs(14);
     world.set_delay(slow, slow);
     let began = world.elapsed();
     let said = verdict(&world, &mallory, "1", json_of(&last), last.event_id().as_str());
     assert_eq!(said, json!({}));
-    assert!(world.elapsed() - began <= std::time::Duration::from_secs(40));
+    assert!(world.elapsed() - began <= Duration::from_secs(40));
     assert!(alice.messages(&world, &room).is_empty());
-    world.run_for(std::time::Duration::from_secs(120));
+    world.run_for(Duration::from_secs(120));
     assert_eq!(alice.messages(&world, &room), ["last"]);
 }
 
@@ -606,4 +621,60 @@ fn only_what_was_asked_for_is_stored_and_nothing_that_is_refused() {
         [true, false, false]
     );
     assert!(alice.messages(&world, &room).is_empty());
+}
+
+#[test]
+fn an_event_is_not_lost_whose_sender_hangs_up_while_it_is_being_held() {
+    let (world, alice, mallory, room, template) =
+        joined_in(World::with_slow_commits(57, 1, Duration::from_secs(1)));
+    let own = template["prev_events"][0].as_str().unwrap().to_owned();
+    let first = mallory.sign(RoomVersion::V12, after(&template, &own, "first"));
+    let second = after(&template, first.event_id().as_str(), "second");
+    let second = mallory.sign(RoomVersion::V12, second);
+    let (is_ill, given) = (
+        Arc::new(AtomicBool::new(true)),
+        json!({ "events": [json_of(&first)] }),
+    );
+    let ill = is_ill.clone();
+    world.stand_in(mallory.identity.server_name(), move |uri, _| {
+        let is_given = uri.contains("/get_missing_events/") && !ill.load(Ordering::Relaxed);
+        Some(match is_given {
+            true => (200, given.clone()),
+            false => (500, json!({ "errcode": "M_UNKNOWN", "error": "ill" })),
+        })
+    });
+    let homeserver = world.server(0).homeserver().unwrap().clone();
+    let (body, name) = (
+        json!({ "pdus": [json_of(&second)] }),
+        mallory.identity.server_name().to_owned(),
+    );
+    world.block_on(async move {
+        let origin = name.as_str().try_into().unwrap();
+        let mut receiving = pin!(homeserver.receive_transaction(origin, "1", body));
+        let Seams { store, clock, .. } = &homeserver.seams;
+        loop {
+            let range = KeyRange::prefix(b"h\0");
+            let held = store.scan(Table::Federation, range, Direction::Forward, 1).await;
+            if !held.unwrap().is_empty() {
+                return;
+            }
+            let short = clock.sleep(Duration::from_millis(1));
+            assert!(matches!(
+                select(receiving.as_mut(), short).await,
+                Either::Right(_)
+            ));
+        }
+    });
+    // It is sent again, as nobody was told that it had arrived.
+    let said = verdict(
+        &world,
+        &mallory,
+        "1",
+        json_of(&second),
+        second.event_id().as_str(),
+    );
+    assert_eq!(said, json!({}));
+    is_ill.store(false, Ordering::Relaxed);
+    world.run_for(Duration::from_secs(120));
+    assert_eq!(alice.messages(&world, &room), ["first", "second"]);
 }

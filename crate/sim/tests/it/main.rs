@@ -28,6 +28,7 @@ mod reading;
 mod restricted;
 mod rooms;
 mod spaces;
+mod strangers;
 mod versions;
 
 use std::time::Duration;
