@@ -9,7 +9,7 @@ impl Homeserver {
     /// Answers `GET /event/{eventId}`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if it is not held here or the server may not see it.
+    /// [`Error::NotFound`] if it is not held here or the server may not see it, as it may all state.
     pub async fn federation_event(&self, origin: &ServerName, event_id: &EventId) -> Result<Value, Error> {
         let not_found = || Error::NotFound("no such event, or your server may not see it".into());
         let event = self.stored_event(event_id).await?;
@@ -19,7 +19,8 @@ impl Homeserver {
         self.shared_room(origin, event.room_id())
             .await
             .map_err(|_| not_found())?;
-        if !self.server_may_see(origin, &event).await? {
+        let is_state = event.state_key().is_some();
+        if !is_state && !self.server_may_see(origin, &event).await? {
             return Err(not_found());
         }
         Ok(json!({

@@ -128,7 +128,9 @@ impl Homeserver {
             .map_err(|error| Error::Damaged(error.to_string()))
     }
 
-    /// The events as another server may see them: whole, or redacted where it may not.
+    /// The events as another server may see them: state whole, others redacted where it may not. Where it is not known
+    /// here whether it may, because nobody here knows who was in the room then, they are left out: whoever takes a
+    /// redacted event never takes the whole one any more.
     pub(crate) async fn as_seen_by(
         &self,
         origin: &ServerName,
@@ -137,9 +139,10 @@ impl Homeserver {
     ) -> Result<Vec<Value>, Error> {
         let mut pdus = Vec::with_capacity(events.len());
         for event in events {
-            if self.may_have(origin, is_in_room, event).await? {
+            let is_state = event.state_key().is_some();
+            if is_state || self.may_have(origin, is_in_room, event).await? {
                 pdus.push(to_value(&*self.given_out(event)?)?);
-            } else {
+            } else if event.decision.state_before.is_some() {
                 let redacted = event
                     .pdu
                     .redacted()

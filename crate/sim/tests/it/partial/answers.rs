@@ -143,3 +143,47 @@ fn a_partial_room_helps_nobody_to_join() {
     assert_eq!(members(&world, &clients[2], id).len(), 64);
     same_state(&world, &clients, id);
 }
+
+#[test]
+fn of_what_nobody_here_knows_who_was_there_state_is_given_whole_and_messages_are_not() {
+    let (world, clients) = world(55, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let options = json!({"preset": "public_chat", "name": "Named", "room_version": "12"});
+    let room = bob.create_room(&world, &options);
+    // More than come at once: from the beginning on, all is known.
+    for number in 0..70 {
+        bob.send(&world, &room, &format!("{number}")).expect(200);
+    }
+    bob.set_state(&world, &room, "m.room.topic", "", &json!({"topic": "all"}))
+        .expect(200);
+    let joined = json!({"history_visibility": "joined"});
+    bob.set_state(&world, &room, "m.room.history_visibility", "", &joined)
+        .expect(200);
+    let gate = Gate::shut(&world, 1);
+    alice.join(&world, &room, &[world.server(1).name()]).expect(200);
+    let room_id = encode(&room);
+    let page = alice.get(&world, &format!("/rooms/{room_id}/messages?dir=b&limit=10"));
+    page.expect(200);
+    gate.open();
+    world.settle();
+    let mallory = Outsider::new(81);
+    let template = mallory.join(&world, &room);
+    let last = encode(template["prev_events"][0].as_str().unwrap());
+    let page = mallory.ask(
+        &world,
+        "GET",
+        &format!("/_matrix/federation/v1/backfill/{room_id}?v={last}&limit=100"),
+        None,
+    );
+    let pdus = page.expect(200)["pdus"].as_array().unwrap();
+    let of_kind = |kind: &str| pdus.iter().filter(|pdu| pdu["type"] == kind).collect::<Vec<_>>();
+    let messages = of_kind("m.room.message");
+    assert!(messages.len() < 70, "some came while members were missing");
+    assert!(messages.iter().all(|pdu| pdu["content"]["body"].is_string()));
+    assert_eq!(of_kind("m.room.topic")[0]["content"], json!({"topic": "all"}));
+    let state = alice.state(&world, &room);
+    let topic = state.iter().find(|(kind, _, _)| kind == "m.room.topic").unwrap();
+    let uri = format!("/_matrix/federation/v1/event/{}", encode(&topic.2));
+    let answer = mallory.ask(&world, "GET", &uri, None);
+    assert_eq!(answer.expect(200)["pdus"][0]["content"], json!({"topic": "all"}));
+}
