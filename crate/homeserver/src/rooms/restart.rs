@@ -26,7 +26,6 @@ impl Homeserver {
         if !self.is_of_former_stay(&event) {
             return Ok(());
         }
-        let _inbound = room.inbound.lock().await;
         let mut change = self.change(room).await;
         if change.snapshot.members().local == 0
             || !self

@@ -8,11 +8,16 @@ use std::{
     time::Duration,
 };
 
+use hearth_rooms::RoomVersion;
 use hearth_sim::World;
 use hearth_storage::{Direction, KeyRange, Table, WriteBatch};
 use serde_json::json;
 
-use crate::{membership, same_state, soon, timeline, world, world_with_room};
+use crate::{
+    membership,
+    outsider::{Outsider, encode, json_of},
+    same_state, soon, timeline, world, world_with_room,
+};
 
 const HEADS: &str = "/unstable/org.hearth/heads";
 
@@ -224,6 +229,52 @@ fn a_server_that_comes_back_hears_of_the_ban_that_its_helper_had_missed() {
         assert_eq!(membership(&world, client, &room, carol).as_deref(), Some("ban"));
     }
     carol.send(&world, &room, "still here").expect(403);
+}
+
+#[test]
+fn what_a_server_knew_before_it_left_does_not_wait_for_history() {
+    let (world, clients) = world(78, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let room = alice.create_room(&world, &json!({"preset": "public_chat", "room_version": "12"}));
+    bob.join(&world, &room, &[world.server(0).name()]).expect(200);
+    let mallory = Outsider::new(77);
+    let join = mallory.join(&world, &room);
+    soon(&world);
+    let state = alice.state(&world, &room);
+    let id = |kind: &str, key: &str| {
+        let entry = state.iter().find(|entry| entry.0 == kind && entry.1 == key);
+        json!(entry.unwrap().2)
+    };
+    let own = id("m.room.member", &mallory.user_id);
+    let known = mallory.sign(
+        RoomVersion::V12,
+        json!({
+            "type": "m.room.message", "room_id": room, "sender": mallory.user_id,
+            "depth": join["depth"].as_u64().unwrap() + 1, "content": {"msgtype": "m.text", "body": "known"},
+            "origin_server_ts": 1_700_000_000_000_u64, "prev_events": [own],
+            "auth_events": [id("m.room.power_levels", ""), own],
+        }),
+    );
+    let known = json_of(&known);
+    mallory
+        .transaction_to(&world, 1, "1", vec![known.clone()])
+        .expect(200);
+    bob.leave(&world, &room).expect(200);
+    soon(&world);
+    bob.join(&world, &room, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    let way = Duration::from_secs(20);
+    world.set_delay(way, way);
+    let path = format!(
+        "/_matrix/client/v3/rooms/{}/messages?dir=b&limit=1000",
+        encode(&room)
+    );
+    let _reading = world.begin(1, "GET", &path, Some(&bob.token), None);
+    world.run_for(Duration::from_secs(1));
+    assert!(world.is_talking(), "history is being fetched");
+    let began = world.elapsed();
+    mallory.transaction_to(&world, 1, "2", vec![known]).expect(200);
+    assert!(world.elapsed() - began < Duration::from_secs(1));
 }
 
 #[test]
