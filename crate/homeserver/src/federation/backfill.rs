@@ -39,9 +39,9 @@ const MAX_EVENTS: usize = 100;
 const MAX_FROM: usize = 20;
 /// The most events that are looked at for one page.
 const MAX_SEEN: usize = 10_000;
-/// For how many events of one page the state is asked for.
+/// For how many events of one page the state is asked for, or what allows them.
 const MAX_EDGES: usize = 20;
-/// The most servers that are asked for one page of history: nothing is taken in for the room meanwhile.
+/// The most servers that are asked for one page of history: nobody fills a gap in the room meanwhile.
 const MAX_SOURCES: usize = 5;
 /// The most servers that are asked for one state, or for the events of one gap.
 pub(crate) const MAX_HELPERS: usize = 3;
@@ -274,15 +274,23 @@ impl Homeserver {
         pdus.drain(..pdus.len().saturating_sub(gap.places));
         let edges = self.states_at_edges(server, room, &pdus).await?;
         let mut change = self.change(room).await;
+        let mut order = gap.order.unwrap_or(change.snapshot.record.oldest);
+        let next = (&*room.room_id, order.saturating_sub(1));
+        if !self.events_at(&[next]).await?.is_empty() {
+            // Somebody fills the gap whose commit was not waited for any more.
+            return Ok(0);
+        }
         let mut shown = Vec::new();
         let past = ancestors(&gap.from, pdus.clone());
         for pdu in pdus {
             let event_id = pdu.event_id().to_owned();
-            if self.keep_old(&mut change, pdu, edges.get(&event_id)).await? {
-                shown.push(event_id);
+            match self.keep_old(&mut change, pdu, edges.get(&event_id)).await? {
+                Some(true) => shown.push(event_id),
+                // It will be judged when all members are there; until then history begins after it.
+                None if change.snapshot.is_partial() => shown.clear(),
+                Some(false) | None => (),
             }
         }
-        let mut order = gap.order.unwrap_or(change.snapshot.record.oldest);
         for event_id in shown.iter().rev() {
             order -= 1;
             change.place(event_id, order);
@@ -299,15 +307,16 @@ impl Homeserver {
         Ok(shown.len())
     }
 
-    /// Stores an old event with what is decided about it. `false` if it is known and judged already, if it is
-    /// rejected, or if it cannot be judged because its auth events or the state before it are not known. As long as
-    /// the room's members are on their way, it is judged by the current state instead, and by what it names itself.
+    /// Stores an old event with what is decided about it. `Some(true)` if it belongs into the timeline, `Some(false)`
+    /// if it is known and judged already or is rejected, `None` if it cannot be judged because its auth events or the
+    /// state before it are not known. As long as the room's members are on their way, it is judged by its auth
+    /// events alone: what the room has decided since does not count.
     async fn keep_old(
         &self,
         change: &mut Change<'_>,
         pdu: Pdu,
         edge: Option<&String>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<bool>, Error> {
         let known = change.known_events(&[pdu.event_id().to_owned()]).await?.pop();
         let event = match known {
             Some(event) => StoredEvent::clone(&event),
@@ -315,30 +324,30 @@ impl Homeserver {
         };
         let (pdu, decision) = (&event.pdu, &event.decision);
         if decision.order.is_some() || decision.state_before.is_some() {
-            return Ok(false);
+            return Ok(Some(false));
         }
         let needed = needed_events(pdu);
         if change.known_events(&needed).await?.len() < needed.len() {
-            return Ok(false);
+            return Ok(None);
         }
         let state_before = match edge {
             Some(root) => Some(root.clone()),
             None => change.known_state_after(pdu.prev_events()).await?,
         };
-        let now = change.snapshot.record.state.clone();
-        let (root, partial) = match &state_before {
-            Some(root) => (root, edge.is_none() && change.is_partial_at(pdu).await?),
-            None if change.snapshot.is_partial() => (&now, true),
-            None => return Ok(false),
+        let (rejected, partial) = match &state_before {
+            Some(root) => {
+                let partial = edge.is_none() && change.is_partial_at(pdu).await?;
+                let now = change.snapshot.record.state.clone();
+                let outcome = change.judge(pdu, root, partial, &now).await?;
+                (matches!(outcome, Outcome::Rejected(_)), partial)
+            }
+            None if !change.snapshot.is_partial() => return Ok(None),
+            None if change.allowing_events(pdu).await?.is_err() => return Ok(Some(false)),
+            None => (false, false),
         };
-        let outcome = change.judge(pdu, root, partial, &now).await?;
-        let rejected = matches!(outcome, Outcome::Rejected(_));
-        if rejected && state_before.is_none() {
-            return Ok(false);
-        }
         let decision = Decision {
             rejected,
-            partial: partial && state_before.is_some(),
+            partial,
             state_before,
             ..decision.clone()
         };
@@ -347,11 +356,12 @@ impl Homeserver {
             event = change.redacting(event).await?;
         }
         change.keep(event);
-        Ok(!rejected)
+        Ok(Some(!rejected))
     }
 
     /// The states before those events of a page that follow events which are neither in it nor known with their
-    /// state, as far as they can be had.
+    /// state, as far as they can be had. Where the room's members are on their way, old events do not wait for that:
+    /// what allows them is asked for instead, the newest first.
     async fn states_at_edges(
         &self,
         server: &ServerName,
@@ -359,22 +369,27 @@ impl Homeserver {
         pdus: &[Pdu],
     ) -> Result<HashMap<OwnedEventId, String>, Error> {
         let page: BTreeSet<_> = pdus.iter().map(Pdu::event_id).collect();
+        let beyond = |mut ids: Vec<OwnedEventId>| {
+            ids.retain(|id| !page.contains(&**id));
+            ids
+        };
         let (mut states, mut asked) = (HashMap::new(), 0);
-        for pdu in pdus {
+        for pdu in pdus.iter().rev() {
             let event_id = pdu.event_id().to_owned();
             if pdu.prev_events().is_empty() {
                 states.insert(event_id, empty_root());
+            } else if asked == MAX_EDGES || self.is_settled(&event_id).await? {
                 continue;
-            }
-            let beyond = pdu.prev_events().iter().filter(|id| !page.contains(&***id));
-            let beyond: Vec<_> = beyond.cloned().collect();
-            if asked == MAX_EDGES || room.snapshot().is_partial() || self.are_settled(&beyond).await? {
-                // Where the room's members are on their way, old events do not wait for them.
-                continue;
-            }
-            asked += 1;
-            if let Some(root) = self.state_from_any(server, room, &event_id).await? {
-                states.insert(event_id, root);
+            } else if room.snapshot().is_partial() {
+                let needed = beyond(needed_events(pdu));
+                if self.stored_events(&needed).await?.len() < needed.len() {
+                    asked += 1;
+                    self.learn_auth_events(server, room, pdu).await?;
+                }
+            } else if !self.are_settled(&beyond(pdu.prev_events().to_vec())).await? {
+                asked += 1;
+                let root = self.state_from_any(server, room, &event_id).await?;
+                states.extend(root.map(|root| (event_id, root)));
             }
         }
         Ok(states)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use hearth_rooms::{
-    Pdu,
+    Pdu, Rejection,
     auth_check::{check_auth_events, check_state, needed_events},
     auth_selection::auth_types_of,
 };
@@ -128,14 +128,10 @@ impl Change<'_> {
         partial: bool,
         now: &str,
     ) -> Result<Outcome, Error> {
-        let listed = self.known_events(&needed_events(pdu)).await?;
-        let listed: HashMap<_, _> = listed
-            .iter()
-            .map(|event| (event.event_id.clone(), event.pdu.clone()))
-            .collect();
-        if let Err(rejection) = check_auth_events(pdu, |event_id| listed.get(event_id).cloned()) {
-            return Ok(Outcome::Rejected(rejection.0));
-        }
+        let listed = match self.allowing_events(pdu).await? {
+            Ok(listed) => listed,
+            Err(rejection) => return Ok(Outcome::Rejected(rejection.0)),
+        };
         let types = match auth_types_of(pdu) {
             Ok(types) => types,
             Err(rejection) => return Ok(Outcome::Rejected(rejection.0)),
@@ -161,6 +157,20 @@ impl Change<'_> {
             |rejection| Outcome::SoftFailed(rejection.0),
             |()| Outcome::Accepted,
         ))
+    }
+
+    /// The events that `pdu` rests on, by their ids, if these allow it.
+    pub(crate) async fn allowing_events(
+        &self,
+        pdu: &Pdu,
+    ) -> Result<Result<HashMap<OwnedEventId, Pdu>, Rejection>, Error> {
+        let listed = self.known_events(&needed_events(pdu)).await?;
+        let listed: HashMap<_, _> = listed
+            .iter()
+            .map(|event| (event.event_id.clone(), event.pdu.clone()))
+            .collect();
+        let allowed = check_auth_events(pdu, |event_id| listed.get(event_id).cloned());
+        Ok(allowed.map(|()| listed))
     }
 
     /// The root of the state before `pdu`, as its prev events leave it.

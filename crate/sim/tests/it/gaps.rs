@@ -1,8 +1,11 @@
 //! Events that a server missed, as clients learn of them that already sync.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use hearth_sim::{Client, World};
@@ -128,4 +131,89 @@ fn who_reads_forward_comes_over_a_gap_that_nobody_had_filled() {
     let sent = miss(&world, &clients, &room);
     refuses.store(false, Ordering::Relaxed);
     assert_eq!(read_on(&world, &clients[1], &room, &before), sent);
+}
+
+#[test]
+fn two_pages_for_one_gap_do_not_take_each_others_places() {
+    let world = World::with_slow_commits(33, 4, Duration::from_secs(1));
+    let names = ["alice", "bob", "carol", "dave"].iter().enumerate();
+    let clients: Vec<_> = names.map(|(server, name)| world.register(server, name)).collect();
+    let room = clients[0].create_room(&world, &json!({"preset": "public_chat"}));
+    for client in &clients[1..] {
+        client.join(&world, &room, &[world.server(0).name()]).expect(200);
+    }
+    world.settle();
+    let may_give = Arc::new(AtomicBool::new(false));
+    let gives = may_give.clone();
+    world.stand_in(world.server(2).name(), move |path, _| {
+        let is_refused = path.contains("/get_missing_events/")
+            || path.contains("/backfill/") && !gives.load(Ordering::Relaxed);
+        is_refused.then(|| (500, json!({"errcode": "M_UNKNOWN", "error": "not now"})))
+    });
+    // Who is asked first gives one of two branches; nobody gives more than is missing.
+    let alice = clients[0].user_id.clone();
+    for (server, withheld) in [(0, String::new()), (2, alice)] {
+        world.tamper(world.server(server).name(), move |path, answer| {
+            if let Some(pdus) = answer["pdus"]
+                .as_array_mut()
+                .filter(|_| path.contains("/backfill/"))
+            {
+                pdus.retain(|pdu| pdu["content"]["body"].is_string() && pdu["sender"] != withheld);
+            }
+        });
+    }
+    for (one, other) in [(0, 1), (1, 3), (0, 3)] {
+        world.cut(one, other);
+    }
+    let mut sent = Vec::new();
+    for (client, name) in [(0, "alice"), (3, "dave")] {
+        for number in 0..4 {
+            let message = format!("{name} {number}");
+            clients[client].send(&world, &room, &message).expect(200);
+            sent.push(message);
+        }
+    }
+    world.heal(0, 3);
+    world.settle();
+    clients[2].send(&world, &room, "after").expect(200);
+    world.settle();
+    sent.push("after".into());
+    may_give.store(true, Ordering::Relaxed);
+    // What was missed comes in no other way.
+    world.stand_in(world.server(1).name(), |path, _| {
+        path.contains("/send/")
+            .then(|| (503, json!({"errcode": "M_UNKNOWN"})))
+    });
+    world.heal(0, 1);
+    // So late that it is not waited for until it is stored.
+    let way = Duration::from_millis(29_990);
+    world.set_delay(way, way);
+    let _ = clients[1].messages(&world, &room);
+    world.set_delay(Duration::ZERO, Duration::ZERO);
+    let mut shown = clients[1].messages(&world, &room);
+    shown.sort();
+    sent.sort();
+    assert_eq!(shown, sent);
+}
+
+#[test]
+fn no_state_is_asked_for_where_a_page_reaches_into_what_is_known() {
+    let (world, clients, room) = world_with_room(34, 3);
+    world.stand_in(world.server(2).name(), |path, _| {
+        let is_refused = path.contains("/get_missing_events/");
+        is_refused.then(|| (500, json!({"errcode": "M_UNKNOWN", "error": "never"})))
+    });
+    world.settle();
+    world.cut(0, 1);
+    for text in ["one", "two"] {
+        clients[0].send(&world, &room, text).expect(200);
+    }
+    soon(&world);
+    let before = world.request_count();
+    clients[2].send(&world, &room, "after").expect(200);
+    soon(&world);
+    assert_eq!(clients[1].messages(&world, &room), ["one", "two", "after"]);
+    let asked = world.traffic().split_off(before);
+    let states = asked.iter().filter(|asked| asked.request.contains("/state_ids/"));
+    assert_eq!(states.count(), 1, "that before the last message");
 }

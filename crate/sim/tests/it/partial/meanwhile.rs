@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Gate, joined, large_room, lazy_sync, members, rows_fit_state, say, types};
 use crate::{
     outsider::{Outsider, encode, json_of},
-    same_state, soon, timeline,
+    same_state, soon, timeline, world,
 };
 
 #[test]
@@ -306,4 +306,68 @@ fn sync_answers_while_the_members_of_a_large_room_come() {
         slices.count(),
         size.div_ceil(200) + usize::from(size.is_multiple_of(200))
     );
+}
+
+/// More than a page of history.
+const MANY: usize = 120;
+
+#[test]
+fn what_members_said_before_is_shown_though_they_may_say_no_more() {
+    let (world, clients) = world(66, 3);
+    let [alice, bob, carol] = &clients[..] else {
+        panic!()
+    };
+    let room = alice.create_room(&world, &json!({"preset": "public_chat", "name": "Large"}));
+    carol.join(&world, &room, &[world.server(0).name()]).expect(200);
+    let said: Vec<String> = (0..MANY).map(|number| number.to_string()).collect();
+    for text in &said {
+        carol.send(&world, &room, text).expect(200);
+    }
+    soon(&world);
+    alice
+        .set_state(
+            &world,
+            &room,
+            "m.room.power_levels",
+            "",
+            &json!({"events_default": 50}),
+        )
+        .expect(200);
+    soon(&world);
+    let gates = [Gate::shut(&world, 0), Gate::shut(&world, 2)];
+    bob.join(&world, &room, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    assert_eq!(bob.messages(&world, &room), said);
+    gates.iter().for_each(Gate::open);
+    world.settle();
+    assert_eq!(bob.messages(&world, &room), said);
+}
+
+#[test]
+fn history_that_cannot_be_judged_without_all_members_comes_when_they_are_there() {
+    let (world, clients) = world(67, 3);
+    let [alice, bob, carol] = &clients[..] else {
+        panic!()
+    };
+    let room = alice.create_room(&world, &json!({"preset": "public_chat", "name": "Large"}));
+    carol.join(&world, &room, &[world.server(0).name()]).expect(200);
+    let said: Vec<String> = (0..MANY).map(|number| number.to_string()).collect();
+    for (number, text) in said.iter().enumerate() {
+        let client = if number % 2 == 0 { carol } else { alice };
+        client.send(&world, &room, text).expect(200);
+        soon(&world);
+    }
+    let gates = [Gate::shut(&world, 0), Gate::shut(&world, 2)];
+    // Nor does anybody say what allowed the members to speak.
+    bob.join(&world, &room, &[world.server(0).name()]).expect(200);
+    world.tamper(world.server(0).name(), |uri, answer| {
+        if uri.contains("/event_auth/") {
+            answer["auth_chain"] = json!([]);
+        }
+    });
+    soon(&world);
+    drop(bob.messages(&world, &room));
+    gates.iter().for_each(Gate::open);
+    world.settle();
+    assert_eq!(bob.messages(&world, &room), said);
 }
