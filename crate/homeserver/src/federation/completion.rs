@@ -117,7 +117,7 @@ impl Homeserver {
             .fetch_state(server, room, &partial.join, Purpose::Whole, held)
             .await?;
         self.check_whole(room, partial, &built, round).await?;
-        // Nobody takes in an event while those that were are looked at again.
+        // Nobody fills a gap while what was taken in is looked at again.
         let _inbound = room.inbound.lock().await;
         let mut change = self.change(room).await;
         if !is_wanted(room, partial) {

@@ -55,7 +55,8 @@ pub(crate) struct PartialJoin {
 #[derive(Default)]
 pub(crate) struct PartialRooms {
     rooms: Mutex<BTreeMap<OwnedRoomId, Arc<PartialJoin>>>,
-    /// Held by whoever joins a room that this server is not in.
+    /// Held by whoever joins a room that this server is not in, or changes what its users are there from outside, or
+    /// forgets it.
     joins: Mutex<HashMap<OwnedRoomId, Arc<async_lock::Mutex<()>>>>,
     /// Tells that a state has become whole, or is no more waited for.
     ended: Event,

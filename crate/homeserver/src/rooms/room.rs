@@ -87,8 +87,8 @@ pub struct Room {
     pub room_id: OwnedRoomId,
     /// Held by whoever changes the room, from reading the snapshot until the change is committed.
     pub(crate) lock: Arc<async_lock::Mutex<()>>,
-    /// Held by whoever takes in events of other servers, also while it asks those for what is missing. Never
-    /// taken while `lock` is held.
+    /// Held by whoever asks other servers for what is missing in the room, until that is taken in, and who makes its
+    /// state whole. Events whose past is known are taken in without it. Never taken while `lock` is held.
     pub(crate) inbound: Arc<async_lock::Mutex<()>>,
     /// Messages of local users that wait for the room.
     pub(crate) outgoing: Outgoing,
