@@ -6,8 +6,9 @@
 //! names it, or what followed it, when heads are compared ([`crate::federation::heads`]).
 //!
 //! A stranger, a server that is not known to be in the room, may be there all the same: whoever let it in went away
-//! before they told of it. Each time that a room's events are tried again, one stranger is asked what came before one
-//! of its events, and nobody else is on a stranger's account.
+//! before they told of it. Or it was, in a branch of the room that came to nothing. So each time that a room's events
+//! are tried again, one event of one stranger has its turn: it is asked what came before that and, if the event shows
+//! that its author joined the room once, others are. Nobody is asked for any more on a stranger's account.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -82,7 +83,7 @@ struct Waiting {
 struct Sender {
     /// How many do: not 0.
     count: usize,
-    /// Whether it was a stranger when the last of them came, and has not come in since.
+    /// Whether it was a stranger when the last of them came or was tried again, and has not come in since.
     is_stranger: bool,
 }
 
@@ -148,14 +149,24 @@ impl HeldEvents {
         ended
     }
 
-    /// One of the strangers whose events wait for the room, whichever `number` says.
-    fn stranger(&self, room_id: &RoomId, number: u64) -> Option<OwnedServerName> {
-        let rooms = self.lock();
-        let senders = rooms.get(room_id)?.by_server.iter();
-        let strangers: Vec<_> = senders.filter(|(_, sender)| sender.is_stranger).collect();
-        let index = number.checked_rem(strangers.len() as u64)?;
-        let (server, _) = strangers.get(usize::try_from(index).ok()?)?;
-        Some((*server).clone())
+    /// Notes who are strangers by now in a room of `members`. Returns one of those, and the number of one of its
+    /// events, whichever `number` says.
+    fn turn(
+        &self,
+        room_id: &RoomId,
+        members: &BTreeSet<OwnedServerName>,
+        number: u64,
+    ) -> Option<(OwnedServerName, u64)> {
+        let mut rooms = self.lock();
+        let mut strangers = Vec::new();
+        for (server, sender) in &mut rooms.get_mut(room_id)?.by_server {
+            sender.is_stranger = !members.contains(server);
+            strangers.extend(sender.is_stranger.then_some((server, sender.count as u64)));
+        }
+        let count = strangers.len() as u64;
+        let index = number.checked_rem(count)?;
+        let (server, events) = strangers.get(usize::try_from(index).ok()?)?;
+        Some(((*server).clone(), (number / count).checked_rem(*events)?))
     }
 
     /// `server` is online. What strangers do makes nobody try again.
@@ -265,12 +276,18 @@ impl Homeserver {
     async fn retry_room(&self, room_id: &RoomId) -> Result<u64, Error> {
         let room = self.resident_room(room_id).await?;
         let (mut youngest, mut slow) = (0, BTreeSet::new());
-        let mut stranger = self.held.stranger(room_id, self.random_number());
+        let members = self.servers_of(room_id).await?;
+        let mut turn = self.held.turn(room_id, &members, self.random_number());
         for (key, value) in scan_all(&*self.seams.store, Table::Federation, &room_key(room_id)).await? {
             let held: Held = from_slice(&value)?;
             let (origin, since) = (held.origin.clone(), held.since);
+            let mut before = turn.as_mut().filter(|(server, _)| *server == origin);
+            let has_turn = before.as_ref().is_some_and(|(_, before)| *before == 0);
+            before
+                .iter_mut()
+                .for_each(|(_, before)| *before = before.wrapping_sub(1));
             let is_settled = match &room {
-                Some(room) => self.retry(room, held, &mut slow, &mut stranger).await?,
+                Some(room) => self.retry(room, held, &mut slow, has_turn).await?,
                 None => true,
             };
             if !is_settled && self.now().saturating_sub(since) < LONGEST_WAIT {
@@ -289,14 +306,13 @@ impl Homeserver {
     }
 
     /// Tries an event again with the help of its sender, and then of others, but not of those that are `slow`. If its
-    /// sender is not in the room, it alone is asked, and only if it is the `stranger` whose turn it is. Whether the
-    /// event is settled.
+    /// sender is a stranger, anybody is asked only if it `has_turn`. Whether the event is settled.
     async fn retry(
         &self,
         room: &Arc<Room>,
         held: Held,
         slow: &mut BTreeSet<OwnedServerName>,
-        stranger: &mut Option<OwnedServerName>,
+        has_turn: bool,
     ) -> Result<bool, Error> {
         let Ok(pdu) = verified(room.snapshot().version(), held.pdu) else {
             return Ok(true);
@@ -304,24 +320,28 @@ impl Homeserver {
         let is_member = self.servers_of(&room.room_id).await?.contains(&held.origin);
         let (helpers, patience) = match is_member {
             true => (MAX_HELPERS, PATIENCE),
-            false => (0, PATIENCE_WITH_STRANGERS),
+            false => (MAX_HELPERS * usize::from(has_turn), PATIENCE_WITH_STRANGERS),
         };
         let mut servers = self
             .helpers(room, std::slice::from_ref(&held.origin), helpers)
             .await?;
         servers.retain(|server| *server != held.origin);
-        for server in [held.origin].into_iter().chain(servers) {
+        servers.insert(0, held.origin.clone());
+        for server in servers {
             if slow.contains(&server) {
                 continue;
             }
+            if !is_member && server != held.origin && !self.rests_on_join(&pdu).await? {
+                return Ok(false);
+            }
             let mut gaps = self.gaps(1, patience);
-            gaps.stranger = stranger.take_if(|stranger| *stranger == server);
+            gaps.with_strangers = has_turn;
             match self.take_in(&server, room, pdu.clone(), &mut gaps).await {
                 Ok(_) => return Ok(true),
                 Err(error @ (Error::Store(_) | Error::Damaged(_))) => return Err(error),
                 Err(error) => tracing::info!(%server, %error, "a held event has to wait on"),
             }
-            if gaps.are_over(self.now()) {
+            if is_member && gaps.are_over(self.now()) {
                 slow.insert(server);
             }
         }

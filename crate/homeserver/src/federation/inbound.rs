@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use hearth_rooms::{Pdu, RoomVersion, event_id::event_id};
 use hearth_storage::{Table, WriteBatch};
-use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName};
+use ruma_common::{EventId, OwnedEventId, RoomId, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -39,8 +39,8 @@ pub(crate) struct Gaps {
     left: usize,
     /// When it has taken too long, in milliseconds since the Unix epoch.
     until: u64,
-    /// A server that may be asked although it is not known to be in the room.
-    pub(crate) stranger: Option<OwnedServerName>,
+    /// Whether a server may be asked that is not known to be in the room.
+    pub(crate) with_strangers: bool,
 }
 
 /// Why an event of a transaction was not taken in.
@@ -176,7 +176,7 @@ impl Homeserver {
     }
 
     /// Takes in a verified event, after what came before it, which `origin` is asked for if it is in the room; or if
-    /// it is the stranger that `gaps` let be asked, and shows that it has been in the room.
+    /// `gaps` let strangers be asked, and the event shows that its author joined the room once.
     ///
     /// # Errors
     /// [`Error::Store`], and all that says why the past could not be had.
@@ -198,7 +198,7 @@ impl Homeserver {
         }
         let unreachable = |reason: &str| Error::Unreachable(reason.into());
         let is_member = self.servers_of(&room.room_id).await?.contains(origin);
-        if !is_member && gaps.stranger.as_deref() != Some(origin) {
+        if !is_member && !gaps.with_strangers {
             return Err(unreachable("a server that is not in the room fills no gaps"));
         }
         gaps.left = gaps
@@ -209,8 +209,8 @@ impl Homeserver {
         let filling = async {
             let _inbound = room.inbound.lock().await;
             self.learn_auth_events(origin, room, &pdu).await?;
-            if !is_member && !self.rests_on_join(&pdu, origin).await? {
-                return Err(unreachable("a server shows no join of its own"));
+            if !is_member && !self.rests_on_join(&pdu).await? {
+                return Err(unreachable("the event shows no join of who sent it"));
             }
             let state_before = self.fill_past(origin, room, &pdu).await?;
             self.admit_or_refuse(room, pdu, state_before).await
@@ -226,7 +226,7 @@ impl Homeserver {
         Gaps {
             left: count,
             until: self.now().saturating_add(patience),
-            stranger: None,
+            with_strangers: false,
         }
     }
 

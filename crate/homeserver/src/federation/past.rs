@@ -21,7 +21,11 @@ use crate::{
         request::RequestError,
         uri::path,
     },
-    rooms::{append::joined_server, room::Room},
+    rooms::{
+        append::joined_server,
+        event::{Decision, StoredEvent},
+        room::Room,
+    },
 };
 
 /// The most states that are fetched to close one gap.
@@ -96,11 +100,14 @@ impl Homeserver {
         }
     }
 
-    /// Whether a join of a user of `server` is among the known auth events of `pdu`.
-    pub(crate) async fn rests_on_join(&self, pdu: &Pdu, server: &ServerName) -> Result<bool, Error> {
+    /// Whether `pdu` is a join of a user of its author's server, or one is among its known auth events.
+    pub(crate) async fn rests_on_join(&self, pdu: &Pdu) -> Result<bool, Error> {
+        let server = pdu.sender().server_name();
         let known = self.stored_events(&needed_events(pdu)).await?;
-        let mut allowed = known.iter().filter(|event| !event.decision.rejected);
-        Ok(allowed.any(|event| joined_server(event).as_deref() == Some(server)))
+        let itself = StoredEvent::new(pdu.clone(), Decision::new(pdu.room_id()));
+        let allowed = known.iter().filter(|event| !event.decision.rejected);
+        let mut joins = allowed.map(|event| &**event).chain([&itself]);
+        Ok(joins.any(|event| joined_server(event).as_deref() == Some(server)))
     }
 
     /// Whether all prev events of `pdu` are known with their state, and all its auth events.
