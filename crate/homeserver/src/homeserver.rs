@@ -24,7 +24,7 @@ use crate::{
     receipts::ReceiptCache,
     relations::{descendants::DescendantCache, summary::SummaryCache},
     rooms::{
-        answers::Answers, delayed::Delayed, event::EventCache, extremities::Merges, hierarchy::Remembered,
+        answers::Answers, delayed::Delayed, description::Remembered, event::EventCache, extremities::Merges,
         memberships::UserRooms, partial::PartialRooms, resolve::Resolved, room::RoomCache, tree::NodeCache,
     },
     search::Filling,

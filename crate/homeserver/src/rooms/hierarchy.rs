@@ -19,29 +19,21 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver, JsonObject,
-    cache::Cache,
-    federation::{received::take_array, uri::path},
+    federation::uri::path,
     rooms::{
+        description::{CHILD, CHILDREN, CHILDREN_STATE, MAX_CHILDREN, description, id_of},
         event::StoredEvent,
         room::{Room, Snapshot},
         summary::{SPACE, Visitor},
         view::CREATE,
     },
-    stored::{from_slice, to_vec},
+    stored::from_slice,
 };
 
-/// What a server says of the rooms that a space lists, in its answer and in what is remembered of it.
-pub(super) const CHILDREN: &str = "children";
-/// The state events of a space that list rooms, in what is said of it.
-pub(super) const CHILDREN_STATE: &str = "children_state";
-/// The type of the state events that list rooms.
-const CHILD: &str = "m.space.child";
 /// The most rooms of a page, and how many there are if the client does not say.
 const MAX_PAGE: usize = 50;
 /// The most rooms of a space that are looked at, in all pages together.
 const MAX_ROOMS: usize = 2_000;
-/// The most children of one space that are looked at.
-const MAX_CHILDREN: usize = 500;
 /// The deepest that a walk goes.
 const MAX_DEPTH: u64 = 20;
 /// The most servers that are asked of one room.
@@ -50,17 +42,6 @@ const MAX_ASKED: usize = 3;
 const AT_ONCE: usize = 8;
 /// How long one walk asks other servers, in milliseconds.
 const PATIENCE: u64 = 10_000;
-/// How long the answer of another server is remembered, in milliseconds.
-const REMEMBERED: u64 = 5 * 60 * 1000;
-/// The most bytes that are kept of the answer of another server,
-const MAX_ANSWER: usize = 512 * 1024;
-/// and of all that are remembered.
-const MAX_REMEMBERED: usize = 8 * 1024 * 1024;
-/// What an answer costs beside its bytes.
-const ENTRY: usize = 1024;
-/// The most names of servers or rooms that are kept of one list of them.
-const MAX_NAMES: usize = 50;
-
 /// What a client asks of a space.
 #[derive(Clone, Debug, Default)]
 pub struct HierarchyQuery {
@@ -72,43 +53,6 @@ pub struct HierarchyQuery {
     pub max_depth: Option<u64>,
     /// Where an earlier answer left off.
     pub from: Option<String>,
-}
-
-/// What each server has said of rooms. Nobody else's word counts for who asks that server.
-pub(crate) struct Remembered(Cache<Saying, Said>);
-
-/// Who said something, and of which room.
-type Saying = (OwnedServerName, OwnedRoomId);
-
-/// What was said, as JSON, which is much smaller than what is made of it; `None` for what a server would not tell or
-/// does not know.
-type Told = Option<Arc<[u8]>>;
-
-/// What was said, and when.
-type Said = (u64, Told);
-
-impl Default for Remembered {
-    fn default() -> Self {
-        Self(Cache::new(MAX_REMEMBERED))
-    }
-}
-
-impl Remembered {
-    /// What the first of `servers` has said that has told something.
-    fn get(&self, room_id: &RoomId, servers: &[OwnedServerName], now: u64) -> Option<Told> {
-        let said = |server: &OwnedServerName| self.0.get(&(server.clone(), room_id.to_owned()));
-        let recent = servers.iter().filter_map(said);
-        let mut recent = recent.filter(|(at, _)| now.saturating_sub(*at) < REMEMBERED);
-        let (_, first) = recent.next()?;
-        Some(first.or_else(|| recent.find_map(|(_, told)| told)))
-    }
-
-    fn put(&self, server: &ServerName, room_id: &RoomId, now: u64, told: Option<&JsonObject>) {
-        let told: Told = told.and_then(|told| Some(to_vec(told).ok()?.into()));
-        let weight = ENTRY + told.as_ref().map_or(0, |told| told.len());
-        self.0
-            .put((server.to_owned(), room_id.to_owned()), (now, told), weight);
-    }
 }
 
 /// A room that a space lists.
@@ -452,30 +396,6 @@ impl std::fmt::Display for From {
     }
 }
 
-/// What `answer` says of a room, so far as it is well-formed and not too much: also of the rooms that it lists, under
-/// [`CHILDREN`], but for spaces, because what those list is not told with them.
-fn description(room_id: &RoomId, mut answer: Value) -> Option<JsonObject> {
-    let mut left = MAX_ANSWER;
-    let mut fits = |value: &JsonObject| {
-        let rest = to_vec(value).ok().and_then(|json| left.checked_sub(json.len()));
-        left = rest.unwrap_or_default();
-        rest.is_some()
-    };
-    let room = answer.get_mut("room")?;
-    let listed = take_array(room, CHILDREN_STATE, MAX_CHILDREN);
-    let room = read_summary(room.take()).filter(|room| id_of(room) == Some(room_id.as_str()));
-    let mut room = room.filter(&mut fits)?;
-    let listed = listed.into_iter().filter_map(read_child);
-    let listed: Vec<_> = listed.filter(&mut fits).collect();
-    let children = take_array(&mut answer, CHILDREN, MAX_CHILDREN).into_iter();
-    let children = children
-        .filter_map(read_summary)
-        .filter(|child| child.get("room_type").and_then(Value::as_str) != Some(SPACE) && fits(child));
-    room.insert(CHILDREN.into(), children.collect());
-    room.insert(CHILDREN_STATE.into(), listed.into());
-    Some(room)
-}
-
 /// What another server says of a room, without what is not suggested; and which rooms it lists.
 fn told_by_others(mut summary: JsonObject, suggested_only: bool) -> (JsonObject, Vec<Child>) {
     let mut listed = take_list(&mut summary, CHILDREN_STATE);
@@ -502,90 +422,6 @@ fn take_list(summary: &mut JsonObject, field: &str) -> Vec<Value> {
         Some(Value::Array(list)) => list,
         _ => Vec::new(),
     }
-}
-
-/// What is kept of a state event by which another server says that a space lists a room.
-fn read_child(event: Value) -> Option<JsonObject> {
-    let Value::Object(mut event) = Some(event).filter(is_stripped_child)? else {
-        return None;
-    };
-    event.retain(|field, value| match field.as_str() {
-        "content" => {
-            keep_listing(value);
-            true
-        }
-        "type" | "state_key" | "sender" | "origin_server_ts" => true,
-        _ => false,
-    });
-    Some(event)
-}
-
-/// Keeps of the content of such an event what the specification names.
-fn keep_listing(content: &mut Value) {
-    let Some(content) = content.as_object_mut() else {
-        return;
-    };
-    content.retain(|field, value| match field.as_str() {
-        "via" => keep_names(value),
-        "order" => value.is_string(),
-        "suggested" => value.is_boolean(),
-        _ => false,
-    });
-}
-
-/// Keeps the first names of a list. Whether it is one.
-fn keep_names(list: &mut Value) -> bool {
-    let Some(names) = list.as_array_mut() else {
-        return false;
-    };
-    names.retain(Value::is_string);
-    names.truncate(MAX_NAMES);
-    true
-}
-
-fn is_stripped_child(event: &Value) -> bool {
-    let text = |field: &str| event[field].is_string();
-    event["type"] == CHILD
-        && text("state_key")
-        && text("sender")
-        && event["content"].is_object()
-        && event["origin_server_ts"].is_u64()
-}
-
-/// What is kept of a summary, if `value` has what it must have.
-fn read_summary(value: Value) -> Option<JsonObject> {
-    let Value::Object(mut room) = value else {
-        return None;
-    };
-    room.retain(|field, value| match field.as_str() {
-        "room_id" | "num_joined_members" | "world_readable" | "guest_can_join" => true,
-        "allowed_room_ids" => keep_names(value),
-        field => TEXTS.contains(&field),
-    });
-    let fits = id_of(&room).is_some()
-        && room.get("num_joined_members").is_some_and(Value::is_u64)
-        && room.get("world_readable").is_some_and(Value::is_boolean)
-        && room.get("guest_can_join").is_some_and(Value::is_boolean)
-        && TEXTS
-            .iter()
-            .all(|field| room.get(*field).is_none_or(Value::is_string));
-    fits.then_some(room)
-}
-
-/// The fields of a summary that are strings.
-const TEXTS: [&str; 8] = [
-    "name",
-    "topic",
-    "avatar_url",
-    "canonical_alias",
-    "join_rule",
-    "room_type",
-    "room_version",
-    "encryption",
-];
-
-fn id_of(summary: &JsonObject) -> Option<&str> {
-    summary.get("room_id")?.as_str()
 }
 
 /// The room that a state event lists, if it does.
@@ -625,80 +461,4 @@ fn stripped_children(listed: &[Arc<StoredEvent>]) -> Value {
         })
     });
     events.collect::<Vec<_>>().into()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a failure is what a test is for")]
-
-    use ruma_common::{room_id, server_name};
-
-    use super::*;
-
-    fn summary(id: &str) -> Value {
-        json!({"room_id": id, "num_joined_members": 1, "world_readable": true, "guest_can_join": false})
-    }
-
-    fn child(id: &str) -> Value {
-        json!({
-            "type": CHILD, "state_key": id, "sender": "@a:x", "origin_server_ts": 1,
-            "content": {"via": ["x"], "order": "1", "suggested": true},
-        })
-    }
-
-    fn with(mut value: Value, field: &str, more: Value) -> Value {
-        value[field] = more;
-        value
-    }
-
-    #[test]
-    fn of_an_answer_only_what_is_known_is_kept() {
-        let junk = json!([[[[], []]]]);
-        let mut listed = with(child("!b:x"), "unsigned", junk.clone());
-        listed["content"]["via"] = json!(["x", 7]);
-        listed["content"]["more"] = junk.clone();
-        let mut room = with(summary("!a:x"), CHILDREN_STATE, json!([listed, junk]));
-        room["name"] = "A".into();
-        room["more"] = junk.clone();
-        let space = with(summary("!c:x"), "room_type", SPACE.into());
-        let allowed = json!(["!d:x", 1]);
-        let restricted = with(summary("!b:x"), "allowed_room_ids", allowed);
-        let children = json!([space, with(restricted, CHILDREN_STATE, junk.clone()), junk]);
-        let told = description(room_id!("!a:x"), json!({"room": room, "children": children})).unwrap();
-        let mut expected = with(summary("!a:x"), CHILDREN_STATE, json!([child("!b:x")]));
-        expected["name"] = "A".into();
-        expected[CHILDREN] = json!([with(summary("!b:x"), "allowed_room_ids", json!(["!d:x"]))]);
-        assert_eq!(Value::Object(told), expected);
-    }
-
-    #[test]
-    fn of_an_answer_no_more_is_kept_than_fits() {
-        let large = |id: usize| with(summary(&format!("!{id}:x")), "topic", "x".repeat(100_000).into());
-        let mut answer = json!({"room": summary("!a:x"), "children": (0..20).map(large).collect::<Vec<_>>()});
-        let told = description(room_id!("!a:x"), answer.clone()).unwrap();
-        assert_eq!(told[CHILDREN].as_array().unwrap().len(), 5);
-        answer["room"]["topic"] = "x".repeat(MAX_ANSWER).into();
-        assert_eq!(description(room_id!("!a:x"), answer), None);
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded_in_bytes() {
-        let (remembered, server) = (Remembered::default(), server_name!("x").to_owned());
-        let servers = [server.clone()];
-        let room = |number: usize| RoomId::parse(format!("!{number}:x")).unwrap();
-        let large = with(summary("!a:x"), "topic", "x".repeat(MAX_ANSWER - 200).into());
-        let kept = |upto: usize| {
-            let is_kept = |number: &usize| remembered.get(&room(*number), &servers, 1).is_some();
-            (0..upto).filter(is_kept).count()
-        };
-        for number in 0..40 {
-            remembered.put(&server, &room(number), 1, large.as_object());
-        }
-        assert_eq!(kept(40), 15);
-        for number in 0..20_000 {
-            remembered.put(&server, &room(number), 1, None);
-        }
-        assert_eq!(kept(20_000), 8_192);
-        assert_eq!(remembered.get(&room(19_999), &servers, 1 + REMEMBERED), None);
-    }
 }

@@ -14,6 +14,7 @@ pub mod client_event;
 mod commit;
 pub mod create;
 pub mod delayed;
+pub(crate) mod description;
 pub mod directory;
 pub(crate) mod draft;
 pub mod event;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     Error, Homeserver, JsonObject,
     rooms::{
-        hierarchy::{CHILDREN, CHILDREN_STATE},
+        description::{CHILDREN, CHILDREN_STATE},
         restricted::allowed_rooms,
         room::{Room, Snapshot},
         view::{HISTORY_VISIBILITY, JOIN_RULES, View, member},
