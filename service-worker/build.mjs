@@ -2,12 +2,15 @@
  * Builds the service worker into the app's folder, after the app itself was built there.
  *
  * Reads `HEARTH_WASM_DIR` (what `wasm-bindgen --target no-modules` made) and `HEARTH_OUT_DIR` (the app).
- * Writes `sw.js` and `hearth-<hash>.wasm`. `HEARTH_TEST_HOOKS=1` lets tests make the homeserver fail.
+ * Writes `sw.js`, `hearth-<hash>.wasm` and, beside each text and the module, `<name>.br` for servers to give out.
+ * `HEARTH_TEST_HOOKS=1` lets tests make the homeserver fail.
  */
 import { createHash } from "node:crypto";
-import { readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { brotliCompress, constants } from "node:zlib";
 import { build } from "esbuild";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
@@ -15,6 +18,7 @@ const out = process.env.HEARTH_OUT_DIR || join(here, "../target/app");
 const wasmFolder = process.env.HEARTH_WASM_DIR || join(here, "../target/bindings");
 /** Files that the worker must not keep: itself, and what changes while the app does not. */
 const NOT_KEPT = new Set(["/sw.js", "/config.json"]);
+const COMPRESSIBLE = /\.(css|html|js|svg|wasm|webmanifest)$/;
 
 const glue = await readFile(join(wasmFolder, "hearth_worker.js"), "utf8");
 const module = await readFile(join(wasmFolder, "hearth_worker_bg.wasm"));
@@ -37,6 +41,32 @@ await build({
   },
   plugins: [{ name: "bindings", setup: provideBindings }],
 });
+for (const path of [...files, "/sw.js"].filter((path) => COMPRESSIBLE.test(path))) {
+  const smaller = path === wasm ? await compressedModule() : await compressed(await readFile(join(out, path)));
+  await writeFile(join(out, `${path}.br`), smaller);
+}
+
+/** The module compressed, once: it takes ten seconds. */
+async function compressedModule() {
+  const kept = join(wasmFolder, `${wasm}.br`);
+  const before = await readFile(kept).catch(() => undefined);
+  if (before) return before;
+  // Renamed when it is whole: an interrupted build leaves nothing that looks finished.
+  const unfinished = `${kept}.unfinished`;
+  await writeFile(unfinished, await compressed(module));
+  await rename(unfinished, kept);
+  return readFile(kept);
+}
+
+/** The smallest brotli that every browser reads. */
+function compressed(content) {
+  const params = {
+    [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
+    [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WINDOW_BITS,
+    [constants.BROTLI_PARAM_SIZE_HINT]: content.length,
+  };
+  return promisify(brotliCompress)(content, { params });
+}
 
 /**
  * The bindings as a function of the globals that `bridge.ts` replaces. They are a script of their own state, and
@@ -51,7 +81,7 @@ function provideBindings(build) {
 }
 
 async function removeOldModules() {
-  for (const name of await readdir(out)) if (/^hearth-[0-9a-f]+\.wasm$/.test(name)) await rm(join(out, name));
+  for (const name of await readdir(out)) if (/^hearth-[0-9a-f]+\.wasm(\.br)?$/.test(name)) await rm(join(out, name));
 }
 
 /** The paths of the files to keep, in order. */

@@ -1,4 +1,4 @@
-import { appendFile, cp } from "node:fs/promises";
+import { appendFile, cp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { App } from "../support/app.ts";
 import { expect, test } from "../support/fixtures.ts";
@@ -10,6 +10,7 @@ async function serve(data: string, app: string): Promise<{ relay: Node; release:
   const relay = await Node.serve(data, "127.0.0.1:0", app);
   const release = async (ada: App) => {
     await appendFile(join(app, "sw.js"), "\n// The next release.\n");
+    await rm(join(app, "sw.js.br"));
     await ada.page.evaluate(async () => {
       await (await navigator.serviceWorker.ready).update();
     });

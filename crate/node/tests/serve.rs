@@ -72,6 +72,24 @@ fn files_have_their_type_and_are_kept_as_long_as_they_stay_the_same() {
 }
 
 #[test]
+fn what_the_build_compressed_is_given_out_as_it_is() {
+    let (node, folder) = serve();
+    fs::write(
+        folder.path().join("app/hearth-0f3a9c21.wasm.br"),
+        "made by the build",
+    )
+    .unwrap();
+    let compressed = get_as(&node, "/hearth-0f3a9c21.wasm", "gzip, br");
+    assert_eq!(header(&compressed, "content-encoding"), "br");
+    assert_eq!(header(&compressed, "content-type"), "application/wasm");
+    assert_eq!(header(&compressed, "content-length"), "17");
+    assert_eq!(
+        header(&get(&node, "/hearth-0f3a9c21.wasm"), "content-encoding"),
+        ""
+    );
+}
+
+#[test]
 fn views_of_the_app_are_its_page_and_nothing_else_is() {
     let (node, _folder) = serve();
     assert_eq!(

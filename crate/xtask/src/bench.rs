@@ -68,7 +68,7 @@ fn app() -> Result<Figures> {
     run(cargo().args(["build", "--quiet", "--release", "--package", "hearth-node"]))?;
     let large_room = ["--package", "hearth-bench", "--example", "large_room"];
     run(cargo().args(["build", "--quiet", "--release"]).args(large_room))?;
-    let sizes = size::measure()?;
+    let sizes = size::measure(app::Kind::Release)?;
     in_browser("app", |bench| {
         bench
             .env("HEARTH_APP", app::folder(app::Kind::Release)?)

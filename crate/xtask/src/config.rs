@@ -62,9 +62,9 @@ pub struct Test {
 #[serde(deny_unknown_fields)]
 pub struct Budget {
     /// The WebAssembly module, compressed.
-    pub wasm_brotli_bytes: usize,
+    pub wasm_brotli_bytes: u64,
     /// Everything that the app loads, compressed.
-    pub app_brotli_bytes: usize,
+    pub app_brotli_bytes: u64,
 }
 
 /// Reads `wasm-pack.toml`.

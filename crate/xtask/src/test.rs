@@ -10,7 +10,7 @@ use crate::{
     command::{cargo, find, run, target},
     config, npm,
     npm::script,
-    schemathesis, setup, synapse,
+    schemathesis, setup, size, synapse,
     wasm_target::cargo_wasm,
     wasm_tools::{self, TEST_RUNNER},
 };
@@ -100,8 +100,11 @@ fn web() -> Result<()> {
     Ok(())
 }
 
-/// Expects the app to be built.
+/// Expects the app to be built. Compilers differ: another machine's module may be a little larger than the budget.
 fn end_to_end() -> Result<()> {
+    let sizes = size::measure(app::Kind::Test)?;
+    eprintln!("{sizes}");
+    sizes.check(2)?;
     run(cargo().args(["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
     let mut tests = script("tests", "test");
     tests
