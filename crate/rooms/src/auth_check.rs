@@ -38,9 +38,11 @@ pub fn needed_events(pdu: &Pdu) -> Vec<OwnedEventId> {
 /// [`Rejection`] if one of them is missing, rejected, of another room or not called for, or if together they
 /// do not allow the event.
 pub fn check_auth_events(pdu: &Pdu, event: impl Fn(&EventId) -> Option<Pdu>) -> Result<(), Rejection> {
-    check_create(pdu, &event)?;
+    // The rules are compiled once, not for each caller.
+    let event: &dyn Fn(&EventId) -> Option<Pdu> = &event;
+    check_create(pdu, event)?;
     let rules = &pdu.version().rules().authorization;
-    check_state_independent_auth_rules(rules, pdu, &event).map_err(Rejection)?;
+    check_state_independent_auth_rules(rules, pdu, event).map_err(Rejection)?;
     let listed: Vec<Pdu> = needed_events(pdu).iter().filter_map(|id| event(id)).collect();
     check_state(pdu, |event_type, state_key| {
         listed
@@ -55,12 +57,13 @@ pub fn check_auth_events(pdu: &Pdu, event: impl Fn(&EventId) -> Option<Pdu>) -> 
 /// # Errors
 /// [`Rejection`] if that state does not allow the event.
 pub fn check_state(pdu: &Pdu, state: impl Fn(&StateEventType, &str) -> Option<Pdu>) -> Result<(), Rejection> {
+    let state: &dyn Fn(&StateEventType, &str) -> Option<Pdu> = &state;
     check_state_dependent_auth_rules(&pdu.version().rules().authorization, pdu, state).map_err(Rejection)
 }
 
 /// What ruma leaves to its caller about the create event: that its own version is the room's, and that the
 /// event which a room id is the hash of is a create event at all.
-fn check_create(pdu: &Pdu, event: &impl Fn(&EventId) -> Option<Pdu>) -> Result<(), Rejection> {
+fn check_create(pdu: &Pdu, event: &dyn Fn(&EventId) -> Option<Pdu>) -> Result<(), Rejection> {
     if *pdu.event_type() == TimelineEventType::RoomCreate {
         return check_create_itself(pdu);
     }
