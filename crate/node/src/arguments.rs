@@ -29,6 +29,9 @@ pub(crate) struct Serve {
     /// Folder of the built app; without it only the relay is served
     #[arg(long = "static", value_name = "DIR")]
     pub(crate) app: Option<PathBuf>,
+    /// Folder of another Matrix client, served at /client/: its homeserver is the app's
+    #[arg(long, value_name = "DIR", requires = "app")]
+    pub(crate) client: Option<PathBuf>,
     /// Folder for the relay's key; without it every start has a new one
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,

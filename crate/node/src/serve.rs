@@ -7,6 +7,7 @@ mod app_config;
 mod app_files;
 mod metrics;
 mod networks;
+mod other_client;
 mod relay;
 mod relay_key;
 mod ws_transport;
@@ -31,7 +32,8 @@ use axum::{
 use libp2p::metrics::Registry;
 
 use self::{
-    app_config::AppConfig, app_files::AppFiles, metrics::Metrics, relay::Relay, ws_transport::MAX_MESSAGE,
+    app_config::AppConfig, app_files::AppFiles, metrics::Metrics, other_client::OtherClient, relay::Relay,
+    ws_transport::MAX_MESSAGE,
 };
 use crate::{arguments::Serve, listener::Listener};
 
@@ -40,6 +42,7 @@ use crate::{arguments::Serve, listener::Listener};
 struct Shared {
     config: Arc<AppConfig>,
     files: AppFiles,
+    client: OtherClient,
     relay: Relay,
     registry: Arc<Registry>,
 }
@@ -58,6 +61,7 @@ pub(crate) async fn run(options: Serve) -> Result<()> {
     let shared = Shared {
         config: Arc::new(config),
         files: AppFiles::new(options.app),
+        client: OtherClient::new(options.client),
         relay,
         registry: Arc::new(registry),
     };
@@ -71,7 +75,7 @@ fn router(shared: Shared) -> Router {
         .route("/config.json", get(config))
         .route("/healthz", get(async || "ok\n"))
         .route("/metrics", get(metrics))
-        .fallback(async |State(shared): State<Shared>, request: Request| shared.files.serve(request).await)
+        .fallback(files)
         .with_state(shared)
         .layer(app_files::compression())
         .layer(axum::middleware::map_response(app_files::secure))
@@ -93,6 +97,13 @@ async fn root(
         .write_buffer_size(0)
         .max_write_buffer_size(2 * MAX_MESSAGE)
         .on_upgrade(async move |socket| shared.relay.accept(socket, remote))
+}
+
+async fn files(State(shared): State<Shared>, request: Request) -> Response {
+    match shared.client.has(request.uri().path()) {
+        true => shared.client.serve(request).await,
+        false => shared.files.serve(request).await,
+    }
 }
 
 async fn config(State(shared): State<Shared>, request: Request) -> Response {

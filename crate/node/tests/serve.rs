@@ -148,3 +148,47 @@ fn the_relay_keeps_its_address() {
     assert!(relay.terminate());
     assert_eq!(id(Node::serve(folder.path(), &[]).relay()), first);
 }
+
+#[test]
+fn another_client_is_served_beside_the_app_but_for_its_service_worker() {
+    let folder = tempfile::tempdir().unwrap();
+    let (app, client) = (folder.path().join("app"), folder.path().join("client"));
+    for (folder, page) in [(&app, PAGE), (&client, "<title>Another</title>")] {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("index.html"), page).unwrap();
+    }
+    fs::write(client.join("sw.js"), "addEventListener('fetch', () => {})").unwrap();
+    let options = [
+        "--static",
+        app.to_str().unwrap(),
+        "--client",
+        client.to_str().unwrap(),
+    ];
+    let node = Node::serve(&folder.path().join("data"), &options);
+    // Without the slash it is led there.
+    for path in ["/client", "/client/", "/client/index.html"] {
+        let mut page = get(&node, path);
+        assert_eq!(
+            page.body_mut().read_to_string().unwrap(),
+            "<title>Another</title>",
+            "{path}"
+        );
+        assert!(
+            header(&page, "content-security-policy").contains("connect-src *"),
+            "{path}"
+        );
+    }
+    assert_eq!(get(&node, "/client/room/a").status(), 404);
+    assert_eq!(get(&node, "/client/../secret").status(), 404);
+    assert_eq!(get(&node, "/client/sw.js").status(), 200);
+    let worker = Agent::config_builder()
+        .http_status_as_error(false)
+        .build()
+        .new_agent();
+    let script = worker
+        .get(format!("{}/client/sw.js", node.url))
+        .header("service-worker", "script");
+    assert_eq!(script.call().unwrap().status(), 404);
+    assert_eq!(get(&node, "/").body_mut().read_to_string().unwrap(), PAGE);
+    assert!(header(&get(&node, "/"), "content-security-policy").contains("connect-src 'self'"));
+}

@@ -61,7 +61,7 @@ impl AppFiles {
     }
 }
 
-async fn fetch(folder: &ServeDir, request: Request) -> Response {
+pub(super) async fn fetch(folder: &ServeDir, request: Request) -> Response {
     match folder.clone().oneshot(request).await {
         Ok(response) => response.map(Body::new),
         Err(never) => match never {},
@@ -107,12 +107,11 @@ pub(super) fn compression() -> CompressionLayer {
     CompressionLayer::new()
 }
 
-/// Adds the headers that every answer has.
+/// Adds the headers that every answer has, unless it has its own.
 pub(super) async fn secure(mut response: Response) -> Response {
     for (name, value) in SECURITY {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        let header = response.headers_mut().entry(name);
+        header.or_insert(HeaderValue::from_static(value));
     }
     response
 }
