@@ -116,7 +116,7 @@ impl Homeserver {
     }
 
     /// Whether, as things are now, whoever comes into the room may see what was said before.
-    async fn is_shared(&self, room_id: &RoomId) -> Result<bool, Error> {
+    pub(crate) async fn is_shared(&self, room_id: &RoomId) -> Result<bool, Error> {
         let Some(room) = self.room(room_id).await? else {
             return Ok(false);
         };

@@ -33,11 +33,18 @@ pub(super) struct Span {
     pub(super) after: i64,
     /// The last place that is told of.
     pub(super) upto: i64,
-    /// From where on the user has been joined without a break: no more questions about visibility.
+    /// From where on the user has been joined without a break.
     pub(super) joined_at: Option<i64>,
 }
 
 impl Span {
+    /// Whether whoever may see what is said while they are in the room may see `event`. A message may come late from a branch of
+    /// the room, where nobody knew of them yet: then it was not said in the state that the room has.
+    fn is_plain(self, event: &StoredEvent) -> bool {
+        let is_of_branch = event.decision.state_now.is_some() && event.state_key().is_none();
+        self.joined_at.is_some() && event.decision.order >= self.joined_at && !is_of_branch
+    }
+
     /// Whether the places just before `event` are a gap: what is told begins with it at the earliest.
     fn begins_anew_at(self, event: &StoredEvent) -> bool {
         let told = |order| order > self.after && order <= self.upto;
@@ -191,11 +198,8 @@ impl Homeserver {
                 && !context.refusals.hides(event)
                 && filter.allows(event.kind(), event.sender().as_str(), event.content())
         });
-        let always = |event: &StoredEvent| event.decision.order >= span.joined_at;
         let user_id = context.viewer.user_id;
-        if span.joined_at.is_none() || !events.iter().all(|event| always(event)) {
-            events = self.visible_or_present(user_id, span, events).await?;
-        }
+        let events = self.visible_or_present(user_id, span, events).await?;
         self.related(user_id, events, filter).await
     }
 
@@ -207,13 +211,17 @@ impl Homeserver {
         span: Span,
         mut events: Vec<Arc<StoredEvent>>,
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        let mut told = self.visible_events(user_id, events.clone()).await?;
-        let hidden = told.len() < events.len() && span.joined_at.is_some();
-        let room_id = events.first().filter(|_| hidden).map(|event| event.room_id());
-        let Some(room_id) = room_id else {
-            return Ok(told);
+        let Some(room_id) = events.first().map(|event| event.room_id().to_owned()) else {
+            return Ok(events);
         };
-        if let Some(room) = self.room(room_id).await? {
+        if events.iter().all(|event| span.is_plain(event)) && self.is_shared(&room_id).await? {
+            return Ok(events);
+        }
+        let mut told = self.visible_events(user_id, events.clone()).await?;
+        if told.len() == events.len() || span.joined_at.is_none() {
+            return Ok(told);
+        }
+        if let Some(room) = self.room(&room_id).await? {
             let keys = events
                 .iter()
                 .filter_map(|event| Some((event.kind(), event.state_key()?)));

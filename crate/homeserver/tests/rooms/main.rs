@@ -8,6 +8,7 @@
     reason = "tests say what they mean by their names, and a failing one may panic"
 )]
 
+mod branches;
 mod cost;
 mod counting;
 mod create;

@@ -10,7 +10,7 @@ use hearth_homeserver::{
     rooms::{event::StoredEvent, state::StateIds},
 };
 use hearth_storage::{Direction, KeyRange, Table};
-use ruma_common::OwnedEventId;
+use ruma_common::{EventId, OwnedEventId};
 
 use super::{
     entitlement::Entitlement,
@@ -328,6 +328,16 @@ fn delivery(world: &World, client: &Client, reader: &Reader, knowledge: &Knowled
             wrong.push(format!("{} is shown what they may not see:", client.user_id));
             wrong.extend(decided_by_all(knowledge, &event.event_id));
         }
+    }
+    let told = reader.told(&knowledge.room_id);
+    let told = told.filter_map(|id| knowledge.events.get(<&EventId>::try_from(id).ok()?));
+    // State that holds is told to who is joined, whenever it was set.
+    for event in told.filter(|event| is_message(event) && !entitlement.allows(event)) {
+        wrong.push(format!(
+            "{} is told by /sync what they may not see:",
+            client.user_id
+        ));
+        wrong.extend(decided_by_all(knowledge, &event.event_id));
     }
     if row == "join" {
         let is_news = |event_id: &&OwnedEventId| is_news(reader, knowledge, event_id);

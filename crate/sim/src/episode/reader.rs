@@ -71,6 +71,15 @@ impl Reader {
         since.filter(move |event_id| !is_told(event_id))
     }
 
+    /// The ids of the events that the client was told of since the user came into the room last.
+    pub(crate) fn told(&self, room_id: &RoomId) -> impl Iterator<Item = &str> {
+        let shown = self.rooms.get(room_id.as_str());
+        shown
+            .into_iter()
+            .flat_map(|shown| &shown.events)
+            .map(String::as_str)
+    }
+
     /// Whether the client was told of an event before it was redacted.
     pub(crate) fn holds_content(&self, room_id: &RoomId, event_id: &EventId) -> bool {
         let shown = self.rooms.get(room_id.as_str());
