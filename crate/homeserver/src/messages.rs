@@ -200,10 +200,16 @@ impl Homeserver {
         let mut members = self.room_members(viewer.user_id, room_id).await?;
         let own = self.user_membership(viewer.user_id, room_id);
         if let Some(PageToken(at)) = request.at
-            && let Some((_, last)) = self.timeline_before(room_id, at, 1).await?.pop()
+            && let Some((order, last)) = self.timeline_before(room_id, at, 1).await?.pop()
             && last.decision.state_before.is_some()
         {
-            if self.may_know_state(viewer.user_id, &last).await? {
+            // What comes from a branch of the room knows that branch alone: who was in the room by then knows more.
+            let was_in = own.as_ref().is_some_and(|own| {
+                own.membership == "join" && own.joined_at.is_some_and(|joined| order >= joined.cast_signed())
+            });
+            if let Some(now) = last.decision.state_now.as_ref().filter(|_| was_in) {
+                members = self.members_at(now).await?;
+            } else if self.may_know_state(viewer.user_id, &last).await? {
                 members = self.members_after(&last).await?;
             } else if own.is_none_or(|own| !own.has_ended()) {
                 return Err(Error::Forbidden("you were not in the room then".into()));

@@ -3,7 +3,7 @@
 
 use hearth_homeserver::{
     accounts::Session,
-    messages::MessagesRequest,
+    messages::{MembersRequest, MessagesRequest},
     rooms::client_event::Viewer,
     sync::{Filter, SlidingRequest, SyncRequest},
 };
@@ -105,4 +105,29 @@ async fn nobody_is_told_of_what_was_said_where_they_were_not() {
         .await
         .unwrap();
     assert_eq!(fork.told(&server.bob()).await, [["to all"]; 3]);
+}
+
+#[tokio::test]
+async fn members_as_of_then_are_those_of_the_room_and_not_of_a_branch() {
+    let fork = Fork::new().await;
+    let Fork { server, room } = &fork;
+    for user in [server.alice(), server.bob()] {
+        let now = fork.sync(&user).await["next_batch"].clone();
+        let request = MembersRequest {
+            at: Some(now.as_str().unwrap().parse().unwrap()),
+            not_membership: Some("leave".into()),
+            ..MembersRequest::default()
+        };
+        let members = server.homeserver.members(viewer(&user), room, &request).await;
+        let mut members: Vec<_> = members
+            .unwrap()
+            .iter()
+            .map(|event| event.pdu().state_key().unwrap().to_owned())
+            .collect();
+        members.sort();
+        let peer = Peer::new(7).user();
+        let mut expected = [server.alice(), server.bob(), peer].map(|user| user.to_string());
+        expected.sort();
+        assert_eq!(members, expected, "{user}");
+    }
 }
