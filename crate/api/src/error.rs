@@ -203,7 +203,7 @@ fn status_and_code(error: &Error) -> (StatusCode, &'static str) {
         Error::UnableToGrantJoin(_) => (StatusCode::BAD_REQUEST, "M_UNABLE_TO_GRANT_JOIN"),
         Error::PartialState => (StatusCode::NOT_FOUND, "M_UNABLE_DUE_TO_PARTIAL_STATE"),
         Error::DelayTooLong { .. } | Error::TooManyDelayed => (StatusCode::BAD_REQUEST, "M_UNKNOWN"),
-        Error::Finalised => (StatusCode::CONFLICT, "M_UNKNOWN"),
+        Error::Finalised => (StatusCode::CONFLICT, "M_NOT_FOUND"),
         Error::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE"),
         Error::LimitExceeded { .. } => (StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED"),
         Error::CannotOverwriteMedia => (StatusCode::CONFLICT, "M_CANNOT_OVERWRITE_MEDIA"),

@@ -104,7 +104,9 @@ pub enum Error {
     /// Too many events wait to be sent. `M_UNKNOWN` with `M_MAX_DELAYED_EVENTS_EXCEEDED` of MSC4140, 400.
     #[error("too many events wait to be sent")]
     TooManyDelayed,
-    /// A delayed event was sent or cancelled before. `M_UNKNOWN`, 409.
+    /// A delayed event was sent or cancelled before. `M_NOT_FOUND`, 409. MSC4140 has that status with `M_UNKNOWN`, but
+    /// matrix-js-sdk, which schedules a new one where the old is gone, looks for `M_NOT_FOUND` alone and ends the call
+    /// at any other.
     #[error("the event was sent or cancelled before")]
     Finalised,
     /// The request or event is too large. `M_TOO_LARGE`, 413.

@@ -120,7 +120,7 @@ async fn an_event_is_sent_cancelled_or_put_off_by_who_has_its_id() {
         server
             .post(&act(id, action), json!({}))
             .await
-            .fails_at(action, 409, "M_UNKNOWN");
+            .fails_at(action, 409, "M_NOT_FOUND");
     }
     server
         .post(&act(&put_off, "forget"), json!({}))
