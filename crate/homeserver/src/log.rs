@@ -86,6 +86,9 @@ pub enum LogEntry {
         /// Whose receipt it is.
         #[serde(rename = "u")]
         user_id: OwnedUserId,
+        /// Whether only they hear of it.
+        #[serde(rename = "p", default, skip_serializing_if = "std::ops::Not::not")]
+        is_private: bool,
     },
     /// Devices or keys of a user, of whichever server, changed: whoever shares a room with them hears of it.
     #[serde(rename = "d")]

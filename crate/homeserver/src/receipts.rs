@@ -250,6 +250,7 @@ impl Homeserver {
             let entry = LogEntry::Receipt {
                 room_id: room_id.to_owned(),
                 user_id: key.user_id.clone(),
+                is_private: key.kind == ReceiptKind::ReadPrivate,
             };
             entries.push(entry);
             receipts.insert(key, receipt);

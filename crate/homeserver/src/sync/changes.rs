@@ -85,8 +85,12 @@ impl Changes {
                 user_id: owner,
                 device_id,
             } if viewer.is_on(&owner, &device_id) => self.to_device = true,
-            LogEntry::Receipt { room_id, user_id } if rooms.contains_key(&room_id) => {
-                self.rooms.entry(room_id).or_default().receipts.insert(user_id);
+            LogEntry::Receipt {
+                room_id,
+                user_id: owner,
+                is_private,
+            } if rooms.contains_key(&room_id) && (!is_private || owner == user_id) => {
+                self.rooms.entry(room_id).or_default().receipts.insert(owner);
             }
             LogEntry::AccountData {
                 user_id: owner,

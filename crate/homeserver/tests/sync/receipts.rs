@@ -74,6 +74,28 @@ async fn private_receipts_are_their_owners_alone() {
     assert_eq!(room["unread_notifications"]["notification_count"], 0);
 }
 
+/// Their public receipt stays where it was: to tell it again would say that they read.
+#[tokio::test]
+async fn nobody_hears_of_who_reads_in_private_by_now() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    let first = server.say(&bob, &room_id, "first").await;
+    let second = server.say(&bob, &room_id, "second").await;
+    read(&server, &alice, &room_id, &first, None).await;
+    let (mut alices, mut bobs) = (server.client(&alice).await, server.client(&bob).await);
+    let kind = ReceiptKind::ReadPrivate;
+    let set = server
+        .homeserver
+        .set_receipt(&alice, &room_id, kind, &second, None);
+    set.await.unwrap();
+    assert_eq!(bobs.sync().await.get("rooms"), None);
+    let answer = alices.sync().await;
+    let receipts = &ephemeral(&answer, &room_id)[0]["content"];
+    assert!(receipts[second.as_str()]["m.read.private"][alice.as_str()].is_object());
+}
+
 #[tokio::test]
 async fn receipts_do_not_move_back() {
     let server = Server::new().await;
