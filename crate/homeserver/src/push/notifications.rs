@@ -76,10 +76,7 @@ impl Homeserver {
         for _ in 0..MAX_READS {
             let page = self.log.before(before, PAGE).await?;
             let is_last = page.len() < PAGE;
-            for event in self
-                .notifying(viewer.user_id, &refusals, page.iter().map(|(_, entry)| entry))
-                .await?
-            {
+            for event in self.notifying(viewer.user_id, &refusals, &page).await? {
                 let position = event.decision.order.unwrap_or_default().cast_unsigned();
                 self.give_way_after(&mut bytes, &event).await;
                 let Some(notification) = self.notification(viewer, &event).await? else {
@@ -113,18 +110,20 @@ impl Homeserver {
         })
     }
 
-    /// The events among `entries` that may notify the user.
+    /// The events among `entries` that may notify the user: what was said since they joined, and what they were invited by.
     async fn notifying(
         &self,
         user_id: &UserId,
         refusals: &Refusals,
-        entries: impl Iterator<Item = &LogEntry>,
+        entries: &[(u64, LogEntry)],
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
         let mut rooms = HashMap::<&OwnedRoomId, Option<UserMembership>>::new();
         let mut ids = Vec::new();
-        for entry in entries {
+        for (position, entry) in entries {
             let LogEntry::Event {
-                room_id, event_id, ..
+                room_id,
+                event_id,
+                member,
             } = entry
             else {
                 continue;
@@ -132,10 +131,11 @@ impl Homeserver {
             let membership = rooms
                 .entry(room_id)
                 .or_insert_with(|| self.user_membership(user_id, room_id));
-            if membership
-                .as_ref()
-                .is_some_and(|entry| entry.membership == "join")
-            {
+            let is_told = |own: &UserMembership| {
+                let is_own = member.as_deref() == Some(user_id);
+                own.membership == "join" && (is_own || own.joined_at <= Some(*position))
+            };
+            if membership.as_ref().is_some_and(is_told) {
                 ids.push(event_id.clone());
             }
         }

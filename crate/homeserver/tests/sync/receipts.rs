@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use hearth_homeserver::{Error, receipts::ReceiptKind};
+use hearth_homeserver::{Error, receipts::ReceiptKind, rooms::client_event::Viewer};
 use ruma_common::{
     EventId, RoomId, UserId,
     push::{NewConditionalPushRule, NewPushRule},
@@ -335,6 +335,32 @@ async fn what_is_redacted_is_not_unread() {
     assert_eq!(unread(&server, &alice, &room_id).await, (0, 0));
     let server = server.restarted().await;
     assert_eq!(unread(&server, &alice, &room_id).await, (0, 0));
+}
+
+#[tokio::test]
+async fn nobody_was_notified_of_what_was_said_before_they_joined() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.say(&alice, &room_id, "before").await;
+    let invited = server.homeserver.invite_user(&alice, &room_id, &bob, None);
+    invited.await.unwrap();
+    server.say(&alice, &room_id, "meanwhile").await;
+    server.join(&bob, &room_id).await;
+    server.say(&alice, &room_id, "after").await;
+    let viewer = Viewer {
+        user_id: &bob,
+        device_id: None,
+    };
+    let found = server.homeserver.notifications(viewer, None, None, false).await;
+    let found = serde_json::to_value(found.unwrap()).unwrap();
+    let found = found["notifications"].as_array().unwrap().iter();
+    let told: Vec<_> = found
+        .map(|notification| &notification["event"]["content"])
+        .collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told[0]["body"], "after");
+    assert_eq!(told[1]["membership"], "invite");
 }
 
 #[tokio::test]
