@@ -399,6 +399,52 @@ async fn a_connection_goes_on_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_position_stays_however_many_answers_to_it_are_lost() {
+    let server = Server::new().await;
+    let alice = server.user("alice");
+    let mut client = Slider::new(&server, &alice);
+    client.slide(first(9, 1)).await;
+    let held = client.pos.clone();
+    for count in 1..6 {
+        server.room(&alice).await;
+        client.pos.clone_from(&held);
+        assert_eq!(rooms(&client.slide(first(9, 1)).await).len(), count);
+    }
+    // The last answer has come.
+    server.room(&alice).await;
+    assert_eq!(rooms(&client.slide(first(9, 1)).await).len(), 1);
+    client.pos = held;
+    assert!(matches!(client.ask(first(9, 1)).await, Err(Error::UnknownPos)));
+}
+
+#[tokio::test]
+async fn a_position_stays_if_others_take_its_place_in_memory() {
+    let server = Server::new().await;
+    let alice = server.user("alice");
+    let mut client = Slider::new(&server, &alice);
+    client.slide(first(9, 1)).await;
+    let mut request = client.request(first(9, 1));
+    request.timeout = Duration::from_secs(20);
+    let session = client.session();
+    let mut waiting = Box::pin(server.homeserver.sliding_sync(&session, request.clone()));
+    assert!(settles(&mut waiting).await.is_none());
+    for number in 0..100 {
+        let other = Session {
+            user_id: alice.clone(),
+            device_id: format!("OTHER{number}").into(),
+        };
+        let request = Slider::new(&server, &alice).request(first(9, 1));
+        server.homeserver.sliding_sync(&other, request).await.unwrap();
+    }
+    server.clock.advance(Duration::from_secs(1));
+    let room_id = server.room(&alice).await;
+    assert!(waiting.await.unwrap().rooms[&room_id].initial);
+    // That answer was lost.
+    let again = server.homeserver.sliding_sync(&session, request).await;
+    assert!(again.unwrap().rooms[&room_id].initial);
+}
+
+#[tokio::test]
 async fn connections_do_not_disturb_each_other() {
     let server = Server::new().await;
     let alice = server.user("alice");

@@ -2,8 +2,8 @@
 //!
 //! Where the log, typing and presence have got to is in the position itself. What does not fit there, [`Known`], is
 //! kept under a generation that the position names, in memory and in the store: so a connection goes on
-//! after a restart. A client may repeat its last request, so the generation before stays until the next is
-//! acknowledged. A position whose generation is gone is an unknown position, and the client begins anew.
+//! after a restart. A client may repeat its last request, so the generation that it names stays until it names a
+//! later one. A position whose generation is gone is an unknown position, and the client begins anew.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -28,7 +28,7 @@ const ROW: &str = "S";
 const MAX_CONNECTIONS: usize = 10;
 /// The most connections that are kept in memory. One may have some hundred KiB.
 const MAX_KEPT: usize = 100;
-/// How many generations of a connection are kept.
+/// How many generations of a connection are kept: the one that its client has shown to hold, and the newest.
 const MAX_GENERATIONS: usize = 3;
 
 /// What names a connection.
@@ -138,24 +138,25 @@ impl Homeserver {
     /// # Errors
     /// [`Error::UnknownPos`] if that is forgotten.
     pub(super) async fn known_at(&self, id: &ConnectionId, position: Position) -> Result<Arc<Known>, Error> {
-        let kept = self.sliding.connections.kept().get(id).cloned();
-        let connection = match kept {
-            Some(connection) => connection,
-            None => {
-                let row = self.seams.store.get(Table::Accounts, &id.row()).await?;
-                let connection: Connection = row.map_or(Ok(Connection::default()), |row| from_slice(&row))?;
-                let mut kept = self.sliding.connections.with_room_for(id);
-                kept.insert(id.clone(), connection.clone());
-                connection
-            }
-        };
-        let mut known = connection.generations.into_iter();
+        let mut known = self.connection(id).await?.generations.into_iter();
         let known = known.find(|(generation, _)| *generation == position.generation);
         known.map(|(_, known)| known).ok_or(Error::UnknownPos)
     }
 
+    /// The connection as it is in memory or, if it is not any more, in the store.
+    async fn connection(&self, id: &ConnectionId) -> Result<Connection, Error> {
+        let kept = self.sliding.connections.kept().get(id).cloned();
+        if let Some(connection) = kept {
+            return Ok(connection);
+        }
+        let row = self.seams.store.get(Table::Accounts, &id.row()).await?;
+        let connection: Connection = row.map_or(Ok(Connection::default()), |row| from_slice(&row))?;
+        let mut kept = self.sliding.connections.with_room_for(id);
+        Ok(kept.entry(id.clone()).or_insert(connection).clone())
+    }
+
     /// Stores what the client will know. Returns its generation. `base` is the generation that it went by, `None`
-    /// for a new connection.
+    /// for a new connection: that stays, however many answers are lost.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
@@ -169,9 +170,11 @@ impl Homeserver {
         if base.is_none() {
             self.forget_surplus(id, &mut batch).await?;
         }
+        // Others may have taken its place in memory while the client waited.
+        let stored = self.connection(id).await?;
         let (generation, connection) = {
             let mut kept = self.sliding.connections.with_room_for(id);
-            let connection = kept.entry(id.clone()).or_default();
+            let connection = kept.entry(id.clone()).or_insert(stored);
             let last = connection
                 .generations
                 .last()
@@ -181,8 +184,9 @@ impl Homeserver {
             connection
                 .generations
                 .retain(|(other, _)| base.is_some_and(|base| *other >= base));
-            let surplus = (connection.generations.len() + 1).saturating_sub(MAX_GENERATIONS);
-            connection.generations.drain(..surplus);
+            if connection.generations.len() == MAX_GENERATIONS {
+                connection.generations.remove(1);
+            }
             connection.generations.push((generation, Arc::new(known)));
             (generation, connection.clone())
         };
