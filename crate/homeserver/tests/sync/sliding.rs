@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hearth_homeserver::{Error, accounts::Session, sync::SlidingRequest};
-use ruma_common::{OwnedUserId, RoomId, UserId};
+use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde_json::{Value, json};
 
 use crate::support::{Server, bodies, device, kinds, members, object, settles};
@@ -537,19 +537,33 @@ async fn a_subscription_lasts_until_it_is_ended() {
 async fn subscriptions_of_a_connection_are_not_endless() {
     let server = Server::new().await;
     let alice = server.user("alice");
+    let all = [
+        server.room(&alice).await,
+        server.room(&alice).await,
+        server.room(&alice).await,
+    ];
     let mut client = Slider::new(&server, &alice);
     let required: Vec<_> = (0..500)
         .map(|number| json!([format!("{number:0>200}"), ""]))
         .collect();
-    let ask = |number: usize| {
-        let config = json!({"required_state": required});
-        json!({"room_subscriptions": {format!("!{number}:example.org"): config}})
+    let ask = |rooms: &[OwnedRoomId]| {
+        let config = json!({"required_state": required, "timeline_limit": 1});
+        let rooms = rooms.iter().map(|room_id| (room_id.to_string(), config.clone()));
+        json!({"room_subscriptions": Value::Object(rooms.collect())})
     };
-    client.slide(ask(1)).await;
-    client.slide(ask(2)).await;
-    let refused = client.ask(ask(3)).await;
+    let mut told = Vec::new();
+    for room_id in &all {
+        client.slide(ask(std::slice::from_ref(room_id))).await;
+        for room_id in &all {
+            server.say(&alice, room_id, "news").await;
+        }
+        told.push(rooms(&client.slide(json!({})).await).len());
+    }
+    // A third one is too much with those of before, which are forgotten.
+    assert_eq!(told, [1, 2, 1]);
+    let refused = client.ask(ask(&all)).await;
     assert!(matches!(refused, Err(Error::InvalidParam(_))), "{refused:?}");
-    client.slide(ask(2)).await;
+    client.slide(ask(&all[1..])).await;
 }
 
 #[tokio::test]

@@ -190,33 +190,35 @@ impl SlidingRequest {
 }
 
 impl SlidingRequest {
-    /// Goes on with the subscriptions of earlier requests, but for those that this one ends or says anew.
+    /// Goes on with the subscriptions of earlier requests, but for those that this one ends or says anew. If all together
+    /// are too much they are forgotten: clients that name all that they want in each request never end one.
     ///
     /// # Errors
-    /// [`Error::InvalidParam`] if all together are too much.
+    /// [`Error::InvalidParam`] if those of this request are too much.
     pub(super) fn keep_subscriptions(
         &mut self,
         earlier: &BTreeMap<OwnedRoomId, RoomConfig>,
     ) -> Result<(), Error> {
-        let is_new = !self.room_subscriptions.is_empty();
         let kept = earlier
             .iter()
             .filter(|(room_id, _)| !self.unsubscribe_rooms.contains(*room_id));
+        let mut all = self.room_subscriptions.clone();
         for (room_id, config) in kept {
-            self.room_subscriptions
-                .entry(room_id.clone())
-                .or_insert_with(|| config.clone());
+            all.entry(room_id.clone()).or_insert_with(|| config.clone());
         }
-        let is_too_much = is_new
-            && (self.room_subscriptions.len() > MAX_SUBSCRIPTIONS
-                || to_vec(&self.room_subscriptions)?.len() > MAX_KEPT);
-        match is_too_much {
-            true => Err(Error::InvalidParam(
+        if self.room_subscriptions.is_empty() || !are_too_much(&all)? {
+            self.room_subscriptions = all;
+        } else if are_too_much(&self.room_subscriptions)? {
+            return Err(Error::InvalidParam(
                 "a connection has at most 1,000 subscriptions, of 256 KiB together".into(),
-            )),
-            false => Ok(()),
+            ));
         }
+        Ok(())
     }
+}
+
+fn are_too_much(subscriptions: &BTreeMap<OwnedRoomId, RoomConfig>) -> Result<bool, Error> {
+    Ok(subscriptions.len() > MAX_SUBSCRIPTIONS || to_vec(subscriptions)?.len() > MAX_KEPT)
 }
 
 fn is_name(name: &str) -> bool {
