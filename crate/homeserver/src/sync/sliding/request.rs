@@ -17,6 +17,8 @@ const MAX_NAME: usize = 64;
 /// The most ranges of a list, and pairs of required state.
 const MAX_RANGES: usize = 100;
 const MAX_REQUIRED: usize = 500;
+/// The most pairs of required state of all lists together. Of each room they are compared with each other.
+const MAX_REQUIRED_OF_LISTS: usize = 1000;
 /// The most subscriptions.
 const MAX_SUBSCRIPTIONS: usize = 1000;
 /// The most bytes of all subscriptions of a connection together, as they are stored.
@@ -178,6 +180,10 @@ impl SlidingRequest {
         };
         if lists.clone().any(is_wrong) {
             return invalid("a range has a first index and a last one that is not less");
+        }
+        let pairs: usize = lists.clone().map(|list| list.config.required_state.len()).sum();
+        if pairs > MAX_REQUIRED_OF_LISTS {
+            return invalid("required_state of all lists has at most 1,000 pairs");
         }
         let mut configs = lists
             .map(|list| &list.config)
@@ -391,5 +397,12 @@ mod tests {
         let pairs = vec![["a", "b"]; 501];
         let list = json!({"lists": {"a": {"ranges": [[0, 1]], "required_state": pairs}}});
         assert!(request(list).check().is_err());
+        let lists = |count: usize| {
+            let list = json!({"ranges": [[0, 1]], "required_state": vec![["a", "b"]; 250]});
+            let lists: BTreeMap<_, _> = (0..count).map(|name| (name.to_string(), &list)).collect();
+            request(json!({"lists": lists}))
+        };
+        assert!(lists(4).check().is_ok());
+        assert!(lists(5).check().is_err());
     }
 }
