@@ -94,6 +94,18 @@ pub struct EventContext {
     pub state: Vec<ClientEvent>,
 }
 
+/// What is in a timeline around an event, whoever may see it.
+pub(crate) struct Around {
+    /// The events before it, newest first.
+    pub(crate) older: Vec<TimelineEvent>,
+    /// The events after it, oldest first.
+    pub(crate) newer: Vec<TimelineEvent>,
+    /// Where to go on backwards.
+    pub(crate) start: PageToken,
+    /// Where to go on forwards.
+    pub(crate) end: PageToken,
+}
+
 /// Which members of a room are asked for.
 #[derive(Clone, Debug, Default)]
 pub struct MembersRequest {
@@ -163,27 +175,50 @@ impl Homeserver {
     ) -> Result<EventContext, Error> {
         let event = self.event_for(viewer.user_id, room_id, event_id).await?;
         let not_found = || Error::NotFound("no such event".into());
-        let place = event.decision.order.ok_or_else(not_found)?;
+        event.decision.order.ok_or_else(not_found)?;
         let limit = limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
         let (before, after) = (limit / 2, limit - limit / 2);
-        let older = self.timeline_before(room_id, place, before).await?;
-        let newer = self.timeline_after(room_id, place, after).await?;
-        let start = older.last().map_or(place, |(order, _)| *order);
-        let end = newer.last().map_or(place, |(order, _)| *order).saturating_add(1);
-        let older = self.shown(viewer.user_id, older, filter).await?;
-        let newer = self.shown(viewer.user_id, newer, filter).await?;
+        let around = self.around(&event, before, after).await?;
+        let older = self.shown(viewer.user_id, around.older, filter).await?;
+        let newer = self.shown(viewer.user_id, around.newer, filter).await?;
         let all: Vec<_> = older.iter().chain([&event]).chain(&newer).cloned().collect();
         let state = self
             .context_state(viewer.user_id, newer.last().unwrap_or(&event), &all, filter)
             .await?;
         let mut shown = self.bundled_events(&[event], viewer).await?;
         Ok(EventContext {
-            start: PageToken(start).to_string(),
-            end: PageToken(end).to_string(),
+            start: around.start.to_string(),
+            end: around.end.to_string(),
             event: shown.pop().ok_or_else(not_found)?,
             events_before: self.bundled_events(&older, viewer).await?,
             events_after: self.bundled_events(&newer, viewer).await?,
             state: self.client_events(&state, viewer).await?,
+        })
+    }
+
+    /// At most `before` events before `event` in its timeline and `after` events after it. Between them nothing is
+    /// missing: a gap is an end, and is filled when somebody goes on from there.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(crate) async fn around(
+        &self,
+        event: &StoredEvent,
+        before: usize,
+        after: usize,
+    ) -> Result<Around, Error> {
+        let place = event.decision.order.unwrap_or_default();
+        let before = if event.decision.after_gap { 0 } else { before };
+        let mut older = self.timeline_before(event.room_id(), place, before).await?;
+        let mut newer = self.timeline_after(event.room_id(), place, after).await?;
+        let gap = |events: &[TimelineEvent]| events.iter().position(|(_, event)| event.decision.after_gap);
+        older.truncate(gap(&older).map_or(before, |gap| gap + 1));
+        newer.truncate(gap(&newer).unwrap_or(after));
+        Ok(Around {
+            start: PageToken(older.last().map_or(place, |(order, _)| *order)),
+            end: PageToken(newer.last().map_or(place, |(order, _)| *order).saturating_add(1)),
+            older,
+            newer,
         })
     }
 

@@ -19,7 +19,7 @@ use crate::{
     Error, Homeserver, JsonObject,
     ordered::object,
     rooms::{client_event::Viewer, event::StoredEvent, timeline::TimelineEvent, view::member},
-    sync::{EventFilter, PageToken},
+    sync::EventFilter,
 };
 
 /// The number of results if the filter does not say.
@@ -296,20 +296,14 @@ impl Homeserver {
         event: &Arc<StoredEvent>,
         wanted: &ContextRequest,
     ) -> Result<Value, Error> {
-        let place = event.decision.order.unwrap_or_default();
         let limit = |wanted: Option<usize>| wanted.unwrap_or(DEFAULT_CONTEXT).min(MAX_CONTEXT);
-        let before = self
-            .timeline_before(event.room_id(), place, limit(wanted.before_limit))
-            .await?;
-        let after = self
-            .timeline_after(event.room_id(), place, limit(wanted.after_limit))
-            .await?;
-        let start = before.last().map_or(place, |(order, _)| *order);
-        let end = after.last().map_or(place, |(order, _)| *order).saturating_add(1);
-        let (before, after) = (self.seen(viewer, before).await?, self.seen(viewer, after).await?);
+        let (before, after) = (limit(wanted.before_limit), limit(wanted.after_limit));
+        let around = self.around(event, before, after).await?;
+        let before = self.seen(viewer, around.older).await?;
+        let after = self.seen(viewer, around.newer).await?;
         let mut context = json!({
-            "start": PageToken(start).to_string(),
-            "end": PageToken(end).to_string(),
+            "start": around.start.to_string(),
+            "end": around.end.to_string(),
             "events_before": self.bundled_events(&before, viewer).await?,
             "events_after": self.bundled_events(&after, viewer).await?,
         });

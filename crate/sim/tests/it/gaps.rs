@@ -133,6 +133,56 @@ fn who_reads_forward_comes_over_a_gap_that_nobody_had_filled() {
     assert_eq!(read_on(&world, &clients[1], &room, &before), sent);
 }
 
+/// What is around the event whose text is `text`: the texts before and after it, and where to go on.
+fn context(world: &World, client: &Client, room: &str, text: &str) -> [(Vec<String>, String); 2] {
+    let sync = client.sync(world, None);
+    let told = timeline(sync.expect(200), room);
+    let history = client.history(world, room);
+    let mut all = told.iter().chain(&history);
+    let event = all.find(|event| event["content"]["body"] == text).unwrap();
+    let (room, id) = (encode(room), encode(event["event_id"].as_str().unwrap()));
+    let around = client.get(world, &format!("/rooms/{room}/context/{id}?limit=1000"));
+    let around = around.expect(200);
+    [("events_before", "start"), ("events_after", "end")].map(|(events, token)| {
+        let texts = texts(around[events].as_array().unwrap());
+        (texts, around[token].as_str().unwrap().to_owned())
+    })
+}
+
+/// What a search finds around the one message with `text`.
+fn found_context(world: &World, client: &Client, text: &str) -> Value {
+    let limits = json!({"before_limit": 20, "after_limit": 20});
+    let wanted = json!({"search_term": text, "order_by": "recent", "event_context": limits});
+    let body = json!({"search_categories": {"room_events": wanted}});
+    let found = client.post(world, "/search", &body);
+    found.expect(200)["search_categories"]["room_events"]["results"][0]["context"].clone()
+}
+
+#[test]
+fn what_is_around_an_event_ends_at_a_gap() {
+    let (world, clients, room) = world_with_room(35, 3);
+    clients[1].send(&world, &room, "first").expect(200);
+    soon(&world);
+    let refuses = refuse_history(&world);
+    let mut sent = miss(&world, &clients, &room);
+    sent.insert(0, "first".into());
+    let [(mut older, start), _] = context(&world, &clients[1], &room, "after");
+    let [_, (newer, end)] = context(&world, &clients[1], &room, "first");
+    assert!(!older.contains(&"first".to_owned()), "{older:?}");
+    assert_eq!(newer, Vec::<String>::new());
+    let found = found_context(&world, &clients[1], "first");
+    assert_eq!(found["events_after"], json!([]));
+    assert_eq!(found["end"], end.as_str());
+    refuses.store(false, Ordering::Relaxed);
+    assert_eq!(read_on(&world, &clients[1], &room, &end), sent[1..]);
+    let room = encode(&room);
+    let page = format!("/rooms/{room}/messages?dir=b&limit=1000&from={}", encode(&start));
+    let page = clients[1].get(&world, &page);
+    older.extend(texts(page.expect(200)["chunk"].as_array().unwrap()));
+    older.reverse();
+    assert_eq!(older, sent[..sent.len() - 1]);
+}
+
 #[test]
 fn two_pages_for_one_gap_do_not_take_each_others_places() {
     let world = World::with_slow_commits(33, 4, Duration::from_secs(1));
