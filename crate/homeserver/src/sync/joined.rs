@@ -134,17 +134,20 @@ impl Homeserver {
         };
         let mut told = self.state_beside(&scope).await?;
         if let Some(needed) = needed.filter(|_| !is_whole) {
-            self.add_members(&mut told, snapshot, window, &needed).await?;
+            self.add_members(&mut told, context, snapshot, window, &needed)
+                .await?;
         }
         told.retain(|event| filter.allows(event.kind(), event.sender().as_str(), event.content()));
         let told = self.related(user_id, told, filter).await?;
         Ok(self.rendered(context, &told).await?.into())
     }
 
-    /// Adds the needed members as they are now, but those whom the answer tells of already.
+    /// Adds the needed members as they are now, but those whom the answer tells of already: of whom the timeline tells,
+    /// what they were before it, if the state is told as of then.
     async fn add_members(
         &self,
         told: &mut Vec<Arc<StoredEvent>>,
+        context: &Context<'_>,
         snapshot: &Snapshot,
         window: &Window,
         needed: &BTreeSet<String>,
@@ -152,11 +155,16 @@ impl Homeserver {
         let keys: Vec<_> = needed.iter().map(|user| (MEMBER, user.as_str())).collect();
         let members = self.view(snapshot, &keys).await?;
         let ids = window.ids();
+        let (within, mut beside): (Vec<_>, Vec<_>) = members
+            .iter()
+            .cloned()
+            .partition(|member| ids.contains(&*member.event_id));
+        if let Some(window) = context.beside(window) {
+            beside.extend(self.before_window(Extent::Whole, window, within).await?);
+        }
         let known: BTreeSet<_> = told.iter().map(|event| event.event_id.clone()).collect();
-        let is_new = |member: &&Arc<StoredEvent>| {
-            !ids.contains(&*member.event_id) && !known.contains(&member.event_id)
-        };
-        told.extend(members.iter().filter(is_new).cloned());
+        beside.retain(|member| !known.contains(&member.event_id));
+        told.append(&mut beside);
         Ok(())
     }
 

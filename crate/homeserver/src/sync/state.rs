@@ -59,27 +59,40 @@ impl Homeserver {
             Extent::Since(place) => self.changed_since(scope.snapshot, place).await?,
         };
         let later = |event: &StoredEvent| event.decision.order.is_some_and(|order| order > scope.upto);
-        let at_end = self.before(scope, present, later).await?.into_iter();
+        let at_end = self.before(scope.extent, present, later).await?.into_iter();
         let (told, mut beside): (Vec<_>, Vec<_>) = at_end.partition(|event| ids.contains(&*event.event_id));
-        // What came and went within the timeline is not the state before it, even if the user may not see it there.
-        let begin = scope
-            .window
-            .and_then(|window| window.events.first()?.decision.order);
-        let within = |event: &StoredEvent| event.decision.order >= begin;
-        beside.extend(self.before(scope, told, within).await?);
+        if let Some(window) = scope.window {
+            beside.extend(self.before_window(scope.extent, window, told).await?);
+        }
         Ok(beside)
+    }
+
+    /// What the state events `told`, of a timeline, replaced in the state before it.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub(super) async fn before_window(
+        &self,
+        extent: Extent,
+        window: &Window,
+        told: Vec<Arc<StoredEvent>>,
+    ) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        // What came and went within the timeline is not the state before it, even if the user may not see it there.
+        let begin = window.events.first().and_then(|event| event.decision.order);
+        let within = |event: &StoredEvent| event.decision.order >= begin;
+        self.before(extent, told, within).await
     }
 
     /// `events`, but for those that are `passed`: for these what they replaced, as far back as is not.
     async fn before(
         &self,
-        scope: &Scope<'_>,
+        extent: Extent,
         mut events: Vec<Arc<StoredEvent>>,
         passed: impl Fn(&StoredEvent) -> bool,
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
         let mut reached = Vec::new();
         for _ in 0..MAX_CHANGES {
-            let untold = events.into_iter().filter(|event| scope.extent.has(event));
+            let untold = events.into_iter().filter(|event| extent.has(event));
             let (passed, rest): (Vec<_>, Vec<_>) = untold.partition(|event| passed(event));
             reached.extend(rest);
             if passed.is_empty() {

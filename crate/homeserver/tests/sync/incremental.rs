@@ -212,6 +212,32 @@ async fn lazy_loading_sends_the_senders_of_new_events() {
 }
 
 #[tokio::test]
+async fn lazy_loading_sends_what_a_sender_was_before_they_changed_it() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    let since = server.client(&alice).await.since;
+    for name in ["Bob", "Robert", "Bobby"] {
+        server.say(&bob, &room_id, "hi").await;
+        let content = object(json!({"membership": "join", "displayname": name}));
+        let set = server
+            .homeserver
+            .send_state(&bob, &room_id, "m.room.member", bob.as_str(), content);
+        set.await.unwrap();
+    }
+    for timeline in [json!({}), json!({"limit": 3})] {
+        let filter = json!({"room": {"state": {"lazy_load_members": true}, "timeline": timeline}});
+        let answer = server.sync(&alice, since.as_deref(), filter).await;
+        let state = &joined(&answer, &room_id)["state"]["events"];
+        assert_eq!(members(state), [bob.as_str()], "{state}");
+        // The three of the shorter timeline begin with the second change.
+        let name = state[0]["content"]["displayname"].as_str();
+        assert_eq!(name, (timeline != json!({})).then_some("Bob"));
+    }
+}
+
+#[tokio::test]
 async fn a_token_of_a_lost_future_is_no_reason_to_miss_anything() {
     let server = Server::new().await;
     let alice = server.user("alice");
