@@ -12,7 +12,9 @@ use std::{
 
 use event_listener::{Event, EventListener};
 use futures::channel::oneshot;
-use hearth_storage::{Direction, KeyRange, MaybeSend, Store, StoreError, Table, WriteBatch};
+use hearth_storage::{
+    BoxFuture, Direction, Entry, KeyRange, MaybeSend, Store, StoreError, Table, WriteBatch,
+};
 use ruma_common::{OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,8 @@ use crate::{Error, Spawner};
 
 /// How many of the newest entries are kept in memory.
 const TAIL: usize = 4096;
+/// How many entries are read at once to count them.
+const PAGE: usize = 1024;
 
 /// One thing that readers of the log may need to hear about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,15 +236,36 @@ impl Log {
         if let Some(entries) = self.shared.positions().tail_since(from, to, limit) {
             return Ok(entries);
         }
-        let range = KeyRange::between((from + 1).to_be_bytes(), to.saturating_add(1).to_be_bytes());
-        let rows = self
-            .shared
-            .store
-            .scan(Table::Stream, range, Direction::Forward, limit)
-            .await?;
+        let rows = self.rows(from, to, limit).await?;
         rows.into_iter()
             .map(|(key, value)| Ok((position_of(&key)?, decode(&value)?)))
             .collect()
+    }
+
+    /// Whether there are more than `most` entries after `from` up to and including `to`. The positions say only that there
+    /// are not: a thousand are left out before each gap of a timeline.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store fails, [`Error::Damaged`] if a position cannot be read.
+    pub async fn has_more_than(&self, most: u64, from: u64, to: u64) -> Result<bool, Error> {
+        let (mut from, mut left) = (from, most);
+        while to.saturating_sub(from) > left {
+            let rows = self.rows(from, to, PAGE).await?;
+            let count = rows.len() as u64;
+            match rows.last() {
+                Some((key, _)) if count <= left => from = position_of(key)?,
+                last => return Ok(last.is_some()),
+            }
+            left -= count;
+        }
+        Ok(false)
+    }
+
+    /// At most `limit` rows of the entries after `from` up to and including `to`, in order.
+    fn rows(&self, from: u64, to: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        let range = KeyRange::between((from + 1).to_be_bytes(), to.saturating_add(1).to_be_bytes());
+        let store = &self.shared.store;
+        store.scan(Table::Stream, range, Direction::Forward, limit)
     }
 
     /// At most `limit` entries before the position `before`, newest first.
@@ -407,7 +432,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use futures::FutureExt;
-    use hearth_storage::{BoxFuture, Entry, MemoryStore};
+    use hearth_storage::MemoryStore;
 
     use super::*;
 
@@ -526,6 +551,22 @@ mod tests {
         drop(first);
         assert_eq!(log.current(), 2);
         assert_eq!(positions(&log, 0, 2).await, [2]);
+    }
+
+    #[tokio::test]
+    async fn entries_are_counted_and_not_positions() {
+        let log = open(&Arc::default()).await;
+        drop(log.reserve(10_000));
+        let count = PAGE + 5;
+        log.commit(WriteBatch::new(), (0..count).map(entry).collect())
+            .await
+            .unwrap();
+        let (count, to) = (count as u64, log.current());
+        for (most, expected) in [(0, true), (1_020, true), (count - 1, true), (count, false)] {
+            assert_eq!(log.has_more_than(most, 0, to).await.unwrap(), expected, "{most}");
+        }
+        assert!(!log.has_more_than(0, to, to).await.unwrap());
+        assert!(!log.has_more_than(0, 0, 10_000).await.unwrap());
     }
 
     #[tokio::test]

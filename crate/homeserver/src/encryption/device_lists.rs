@@ -166,7 +166,7 @@ impl Homeserver {
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn key_changes(&self, user_id: &UserId, from: u64, to: u64) -> Result<DeviceLists, Error> {
         let to = to.min(self.log.current());
-        if to.saturating_sub(from) > crate::sync::MAX_MISSED {
+        if self.log.has_more_than(crate::sync::MAX_MISSED, from, to).await? {
             return self.all_device_lists(user_id).await;
         }
         let changes = self.list_changes(user_id, from, to).await?;

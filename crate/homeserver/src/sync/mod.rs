@@ -164,6 +164,12 @@ impl Homeserver {
     ) -> Result<Context<'a>, Error> {
         let refusals = self.refusals(viewer.user_id).await?;
         let mut context = Context::new(viewer, request, from, to, refusals);
+        if let Some(from) = context.from {
+            context.whole = self
+                .log
+                .has_more_than(MAX_MISSED, from.position, to.position)
+                .await?;
+        }
         if context.whole {
             context.account_data = Some(self.all_account_data(viewer.user_id).await?);
         }
@@ -350,13 +356,12 @@ impl<'a> Context<'a> {
         // A token from after the present comes from a database that was rolled back: what the client was told
         // after that is not known, so it is told everything.
         let from = from.filter(|from| from.position <= to.position);
-        let whole = from.is_none_or(|from| to.position - from.position > MAX_MISSED);
         Self {
             viewer,
             request,
             from,
             to,
-            whole,
+            whole: from.is_none(),
             refusals,
             account_data: None,
         }

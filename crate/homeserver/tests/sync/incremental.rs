@@ -1,9 +1,12 @@
 //! Syncs that go on from a token.
 
-use hearth_homeserver::sync::StateForm;
+use hearth_homeserver::{Error, sync::StateForm};
 use serde_json::{Value, json};
 
-use crate::support::{Server, bodies, device, empty, joined, kinds, members, object, request};
+use crate::{
+    sliding::{Slider, first, room},
+    support::{Server, bodies, device, empty, joined, kinds, members, object, request},
+};
 
 #[tokio::test]
 async fn nothing_new_is_an_empty_answer() {
@@ -234,6 +237,33 @@ async fn lazy_loading_sends_what_a_sender_was_before_they_changed_it() {
         // The three of the shorter timeline begin with the second change.
         let name = state[0]["content"]["displayname"].as_str();
         assert_eq!(name, (timeline != json!({})).then_some("Bob"));
+    }
+}
+
+/// As before each gap of a timeline.
+#[tokio::test]
+async fn positions_that_are_left_out_are_nothing_that_was_missed() {
+    let mut server = Server::new().await;
+    let alice = server.user("alice");
+    let room_id = server.room(&alice).await;
+    server.say(&alice, &room_id, "before").await;
+    let since = server.client(&alice).await.since;
+    let mut client = Slider::new(&server, &alice);
+    client.slide(first(1, 5)).await;
+    let pos = client.pos;
+    for (count, step, is_too_much) in [(1, 60_000, false), (50_000, 1, true)] {
+        server = server.restarted_with_entries(count, step).await;
+        server.say(&alice, &room_id, "after").await;
+        let answer = server.sync(&alice, since.as_deref(), json!({})).await;
+        let told = joined(&answer, &room_id);
+        assert_eq!(bodies(&told["timeline"]["events"]), ["after"]);
+        assert_eq!(told["state"]["events"] != json!([]), is_too_much, "{count}");
+        let mut client = Slider::new(&server, &alice);
+        client.pos.clone_from(&pos);
+        match client.ask(first(1, 5)).await {
+            Ok(answer) => assert_eq!(bodies(&room(&answer, &room_id)["timeline"]), ["after"]),
+            Err(error) => assert!(is_too_much && matches!(error, Error::UnknownPos), "{error:?}"),
+        }
     }
 }
 

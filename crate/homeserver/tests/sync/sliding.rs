@@ -37,7 +37,7 @@ impl<'a> Slider<'a> {
         request
     }
 
-    async fn ask(&mut self, body: Value) -> Result<Value, Error> {
+    pub(crate) async fn ask(&mut self, body: Value) -> Result<Value, Error> {
         let request = self.request(body);
         let answer = self
             .server

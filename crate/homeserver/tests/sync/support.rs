@@ -203,6 +203,26 @@ impl Server {
         restarted
     }
 
+    /// The same server after its process ended and `count` entries came into its log, each `step` positions after the one
+    /// before.
+    pub(crate) async fn restarted_with_entries(self, count: u64, step: u64) -> Self {
+        let rows = &self.store.store;
+        let last = rows.scan(Table::Stream, KeyRange::all(), Direction::Backward, 1);
+        let (key, _) = last.await.unwrap().pop().unwrap();
+        let last = u64::from_be_bytes(key.try_into().unwrap());
+        let entry = json!({"t": "a", "u": self.user("nobody"), "k": "m.nothing"}).to_string();
+        let mut batch = WriteBatch::new();
+        for number in 1..=count {
+            batch.put(
+                Table::Stream,
+                (last + number * step).to_be_bytes(),
+                entry.as_bytes(),
+            );
+        }
+        rows.commit(batch).await.unwrap();
+        self.restarted().await
+    }
+
     /// How many bytes of keys and values the store holds.
     #[allow(dead_code, reason = "shared with the measurement of memory")]
     pub(crate) async fn stored_bytes(&self) -> usize {

@@ -33,7 +33,7 @@ use self::{
     room::Asked,
 };
 pub use self::{request::SlidingRequest, response::SlidingResponse};
-use super::{Context, MAX_MISSED, MAX_WAIT, SyncRequest, changes::Changes};
+use super::{Context, MAX_WAIT, SyncRequest, changes::Changes};
 use crate::{
     Error, Homeserver, accounts::Session, rooms::client_event::Viewer, rooms::memberships::UserMembership,
 };
@@ -119,12 +119,10 @@ impl Homeserver {
             self.answers.given(user_id, device_id).await;
             let to = self.present(user_id);
             let from = position.map(|position| position.token);
-            if from
-                .is_some_and(|from| from.position > to.position || to.position - from.position > MAX_MISSED)
-            {
+            let context = self.context(viewer, &base, from, to).await?;
+            if context.whole && position.is_some() {
                 return Err(Error::UnknownPos);
             }
-            let context = self.context(viewer, &base, from, to).await?;
             let turn = Turn {
                 context: &context,
                 request: &request,
