@@ -27,5 +27,5 @@ export default defineConfig({
     host: "127.0.0.1",
     proxy: { "/_matrix": devHomeserver, "/_hearth": devHomeserver, "/.well-known": devHomeserver },
   },
-  test: { include: ["src/**/*.test.ts"], environment: "node" },
+  test: { include: ["src/**/*.test.ts"], environment: "node", silent: "passed-only" },
 });

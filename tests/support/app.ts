@@ -57,16 +57,20 @@ export class App {
 
   /** The Matrix session, as the page keeps it. */
   session(): Promise<Session> {
-    return this.page.evaluate(() => {
-      for (const value of Object.values(localStorage) as string[]) {
-        try {
-          const found = JSON.parse(value) as Partial<Session>;
-          if (found.userId && found.accessToken) return { userId: found.userId, accessToken: found.accessToken };
-        } catch {
-          // Not JSON: not the session.
-        }
+    return this.page.evaluate(async () => {
+      const done = <T>(request: IDBRequest<T>) =>
+        new Promise<T>((resolve, reject) => {
+          request.onsuccess = () => resolve(request.result);
+          request.onerror = () => reject(request.error ?? new Error("the session cannot be read"));
+        });
+      const database = await done(indexedDB.open("hearth-session"));
+      try {
+        const kept = database.transaction("session").objectStore("session").get("own") as IDBRequest<Session>;
+        const { userId, accessToken } = await done(kept);
+        return { userId, accessToken };
+      } finally {
+        database.close();
       }
-      throw new Error("the page keeps no session");
     });
   }
 

@@ -1,4 +1,6 @@
 /** A browser profile: storage that outlives the browser, and a page with the app. */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { type BrowserContext, type Page, chromium } from "@playwright/test";
 import { App } from "./app.ts";
 import { launchOptions } from "./browser.ts";
@@ -30,6 +32,16 @@ export class Profile {
   /** Closes the browser. The profile stays. */
   async close(): Promise<void> {
     await this.context?.close();
+    this.context = undefined;
+  }
+
+  /** Ends all of the browser's processes at once: what they had not written is lost. */
+  async kill(): Promise<void> {
+    const ended = new Promise((resolve) => this.context?.once("close", resolve));
+    const { stdout } = await promisify(execFile)("ps", ["-A", "-ww", "-o", "pid=,args="]);
+    const processes = stdout.split("\n").filter((line) => line.includes(this.directory.path));
+    for (const line of processes) process.kill(Number.parseInt(line, 10), "SIGKILL");
+    await ended;
     this.context = undefined;
   }
 

@@ -1,7 +1,8 @@
 import { Button } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useEffect, useState } from "react";
-import { forgetSession, loadSession, type Session } from "../matrix/session.ts";
+import { type Session, loadSession, renewSession, watchSession } from "../matrix/session.ts";
+import { HOMESERVER } from "../platform/server.ts";
 import { CannotRun, persistStorage, startWorker } from "../platform/worker.ts";
 import { Splash, Trouble } from "../ui/Splash.tsx";
 import { SignedIn } from "./session/SignedIn.tsx";
@@ -9,34 +10,44 @@ import { Welcome } from "./welcome/Welcome.tsx";
 
 type Start = { step: "starting" } | { step: "running" } | { step: "failed"; title: string; detail: string };
 
+/** Who uses this browser's server. */
+interface User {
+  session: Session | undefined;
+  /** Whether there was a session, and the server no longer knows its account. */
+  forgotten: boolean;
+}
+
 /** Started once for the page, however often React mounts the app. */
-const started = startWorker(offerReload);
+const started = startWorker(offerReload).then(loadSession);
 
 /** From an empty window to a signed-in user. */
 export function App() {
   const [start, setStart] = useState<Start>({ step: "starting" });
-  const [session, setSession] = useState<Session | undefined>(loadSession);
-  const [forgotten, setForgotten] = useState(false);
+  const [{ session, forgotten }, setUser] = useState<User>({ session: undefined, forgotten: false });
 
   useEffect(() => {
     started.then(
-      () => {
+      (known) => {
+        setUser(followedBy(known));
         setStart({ step: "running" });
         void persistStorage();
       },
       (error: unknown) => setStart(failure(error)),
     );
+    return watchSession((next) => setUser(followedBy(next)));
   }, []);
 
   if (start.step === "starting") return <Splash text="Lighting the fire…" />;
   if (start.step === "failed") return <Trouble title={start.title} detail={start.detail} />;
-  if (!session) return <Welcome forgotten={forgotten} onSignedUp={setSession} />;
-  const loggedOut = (): void => {
-    forgetSession();
-    setForgotten(true);
-    setSession(undefined);
-  };
-  return <SignedIn key={session.accessToken} session={session} onSession={setSession} onLoggedOut={loggedOut} />;
+  const follow = (next: Session | undefined): void => setUser(followedBy(next));
+  if (!session) return <Welcome forgotten={forgotten} onSignedUp={follow} />;
+  const renew = (): void => void renewSession(HOMESERVER, session).then(follow);
+  return <SignedIn key={session.accessToken} session={session} onTokenLost={renew} />;
+}
+
+/** From the user there was to the one of `session`. */
+function followedBy(session: Session | undefined): (before: User) => User {
+  return (before) => ({ session, forgotten: !session && (before.forgotten || before.session !== undefined) });
 }
 
 function failure(error: unknown): Start {

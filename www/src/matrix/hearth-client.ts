@@ -29,7 +29,7 @@ import { TYPING_TIMEOUT_MS } from "../domain/typing.ts";
 import { localpart, personOf, summaryOf, timelineOf, topicOf } from "./convert.ts";
 import { outbox } from "./outbox.ts";
 import { createSendQueue } from "./send-queue.ts";
-import type { Session } from "./session.ts";
+import type { Session } from "./session-store.ts";
 import { Topics } from "./topics.ts";
 import { steadyFetch } from "./transport.ts";
 
@@ -60,7 +60,7 @@ export class HearthClient {
   readonly #topics = new Topics();
   #ready = false;
 
-  constructor(baseUrl: string, session: Session, onLoggedOut: () => void) {
+  constructor(baseUrl: string, session: Session, onTokenLost: () => void) {
     this.userId = session.userId;
     this.#client = createClient({
       baseUrl,
@@ -71,7 +71,7 @@ export class HearthClient {
       scheduler: createSendQueue(),
       disableVoip: true,
     });
-    this.#client.on(HttpApiEvent.SessionLoggedOut, onLoggedOut);
+    this.#client.on(HttpApiEvent.SessionLoggedOut, onTokenLost);
     this.#listen();
   }
 

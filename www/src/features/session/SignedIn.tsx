@@ -1,6 +1,6 @@
 import { useEffect, useState } from "react";
 import { HearthClient } from "../../matrix/hearth-client.ts";
-import { type Session, signInAgain } from "../../matrix/session.ts";
+import type { Session } from "../../matrix/session.ts";
 import { HOMESERVER } from "../../platform/server.ts";
 import { Splash } from "../../ui/Splash.tsx";
 import { Home } from "../Home.tsx";
@@ -8,16 +8,13 @@ import { ClientContext, useTopic } from "./client-context.ts";
 
 interface Props {
   session: Session;
-  onSession: (session: Session) => void;
-  onLoggedOut: () => void;
+  /** The server no longer knows the session's token. */
+  onTokenLost: () => void;
 }
 
 /** Runs the client of a session for as long as it is shown. */
-export function SignedIn({ session, onSession, onLoggedOut }: Props) {
-  const [client] = useState(() => {
-    const renew = (): void => void signInAgain(HOMESERVER, session).then(onSession, onLoggedOut);
-    return new HearthClient(HOMESERVER, session, renew);
-  });
+export function SignedIn({ session, onTokenLost }: Props) {
+  const [client] = useState(() => new HearthClient(HOMESERVER, session, onTokenLost));
 
   useEffect(() => {
     const wake = (): void => {
