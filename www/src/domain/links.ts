@@ -3,6 +3,9 @@
 export type TextPart = { kind: "text"; text: string } | { kind: "link"; text: string; href: string };
 
 const URL_PATTERN = /https?:\/\/[^\s<>"]+/g;
+/** A longer address is left as text. */
+const MAX_URL = 2_048;
+const ENDS_SENTENCE = new Set(".,;:!?'”’");
 
 /** The text in parts; joined, they are the text again. */
 export function linkify(text: string): TextPart[] {
@@ -10,7 +13,7 @@ export function linkify(text: string): TextPart[] {
   let end = 0;
   for (const match of text.matchAll(URL_PATTERN)) {
     const found = trimmed(match[0]);
-    if (!URL.canParse(found)) continue;
+    if (found.length > MAX_URL || !URL.canParse(found)) continue;
     if (match.index > end) parts.push({ kind: "text", text: text.slice(end, match.index) });
     parts.push({ kind: "link", text: found, href: new URL(found).href });
     end = match.index + found.length;
@@ -21,9 +24,10 @@ export function linkify(text: string): TextPart[] {
 
 /** Without the punctuation that ends a sentence, or a bracket that was opened before the address. */
 function trimmed(url: string): string {
-  let found = url.replace(/[.,;:!?'”’]+$/u, "");
-  while (found.endsWith(")") && !found.includes("(")) found = found.slice(0, -1);
-  return found;
+  let end = url.length;
+  while (ENDS_SENTENCE.has(url.charAt(end - 1))) end--;
+  if (!url.includes("(")) while (url.charAt(end - 1) === ")") end--;
+  return url.slice(0, end);
 }
 
 /** Whether a message is nothing but a few emoji, which are shown large. */

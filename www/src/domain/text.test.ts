@@ -16,6 +16,19 @@ describe("links", () => {
     expect(hrefs("javascript:alert(1) file:///etc http:// data:text/html,x")).toEqual([]);
   });
 
+  test("are found in linear time", () => {
+    // A minute and more, were each dot looked at from each dot before it.
+    const [dots, brackets] = [".".repeat(300_000), ")".repeat(300_000)];
+    expect(hrefs(`http://a${dots}x`)).toEqual([]);
+    expect(hrefs(`http://a.example${dots}`)).toEqual(["http://a.example/"]);
+    expect(hrefs(`http://a.example${brackets}`)).toEqual(["http://a.example/"]);
+  });
+
+  test("are of a length that somebody may mean", () => {
+    const long = `http://a.example/${"x".repeat(3_000)}`;
+    expect(linkify(long)).toEqual([{ kind: "text", text: long }]);
+  });
+
   test.each(["", "plain", "https://a.example", "x https://a.example, y <https://b.example> z", "https://"])("leave %j whole", (text) => {
     expect(linkify(text).map((part) => part.text).join("")).toBe(text);
   });
