@@ -1,4 +1,5 @@
 /** The worker's log, as people read and copy it. */
+import { momentOf } from "./time.ts";
 
 export const LOG_LEVELS = ["error", "warn", "info", "debug", "trace"] as const;
 
@@ -25,7 +26,7 @@ export function parseLogLevel(name: string): LogLevel {
 function parseLine(json: unknown): LogLine {
   const value = typeof json === "object" && json !== null ? (json as Record<string, unknown>) : {};
   return {
-    ts: Number(value["ts"]) || 0,
+    ts: momentOf(Number(value["ts"]) || 0),
     level: parseLogLevel(String(value["level"]).toLowerCase()),
     target: typeof value["target"] === "string" ? value["target"] : "",
     message: typeof value["message"] === "string" ? value["message"] : "",

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { isOnlyEmoji, linkify } from "./links.ts";
 import { type RoomSummary, badge, filterRooms, previewOf, sortRooms } from "./room-list.ts";
-import { dayLabel, duration, shortTime } from "./time.ts";
+import { dayLabel, duration, momentOf, shortTime } from "./time.ts";
 import { TypingNotifier } from "./typing.ts";
 
 describe("links", () => {
@@ -46,6 +46,13 @@ describe("times", () => {
   test("are said from today's view", () => {
     expect([0, 1, 3, 30, 400].map((days) => dayLabel(ago(days), now, "en-GB"))).toEqual(["Today", "Yesterday", "Sunday", "20 April", "15 April 2025"]);
     expect([0, 1, 3, 30].map((days) => shortTime(ago(days), now, "en-GB"))).toEqual(["09:05", "Yesterday", "Sun", "20 Apr"]);
+  });
+
+  test("are moments that can be shown, whatever an event claims", () => {
+    const last = new Date(momentOf(Number.MAX_SAFE_INTEGER));
+    expect(last.toISOString()).toBe("+275760-09-13T00:00:00.000Z");
+    expect(dayLabel(last.getTime(), now, "en-GB")).toMatch(/275760$/);
+    expect(new Date(momentOf(undefined)).toISOString()).toBe("1970-01-01T00:00:00.000Z");
   });
 
   test("last", () => {

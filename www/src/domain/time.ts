@@ -1,5 +1,12 @@
 /** Times as people read them. `now` is always an argument. */
 const DAY_MS = 86_400_000;
+/** The last moment that `Date` knows, in the year 275760. */
+const LAST_MS = 8.64e15;
+
+/** What somebody said of a time, as a moment that `Date` knows: an event may claim a later one. */
+export function momentOf(ts: number | undefined): number {
+  return Math.min(ts ?? 0, LAST_MS);
+}
 
 /** The start of the local day that holds `ts`. */
 export function startOfDay(ts: number): number {

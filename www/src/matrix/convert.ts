@@ -2,6 +2,7 @@
 import { EventStatus, EventTimeline, EventType, type MatrixEvent, NotificationCountType, RelationType, type Room, type RoomMember } from "matrix-js-sdk";
 import type { RoomSummary } from "../domain/room-list.ts";
 import { previewOf } from "../domain/room-list.ts";
+import { momentOf } from "../domain/time.ts";
 import type { Delivery, EventContent, MembershipChange, Person, TimelineEvent } from "../domain/timeline.ts";
 
 /** Everything of a room that is shown in its timeline, oldest first, what is being sent last. */
@@ -23,7 +24,7 @@ export function summaryOf(room: Room, me: string): RoomSummary {
     ...(invited && inviter && { inviter: personOf(inviter, room).name, inviterId: inviter }),
     memberCount: room.getJoinedMemberCount(),
     unread: room.getUnreadNotificationCount(NotificationCountType.Total),
-    lastTs: last?.ts ?? room.getMember(me)?.events.member?.getTs() ?? 0,
+    lastTs: last?.ts ?? momentOf(room.getMember(me)?.events.member?.getTs()),
     preview: previewOf(last, me),
   };
 }
@@ -64,7 +65,7 @@ function toTimelineEvent(event: MatrixEvent, room: Room): TimelineEvent | undefi
   if (!content || !userId) return undefined;
   const eventId = event.getId() ?? "";
   const name = chosenName(event.sender) ?? personOf(userId, room).name;
-  return { key: event.getTxnId() ?? eventId, eventId, sender: { userId, name }, ts: event.getTs(), content, delivery: deliveryOf(event) };
+  return { key: event.getTxnId() ?? eventId, eventId, sender: { userId, name }, ts: momentOf(event.getTs()), content, delivery: deliveryOf(event) };
 }
 
 function deliveryOf({ status }: MatrixEvent): Delivery {
