@@ -43,3 +43,21 @@ test("a homeserver whose database was deleted is replaced by a new one, which sa
   expect(await answer("/_matrix/client/versions")).toContain("v1.1");
   expect(await answer("/_hearth/log")).toContain("the database was deleted");
 });
+
+test("a room whose conversation cannot be shown can still be left", async ({ relay, profile }) => {
+  const ada = await (await profile()).open(relay.url);
+  await ada.welcome("Ada");
+  await ada.createRoom("Minefield");
+  await ada.send("Boom");
+  await ada.page.addInitScript(() => {
+    Date.prototype.toISOString = () => {
+      throw new RangeError("no such time");
+    };
+  });
+  await ada.page.reload();
+  await expect(ada.page.getByRole("alert")).toContainText("The conversation cannot be shown");
+  await ada.page.getByRole("button", { name: "More" }).click();
+  await ada.page.getByRole("menuitem", { name: "Leave room" }).click();
+  await ada.page.getByRole("button", { name: "Leave", exact: true }).click();
+  await expect(ada.page.getByRole("link", { name: "Minefield" })).toBeHidden();
+});

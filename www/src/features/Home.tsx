@@ -20,27 +20,24 @@ export function Home() {
   const [drawer, { open, close }] = useDisclosure(false);
   useUnreadTitle();
   useEffect(close, [route, close]);
+  const rooms = (
+    <ErrorBoundary what="The list of rooms">
+      <RoomList route={route} />
+    </ErrorBoundary>
+  );
 
   if (narrow && route.place === "home") {
-    return (
-      <div className={classes["full"]}>
-        <RoomList route={route} />
-      </div>
-    );
+    return <div className={classes["full"]}>{rooms}</div>;
   }
   return (
     <NavigationContext value={narrow ? open : undefined}>
       <div className={classes["app"]}>
         {narrow ? (
           <Drawer opened={drawer} onClose={close} size={320} padding={0} withCloseButton={false} title={undefined} aria-label="Rooms">
-            <div className={classes["drawer"]}>
-              <RoomList route={route} />
-            </div>
+            <div className={classes["drawer"]}>{rooms}</div>
           </Drawer>
         ) : (
-          <div className={classes["side"]}>
-            <RoomList route={route} />
-          </div>
+          <div className={classes["side"]}>{rooms}</div>
         )}
         <main className={classes["main"]}>{placeOf(route)}</main>
       </div>

@@ -4,6 +4,7 @@ import { IconDotsVertical, IconDoorExit, IconUserPlus, IconUsers } from "@tabler
 import { useEffect, useState } from "react";
 import type { RoomView } from "../../matrix/hearth-client.ts";
 import { goTo } from "../../platform/address.ts";
+import { ErrorBoundary } from "../../ui/ErrorBoundary.tsx";
 import { notifyFailure } from "../../ui/notify.ts";
 import { PersonAvatar } from "../../ui/PersonAvatar.tsx";
 import { Composer } from "../composer/Composer.tsx";
@@ -53,7 +54,9 @@ function JoinedRoom({ room }: { room: RoomView }) {
         <PageHeader actions={<RoomActions room={room} membersShown={members} onMembers={panel.toggle} onInvite={invite.open} />}>
           <RoomTitle room={room} />
         </PageHeader>
-        <Timeline roomId={room.roomId} onInvite={invite.open} />
+        <ErrorBoundary what="The conversation">
+          <Timeline roomId={room.roomId} onInvite={invite.open} />
+        </ErrorBoundary>
         <Composer roomId={room.roomId} roomName={room.name} />
       </section>
       {wide && members && <aside className={classes["aside"]}>{people}</aside>}
