@@ -44,6 +44,23 @@ test("a homeserver whose database was deleted is replaced by a new one, which sa
   expect(await answer("/_hearth/log")).toContain("the database was deleted");
 });
 
+test("a homeserver that cannot start says why", async ({ relay, profile }) => {
+  const ada = await (await profile()).open(relay.url);
+  await ada.welcome("Ada");
+  // What a newer release leaves to an older one that is served again.
+  await ada.page.evaluate(() => {
+    const open = indexedDB.open("hearth", 1_000_000);
+    return new Promise((resolve, reject) => {
+      open.onsuccess = () => resolve(open.result.close());
+      open.onerror = () => reject(open.error ?? new Error("not opened"));
+    });
+  });
+  await ada.page.reload();
+  const trouble = ada.page.getByRole("alert");
+  await expect(trouble).toContainText("Your server did not start");
+  await expect(trouble).toContainText("the database has schema 1000000");
+});
+
 test("a room whose conversation cannot be shown can still be left", async ({ relay, profile }) => {
   const ada = await (await profile()).open(relay.url);
   await ada.welcome("Ada");

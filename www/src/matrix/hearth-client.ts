@@ -8,6 +8,7 @@ import {
   EventTimeline,
   HttpApiEvent,
   type MatrixClient,
+  MatrixError,
   type MatrixEvent,
   MatrixEventEvent,
   NotificationCountType,
@@ -59,6 +60,7 @@ export class HearthClient {
   readonly #client: MatrixClient;
   readonly #topics = new Topics();
   #ready = false;
+  #trouble: string | undefined;
 
   constructor(baseUrl: string, session: Session, onTokenLost: () => void) {
     this.userId = session.userId;
@@ -105,6 +107,11 @@ export class HearthClient {
   /** Topic `ready`: whether the first sync is done. */
   isReady(): boolean {
     return this.#ready;
+  }
+
+  /** Topic `ready`: why the first sync is not done, if the server says that it cannot. It is tried again and again. */
+  trouble(): string | undefined {
+    return this.#trouble;
   }
 
   /** Topic `me`. */
@@ -269,7 +276,7 @@ export class HearthClient {
   #listen(): void {
     const client = this.#client;
     const timeline = (_event: MatrixEvent, room?: Room): void => this.#touchTimeline(room?.roomId);
-    client.on(ClientEvent.Sync, (state) => this.#synced(state));
+    client.on(ClientEvent.Sync, (state, _before, data) => this.#synced(state, data?.error));
     client.on(ClientEvent.Room, (room) => {
       // The number of members comes after the events of a sync, and names no room.
       room.on(RoomEvent.Summary, () => this.#topics.touch(`room:${room.roomId}`, "rooms"));
@@ -291,12 +298,14 @@ export class HearthClient {
     });
   }
 
-  #synced(state: SyncState): void {
+  #synced(state: SyncState, error: Error | undefined): void {
     // Unread counts come with the sync and have no event of their own.
     this.#topics.touch("rooms");
-    if (this.#ready || (state !== SyncState.Prepared && state !== SyncState.Syncing)) return;
-    this.#ready = true;
+    if (this.#ready) return;
+    this.#ready = state === SyncState.Prepared || state === SyncState.Syncing;
+    if (state === SyncState.Error) this.#trouble = troubleOf(error);
     this.#topics.touch("ready", "rooms");
+    if (!this.#ready) return;
     void this.#client.getProfileInfo(this.userId).then(
       ({ displayname }) => this.#knowMyName(displayname),
       () => undefined,
@@ -318,6 +327,12 @@ export class HearthClient {
     this.#topics.touch(...["room", "members", "via", "typing"].map((topic) => `${topic}:${roomId}`));
     this.#touchTimeline(roomId);
   }
+}
+
+/** What the server says of its own failure; of a refusal, or of a connection that broke, nothing. */
+function troubleOf(error: Error | undefined): string | undefined {
+  if (!(error instanceof MatrixError) || (error.httpStatus ?? 0) < 500) return undefined;
+  return error.data.error ?? error.message;
 }
 
 function hasOlder(room: Room): boolean {

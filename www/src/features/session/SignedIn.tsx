@@ -2,7 +2,7 @@ import { useEffect, useState } from "react";
 import { HearthClient } from "../../matrix/hearth-client.ts";
 import type { Session } from "../../matrix/session.ts";
 import { HOMESERVER } from "../../platform/server.ts";
-import { Splash } from "../../ui/Splash.tsx";
+import { Splash, Trouble } from "../../ui/Splash.tsx";
 import { Home } from "../Home.tsx";
 import { ClientContext, useTopic } from "./client-context.ts";
 
@@ -39,5 +39,8 @@ export function SignedIn({ session, onTokenLost }: Props) {
 
 function WhenReady() {
   const ready = useTopic("ready", (client) => client.isReady());
-  return ready ? <Home /> : <Splash text="Opening your rooms…" />;
+  const trouble = useTopic("ready", (client) => client.trouble());
+  if (ready) return <Home />;
+  if (trouble !== undefined) return <Trouble title="Your server did not start" detail={trouble} />;
+  return <Splash text="Opening your rooms…" />;
 }
