@@ -23,6 +23,8 @@ export interface TimelineEvent {
   ts: number;
   content: EventContent;
   delivery: Delivery;
+  /** Why it failed, if there is more to say than that. */
+  reason?: string;
 }
 
 export type EventContent =

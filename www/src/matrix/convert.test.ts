@@ -1,6 +1,7 @@
-import { MatrixEvent, type Room } from "matrix-js-sdk";
+import { EventStatus, MatrixError, MatrixEvent, type Room } from "matrix-js-sdk";
 import { expect, test } from "vitest";
 import { timelineOf } from "./convert.ts";
+import { createSendQueue } from "./send-queue.ts";
 
 const ADA = "@ada:here";
 
@@ -14,4 +15,13 @@ const room = (events: MatrixEvent[]): Room =>
 test("an event may claim to be of any time, and is shown", () => {
   const [event] = timelineOf(room([message({ origin_server_ts: Number.MAX_SAFE_INTEGER })]));
   expect(new Date(event?.ts ?? NaN).toISOString()).toMatch(/^\+275760/);
+});
+
+test("a message that finds the storage full is not tried again, and says why", () => {
+  const full = new MatrixError({ errcode: "M_RESOURCE_LIMIT_EXCEEDED" }, 507);
+  expect(createSendQueue().retryAlgorithm(null, 1, full)).toBe(-1);
+  const event = message({ origin_server_ts: 1 });
+  event.setStatus(EventStatus.NOT_SENT);
+  event.error = full;
+  expect(timelineOf(room([event]))[0]).toMatchObject({ delivery: "failed", reason: "this browser’s storage is full" });
 });

@@ -4,6 +4,7 @@ import type { RoomSummary } from "../domain/room-list.ts";
 import { previewOf } from "../domain/room-list.ts";
 import { momentOf } from "../domain/time.ts";
 import type { Delivery, EventContent, MembershipChange, Person, TimelineEvent } from "../domain/timeline.ts";
+import { STORAGE_FULL } from "./send-queue.ts";
 
 /** Everything of a room that is shown in its timeline, oldest first, what is being sent last. */
 export function timelineOf(room: Room): TimelineEvent[] {
@@ -65,7 +66,17 @@ function toTimelineEvent(event: MatrixEvent, room: Room): TimelineEvent | undefi
   if (!content || !userId) return undefined;
   const eventId = event.getId() ?? "";
   const name = chosenName(event.sender) ?? personOf(userId, room).name;
-  return { key: event.getTxnId() ?? eventId, eventId, sender: { userId, name }, ts: momentOf(event.getTs()), content, delivery: deliveryOf(event) };
+  const sender = { userId, name };
+  const full = event.error?.httpStatus === STORAGE_FULL;
+  return {
+    key: event.getTxnId() ?? eventId,
+    eventId,
+    sender,
+    ts: momentOf(event.getTs()),
+    content,
+    delivery: deliveryOf(event),
+    ...(full && { reason: "this browser’s storage is full" }),
+  };
 }
 
 function deliveryOf({ status }: MatrixEvent): Delivery {

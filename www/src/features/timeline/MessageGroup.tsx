@@ -92,7 +92,7 @@ function Failed({ message, roomId }: { message: TimelineEvent; roomId: string })
   const client = useClient();
   return (
     <div className={classes["failed"]} role="alert">
-      Not sent
+      {message.reason ? `Not sent: ${message.reason}` : "Not sent"}
       <Button size="compact-xs" variant="light" color="red" onClick={() => client.retry(roomId, message.key)}>
         Try again
       </Button>
