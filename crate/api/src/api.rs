@@ -208,7 +208,28 @@ fn anonymous_key(route: &Route, address: Option<ClientAddress>) -> String {
     format!("{api} {}", network.unwrap_or_default())
 }
 
+/// Whether the answer to a request need not be finished if nobody waits for it: what changes something runs to its end. A
+/// sliding sync does not, though it is a `POST`: it would go on noting what its client was told.
+pub fn may_be_abandoned(method: &Method, path: &str) -> bool {
+    method.is_safe() || (method == Method::POST && path.ends_with("/sync"))
+}
+
 /// Whether `path` is one that homeservers ask of each other.
 fn is_for_servers(path: &str) -> bool {
     path.starts_with("/_matrix/federation/") || path.starts_with("/_matrix/key/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Method, may_be_abandoned};
+
+    #[test]
+    fn what_nobody_waits_for_runs_to_its_end_if_it_changes_something() {
+        assert!(may_be_abandoned(&Method::GET, "/_matrix/client/v3/sync"));
+        let sliding = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync";
+        assert!(may_be_abandoned(&Method::POST, sliding));
+        assert!(!may_be_abandoned(&Method::POST, "/_matrix/client/v3/createRoom"));
+        // A transaction may be called so.
+        assert!(!may_be_abandoned(&Method::PUT, "/_matrix/client/v3/rooms/!r/send/m.room.message/sync"));
+    }
 }

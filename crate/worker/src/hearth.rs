@@ -65,9 +65,9 @@ impl Instance {
             Ok(converted) => converted,
             Err(error) => return malformed(&error.to_string()),
         };
-        let is_safe = converted.method().is_safe();
+        let may_be_abandoned = hearth_api::may_be_abandoned(converted.method(), converted.uri().path());
         let answer = self.dispatch(converted, request.mode());
-        if !is_safe {
+        if !may_be_abandoned {
             // What changes something runs to its end, whether or not anybody waits for the answer.
             return fetch::response(answer.await, &self.death);
         }

@@ -29,10 +29,9 @@ async fn answer(State(api): State<Api>, mut request: Request<Body>) -> Response<
     if let Some(ConnectInfo(address)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
         request.extensions_mut().insert(ClientAddress(address.ip()));
     }
-    // A sliding sync that nobody waits for would go on noting what its client was told.
-    let is_safe = request.method().is_safe() || request.uri().path().ends_with("/sync");
+    let may_be_abandoned = hearth_api::may_be_abandoned(request.method(), request.uri().path());
     let answer = async move { api.handle(request.map(streamed), Source::Client).await };
-    if is_safe {
+    if may_be_abandoned {
         return answer.await.map(Body::from_stream);
     }
     // What changes something runs to its end, whether or not anybody waits for the answer.
