@@ -1,15 +1,13 @@
 /**
- * The app's files: kept at installation, so that the app starts without a network.
+ * The app's files: kept at installation, so that the app starts without a network and without waiting for one.
  *
- * Files whose name holds their hash come from the cache. A page comes from the network, and from the cache when
- * that does not answer. The files of the version before stay until the next update, for pages that still show it.
+ * All of them, the page too, are of this worker's version, whatever is served by now; the newest comes with the next worker. The files of
+ * the version before stay until the next update, for pages that still show it.
  */
 
 const PREFIX = "hearth-app-";
 const CURRENT = PREFIX + HEARTH_BUILD.version;
-const SHELL = "/index.html";
-/** How long a page waits for the network before it comes from the cache, in milliseconds. */
-const PATIENCE_MS = 3_000;
+const PAGE = "/index.html";
 
 /** Keeps every file of this version. Rejects, and so fails the installation, if one cannot be had. */
 export async function precache(): Promise<void> {
@@ -22,7 +20,9 @@ async function keep(cache: Cache, path: string): Promise<void> {
   // The browser's own cache may hold an older file of the same name.
   const response = known ?? (await fetch(path, { cache: isHashed(path) ? "default" : "reload" }));
   if (!response.ok) throw new Error(`${path}: ${response.status}`);
-  await cache.put(path, response);
+  // Where `/index.html` leads to `/`: browsers show no page that they were redirected to by a worker.
+  const { body, status, headers } = response;
+  await cache.put(path, response.redirected ? new Response(body, { status, headers }) : response);
 }
 
 function isHashed(path: string): boolean {
@@ -36,16 +36,9 @@ export async function dropOldFiles(): Promise<boolean> {
   return others.length > 0;
 }
 
-/** A page: the newest, or the kept one. */
+/** The app's page. */
 export async function page(request: Request): Promise<Response> {
-  const newest = fetch(request).catch(() => undefined);
-  const response = await Promise.race([newest, patience()]);
-  if (response && response.status < 500) return response;
-  return (await kept(SHELL)) ?? (await newest) ?? Response.error();
-}
-
-function patience(): Promise<undefined> {
-  return new Promise((resolve) => setTimeout(() => resolve(undefined), PATIENCE_MS));
+  return (await kept(PAGE)) ?? fetch(request);
 }
 
 /** A file: the kept one, or from the network. */

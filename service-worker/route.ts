@@ -15,7 +15,8 @@ export function route(
   if (url.origin !== origin) return undefined;
   if (API.some((prefix) => url.pathname.startsWith(prefix))) return "api";
   if (request.method !== "GET") return undefined;
-  if (request.mode === "navigate") return "page";
+  // The app's places are in the fragment. What else is served beside it is not the app's.
+  if (url.pathname === "/") return request.mode === "navigate" ? "page" : undefined;
   // A page of the version before asks for files that only the cache still has.
   return files.includes(url.pathname) || url.pathname.startsWith("/assets/") ? "file" : undefined;
 }

@@ -1,4 +1,4 @@
-/** What the supervisor finds in a service worker, faked. Import it before the supervisor. */
+/** What the worker's code finds in a service worker, faked. Import it before that code. */
 
 /** Locks of one name: a theft rejects the request of whoever held it. */
 class Locks {
@@ -15,14 +15,36 @@ class Locks {
 }
 
 export const locks = new Locks();
-export const registration: { waiting: object | null } = { waiting: null };
+export const registration: { installing: object | null; waiting: object | null } = { installing: null, waiting: null };
+/** The worker's listeners, by the name of the event. */
+export const listeners = new Map<string, (event: { waitUntil: (work: Promise<unknown>) => void }) => void>();
+/** What was said to other workers. */
+export const said: unknown[] = [];
+/** What the caches hold, all in one. */
+export const kept = new Map<string, Response>();
+
+class Channel extends EventTarget {
+  postMessage(message: unknown): void {
+    said.push(message);
+  }
+}
+
+const cache = {
+  match: (path: string) => Promise.resolve(kept.get(path)?.clone()),
+  put: (path: string, response: Response) => Promise.resolve(void kept.set(path, response)),
+};
 
 Object.assign(globalThis, {
-  HEARTH_BUILD: { version: "1", wasm: "https://hearth.example/hearth-1.wasm", files: [] },
-  BroadcastChannel: EventTarget,
+  HEARTH_BUILD: { version: "1", wasm: "https://hearth.example/hearth-1.wasm", files: ["/index.html"] },
+  BroadcastChannel: Channel,
   WebSocket: EventTarget,
-  caches: { open: () => Promise.resolve({ match: () => Promise.resolve(undefined) }), match: () => Promise.resolve(undefined) },
+  caches: { ...cache, open: () => Promise.resolve(cache) },
   fetch: () => Promise.resolve(new Response()),
-  self: { location: { origin: "https://hearth.example" }, registration },
+  self: {
+    location: { origin: "https://hearth.example" },
+    registration,
+    addEventListener: listeners.set.bind(listeners),
+    skipWaiting: () => Promise.resolve(),
+  },
 });
 Object.defineProperty(globalThis, "navigator", { value: { locks } });

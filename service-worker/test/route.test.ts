@@ -24,10 +24,14 @@ test("nothing of another origin, and nothing else, is intercepted", () => {
   assert.equal(routed("/config.json"), undefined);
   assert.equal(routed("/sw.js"), undefined);
   assert.equal(routed("/", { method: "POST", mode: "navigate" }), undefined);
+  assert.equal(routed("/"), undefined);
+  assert.equal(routed("/elsewhere/index.html", { mode: "navigate" }), undefined);
 });
 
 test("the app's page and files come from the cache's side", () => {
   assert.equal(routed("/", { mode: "navigate" }), "page");
+  assert.equal(routed("/?from=home-screen", { mode: "navigate" }), "page");
+  assert.equal(routed("/index.html", { mode: "navigate" }), "file");
   assert.equal(routed("/hearth-1.wasm"), "file");
   assert.equal(routed("/assets/of-the-version-before.js"), "file");
 });

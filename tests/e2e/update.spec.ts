@@ -1,4 +1,4 @@
-import { appendFile, cp, rm } from "node:fs/promises";
+import { appendFile, cp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { App } from "../support/app.ts";
 import { expect, test } from "../support/fixtures.ts";
@@ -107,6 +107,42 @@ test("a version that waits is not retired by the takeover of another", async ({ 
     await ada.page.evaluate(() => new BroadcastChannel("hearth").postMessage({ type: "handover" }));
     await expect.poll(() => ada.page.evaluate(() => document.body.dataset["worker"])).toBe("new");
     expect((await ada.request("GET", "/_matrix/client/v3/account/whoami")).status).toBe(200);
+  } finally {
+    await relay.stop();
+  }
+});
+
+test("the page is of the worker's version: the old one until all of the next release is there", async ({ profile, directory }) => {
+  const files = await directory();
+  const { relay } = await serve(await directory(), files);
+  try {
+    const ada = await (await profile()).open(relay.url);
+    await ada.welcome("Ada");
+    const greeting = ada.page.getByRole("heading", { name: "Hello, Ada" });
+    const isNext = ada.page.locator("meta[name=release]");
+    const replace = async (name: string, text: string) => {
+      await writeFile(join(files, name), text);
+      await rm(join(files, `${name}.br`), { force: true });
+    };
+
+    // The next release's page is served before what it needs.
+    const page = await readFile(join(files, "index.html"), "utf8");
+    const [script = ""] = /\/assets\/index-[^"]+\.js/.exec(page) ?? [];
+    const nextPage = page.replace(script, "/assets/next.js").replace("</head>", '<meta name="release" content="next" /></head>');
+    await replace("index.html", nextPage);
+    await ada.page.reload();
+    await expect(greeting).toBeVisible();
+    await expect(isNext).not.toBeAttached();
+
+    await rename(join(files, script), join(files, "assets/next.js"));
+    const worker = await readFile(join(files, "sw.js"), "utf8");
+    const nextWorker = worker.replaceAll(script, "/assets/next.js").replace(/\d+\.\d+\.\d+\+[0-9a-f]{8}/g, "$&-next");
+    await replace("sw.js", nextWorker);
+    // The page that is opened finds the new worker, and offers to follow it.
+    await ada.page.reload();
+    await ada.page.getByRole("button", { name: "Reload" }).click();
+    await expect(isNext).toBeAttached();
+    await expect(greeting).toBeVisible();
   } finally {
     await relay.stop();
   }

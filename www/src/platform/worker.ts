@@ -73,8 +73,11 @@ function say(message: ToWorker): void {
   navigator.serviceWorker.controller?.postMessage(message);
 }
 
+/** The page comes from the worker, so the worker is asked for first. */
 function keepUpdated(registration: ServiceWorkerRegistration): void {
-  setInterval(() => void registration.update().catch(() => undefined), UPDATE_CHECK_MS);
+  const update = (): void => void registration.update().catch(() => undefined);
+  update();
+  setInterval(update, UPDATE_CHECK_MS);
 }
 
 /** Asks the browser never to evict the server's database. True if it agreed. */
