@@ -54,15 +54,20 @@ async function install(): Promise<void> {
 
 /**
  * Asks to replace the worker in charge until it is done. Chromium activates a new worker at a moment when the old one
- * has nothing to do, and looks for such a moment only when asked; a busy page may restart the old one before it. Firefox
- * has no `self.serviceWorker`.
+ * has nothing to do, and looks for such a moment only when asked; a busy page may restart the old one before it.
  */
 async function takeOver(): Promise<void> {
-  while (isNext && self.serviceWorker?.state !== "redundant") {
+  while (isNext && !isReplaced()) {
     tellOtherWorkers({ type: "yield" });
     await self.skipWaiting();
     await new Promise((resolve) => setTimeout(resolve, TAKE_OVER_MS));
   }
+}
+
+/** Whether another version has overtaken this one. Firefox, which has no `self.serviceWorker`, shows it once that one is in charge. */
+function isReplaced(): boolean {
+  const { installing, waiting } = self.registration;
+  return self.serviceWorker?.state === "redundant" || (!installing && !waiting);
 }
 
 async function activate(): Promise<void> {
