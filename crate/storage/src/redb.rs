@@ -4,7 +4,9 @@
 //! longer. Longer reads run on tokio's blocking threads, so a store is used within a tokio runtime; writes run on one
 //! thread that belongs to the store. That thread merges all batches that wait for it into one transaction (group
 //! commit). Both durabilities flush: redb's cheaper one keeps commits in the memory of the process, and a
-//! killed process would lose what it had acknowledged.
+//! killed process would lose what it had acknowledged. Once the disk was full the file is opened anew.
+
+mod file;
 
 use std::{
     collections::{BTreeMap, btree_map},
@@ -17,6 +19,7 @@ use std::{
 use ::redb::{AccessGuard, Database, ReadableDatabase, StorageError, TableDefinition, WriteTransaction};
 use futures::channel::oneshot;
 
+use self::file::File;
 use crate::{
     BoxFuture, Direction, Entry, KeyRange, Store, StoreError, Table, WriteBatch, WriteOp, schema::Migration,
     schema::SCHEMA_VERSION,
@@ -40,7 +43,7 @@ const FEW: usize = 256;
 /// that were waiting are committed.
 #[derive(Clone)]
 pub struct RedbStore {
-    database: Arc<Database>,
+    file: Arc<File>,
     writer: Arc<Writer>,
 }
 
@@ -75,10 +78,17 @@ impl RedbStore {
     /// [`StoreError::NewerSchema`] if a newer release wrote the file, which stays as it is;
     /// [`StoreError::Closed`] if another process has it open; else what went wrong on the disk.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let database = Arc::new(Database::create(path).map_err(|error| failure(error.into()))?);
+        let path = path.as_ref().to_owned();
+        let database = Database::create(&path).map_err(|error| failure(error.into()))?;
         migrate(&database)?;
+        // A file that was taken away is not made anew: that would be another homeserver.
+        Self::with(File::new(database, move || Database::open(&path)))
+    }
+
+    fn with(file: File) -> Result<Self, StoreError> {
+        let file = Arc::new(file);
         let (sender, commits) = mpsc::channel();
-        let written = Arc::clone(&database);
+        let written = Arc::clone(&file);
         let thread = thread::Builder::new()
             .name("hearth-store".into())
             .spawn(move || write_all(&written, &commits))
@@ -87,7 +97,7 @@ impl RedbStore {
             commits: Some(sender),
             thread: Some(thread),
         });
-        Ok(Self { database, writer })
+        Ok(Self { file, writer })
     }
 
     /// Runs `read`, which reads at most `entries` entries.
@@ -96,11 +106,11 @@ impl RedbStore {
         entries: usize,
         read: impl FnOnce(&Database) -> Result<T, ::redb::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
-        if entries <= FEW {
-            return read(&self.database).map_err(failure);
+        if entries <= FEW && self.file.is_at_hand() {
+            return self.file.with(read).map_err(failure);
         }
-        let database = Arc::clone(&self.database);
-        tokio::task::spawn_blocking(move || read(&database).map_err(failure))
+        let file = Arc::clone(&self.file);
+        tokio::task::spawn_blocking(move || file.with(read).map_err(failure))
             .await
             .map_err(|error| StoreError::Backend(error.to_string()))?
     }
@@ -219,22 +229,22 @@ fn upgrade(database: &Database, pending: impl Iterator<Item = Migration>) -> Res
 }
 
 /// The writer: commits until every sender is gone.
-fn write_all(database: &Database, commits: &mpsc::Receiver<Commit>) {
+fn write_all(file: &File, commits: &mpsc::Receiver<Commit>) {
     while let Ok(first) = commits.recv() {
         let mut group = vec![first];
         group.extend(commits.try_iter().take(GROUP_LIMIT - 1));
-        commit_group(database, group);
+        commit_group(file, group);
     }
 }
 
 /// Commits a group in one transaction; if that fails, each batch alone, so that one batch that cannot be
-/// stored does not take others with it.
-fn commit_group(database: &Database, group: Vec<Commit>) {
-    let together = write(database, group.iter().map(|commit| &commit.batch));
-    let alone = group.len() > 1 && together.is_err();
+/// stored does not take others with it. On a full disk all fail: each try would have the file opened anew.
+fn commit_group(file: &File, group: Vec<Commit>) {
+    let together = write(file, group.iter().map(|commit| &commit.batch));
+    let alone = group.len() > 1 && together.as_ref().is_err_and(|error| *error != StoreError::Full);
     for Commit { batch, done } in group {
         let result = if alone {
-            write(database, [&batch].into_iter())
+            write(file, [&batch].into_iter())
         } else {
             together.clone()
         };
@@ -243,8 +253,8 @@ fn commit_group(database: &Database, group: Vec<Commit>) {
     }
 }
 
-fn write<'a>(database: &Database, batches: impl Iterator<Item = &'a WriteBatch>) -> Result<(), StoreError> {
-    let write = || -> Result<bool, ::redb::Error> {
+fn write<'a>(file: &File, batches: impl Iterator<Item = &'a WriteBatch>) -> Result<(), StoreError> {
+    let written = file.with(|database| {
         let transaction = database.begin_write()?;
         if !apply(&transaction, batches.flat_map(WriteBatch::ops))? {
             transaction.abort()?;
@@ -252,11 +262,16 @@ fn write<'a>(database: &Database, batches: impl Iterator<Item = &'a WriteBatch>)
         }
         transaction.commit()?;
         Ok(true)
-    };
-    if write().map_err(failure)? {
-        Ok(())
-    } else {
-        Err(StoreError::Exists)
+    });
+    match written.map_err(failure) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(StoreError::Exists),
+        Err(error) => {
+            if error == StoreError::Full {
+                file.close();
+            }
+            Err(error)
+        }
     }
 }
 
@@ -307,7 +322,118 @@ fn is_full(error: &io::Error) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+    use std::{
+        fs,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use ::redb::{StorageBackend, backends::FileBackend};
+
     use super::*;
+
+    /// A file on a disk on which nothing grows while it is full.
+    #[derive(Debug)]
+    struct OnDisk {
+        file: FileBackend,
+        full: Arc<AtomicBool>,
+    }
+
+    impl StorageBackend for OnDisk {
+        fn len(&self) -> io::Result<u64> {
+            self.file.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.file.read(offset, out)
+        }
+
+        fn set_len(&self, length: u64) -> io::Result<()> {
+            match self.full.load(Ordering::Relaxed) && length > self.len()? {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => self.file.set_len(length),
+            }
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.file.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.file.write(offset, data)
+        }
+
+        fn close(&self) -> io::Result<()> {
+            self.file.close()
+        }
+    }
+
+    fn put(key: &[u8], value: Vec<u8>) -> WriteBatch {
+        let mut batch = WriteBatch::new();
+        batch.put(Table::Media, key, value);
+        batch
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_was_full_is_written_to_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("full.redb");
+        let full = Arc::new(AtomicBool::new(false));
+        let disk = Arc::clone(&full);
+        let open = move || {
+            let file = fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?;
+            let full = Arc::clone(&disk);
+            let file = FileBackend::new(file)?;
+            Database::builder().create_with_backend(OnDisk { file, full })
+        };
+        let database = open().unwrap();
+        migrate(&database).unwrap();
+        let store = RedbStore::with(File::new(database, open)).unwrap();
+        let large = vec![7; 16 << 20];
+        store.commit(put(b"before", b"1".to_vec())).await.unwrap();
+
+        full.store(true, Ordering::Relaxed);
+        let refused = store.commit(put(b"large", large.clone())).await;
+        assert_eq!(refused, Err(StoreError::Full));
+        assert_eq!(store.get(Table::Media, b"large").await.unwrap(), None);
+        assert_eq!(
+            store.get(Table::Media, b"before").await.unwrap(),
+            Some(b"1".to_vec())
+        );
+        // There is room for it in the file.
+        store.commit(put(b"small", b"2".to_vec())).await.unwrap();
+
+        full.store(false, Ordering::Relaxed);
+        store.commit(put(b"large", large.clone())).await.unwrap();
+        assert_eq!(store.get(Table::Media, b"large").await.unwrap(), Some(large));
+        assert_eq!(
+            store.get(Table::Media, b"small").await.unwrap(),
+            Some(b"2".to_vec())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_that_does_not_open_again_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("held.redb");
+        let moved = folder.path().join("moved.redb");
+        let store = RedbStore::open(&path).unwrap();
+        store.commit(put(b"key", b"value".to_vec())).await.unwrap();
+        store.file.close();
+        fs::rename(&path, &moved).unwrap();
+        store.get(Table::Media, b"key").await.unwrap_err();
+        store.commit(WriteBatch::new()).await.unwrap_err();
+        assert!(!path.exists());
+        fs::rename(&moved, &path).unwrap();
+        assert_eq!(
+            store.get(Table::Media, b"key").await.unwrap(),
+            Some(b"value".to_vec())
+        );
+    }
 
     fn write_version(path: &Path, version: u32, tables: &[Table]) {
         let database = Database::create(path).unwrap();
@@ -344,7 +470,7 @@ mod tests {
         let mut batch = WriteBatch::new();
         batch.put(Table::Keys, b"new".as_slice(), b"key".as_slice());
         store.commit(batch).await.unwrap();
-        assert_eq!(version(&store.database).unwrap(), SCHEMA_VERSION);
+        assert_eq!(store.file.with(version).unwrap(), SCHEMA_VERSION);
     }
 
     #[test]
