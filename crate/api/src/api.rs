@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hearth_homeserver::{Error, Homeserver};
-use http::{Method, Request, Response, Uri, header::AUTHORIZATION, uri::PathAndQuery};
+use http::{HeaderMap, Method, Request, Response, Uri, header::AUTHORIZATION, uri::PathAndQuery};
 use serde::de::IgnoredAny;
 
 use crate::{
@@ -24,12 +24,14 @@ use crate::{
 /// The most bytes that the body of a request of another homeserver may have: 50 PDUs and 100 EDUs fit.
 pub(crate) const MAX_FEDERATION_BODY: usize = 8 * 1024 * 1024;
 
+/// The URL under which whoever sent a request with such headers reaches this API, without a slash at the end.
+pub type BaseUrl = Box<dyn Fn(&HeaderMap) -> Option<String> + Send + Sync>;
+
 /// Settings of the API.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct ApiConfig {
-    /// The URL under which clients reach this API, without a slash at the end: for
-    /// `/.well-known/matrix/client`, which is 404 without it.
-    pub base_url: Option<String>,
+    /// For `/.well-known/matrix/client`, which is 404 without it.
+    pub base_url: Option<BaseUrl>,
     /// The rate limit of sign-in and writes for each user, and for each address of who is none yet; `None` for no
     /// limit.
     pub rate_limit: Option<RateLimit>,

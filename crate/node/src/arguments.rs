@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use http::Uri;
 use ruma_common::RoomVersionId;
 
 /// The native Hearth node
@@ -55,6 +56,10 @@ pub(crate) struct Homeserver {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8009")]
     pub(crate) listen: SocketAddr,
+    /// URL by which clients reach this homeserver, if a proxy between them changes the host of requests; else it is told by
+    /// the request itself
+    #[arg(long, value_name = "URL", value_parser = public_url)]
+    pub(crate) public_url: Option<String>,
     /// Folder for the database; without it nothing outlives the process
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
@@ -82,6 +87,15 @@ pub(crate) struct Homeserver {
     /// File with the secret that the TURN server knows too
     #[arg(long, value_name = "FILE", requires = "turn_uris")]
     pub(crate) turn_secret: Option<PathBuf>,
+}
+
+/// Without the slash at its end.
+fn public_url(text: &str) -> Result<String, &'static str> {
+    let uri: Uri = text.parse().map_err(|_| "not a URL")?;
+    match uri.scheme_str() {
+        Some("http" | "https") if uri.query().is_none() => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err("not of the form https://HOST"),
+    }
 }
 
 fn turn_uri(text: &str) -> Result<String, &'static str> {

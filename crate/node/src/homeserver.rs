@@ -7,6 +7,7 @@ mod http_server;
 mod images;
 mod peers;
 mod platform;
+mod public_url;
 
 use std::{
     fs,
@@ -61,7 +62,7 @@ pub(crate) async fn run(options: arguments::Homeserver) -> Result<()> {
     let api = Api::new(
         Arc::clone(&homeserver),
         ApiConfig {
-            base_url: Some(listener.url()),
+            base_url: Some(public_url::told(options.public_url)),
             rate_limit: (!options.no_rate_limits).then_some(RATE_LIMIT),
         },
     );

@@ -139,8 +139,9 @@ async fn open(
 }
 
 fn api_config(config: &Config) -> ApiConfig {
+    let origin = config.origin();
     ApiConfig {
-        base_url: Some(config.origin()),
+        base_url: Some(Box::new(move |_| Some(origin.clone()))),
         ..ApiConfig::default()
     }
 }

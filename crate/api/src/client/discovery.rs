@@ -53,6 +53,7 @@ async fn well_known(call: PublicCall) -> Outcome {
         .config()
         .base_url
         .as_ref()
+        .and_then(|base_url| base_url(&call.headers))
         .ok_or_else(|| ApiError::not_found("Not configured"))?;
     answer::json(&json!({"m.homeserver": {"base_url": base_url}}))
 }

@@ -95,7 +95,7 @@ async fn the_well_known_file_is_there_if_it_is_configured() {
         .await
         .fails(404, "M_NOT_FOUND");
     let config = ApiConfig {
-        base_url: Some("https://here.example".into()),
+        base_url: Some(Box::new(|_| Some("https://here.example".into()))),
         ..ApiConfig::default()
     };
     let server = TestServer::with(hearth_homeserver::Config::default(), config).await;

@@ -11,7 +11,7 @@ use axum::{
 };
 use futures::StreamExt as _;
 use hearth_api::{Api, BodyError, ClientAddress, Source};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 /// How long a client may take to send one more piece of a body.
@@ -26,6 +26,11 @@ pub(super) fn router(api: Api) -> Router {
 }
 
 async fn answer(State(api): State<Api>, mut request: Request<Body>) -> Response<Body> {
+    if let Some(authority) = request.uri().authority()
+        && let Ok(host) = authority.as_str().parse()
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
     if let Some(ConnectInfo(address)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
         request.extensions_mut().insert(ClientAddress(address.ip()));
     }

@@ -92,7 +92,7 @@ async fn answers_of_the_client_server_api_fit_the_specification() {
         seen: BTreeSet::new(),
     };
     let config = crate::ApiConfig {
-        base_url: Some("https://here.example".into()),
+        base_url: Some(Box::new(|_| Some("https://here.example".into()))),
         rate_limit: None,
     };
     let turn = Turn {
