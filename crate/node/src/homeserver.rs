@@ -18,7 +18,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use hearth_api::{Api, ApiConfig, RateLimit};
-use hearth_homeserver::{Clock, Config, Federation, Homeserver, Identity, Rng, Seams, Spawner, turn::Turn};
+use hearth_homeserver::{
+    Clock, Config, Federation, Homeserver, Identity, Rng, Seams, Spawner, accounts::user::other_owner,
+    turn::Turn,
+};
 use hearth_p2p::Network;
 use hearth_storage::{MemoryStore, RedbStore, Store};
 
@@ -41,6 +44,7 @@ const RATE_LIMIT: RateLimit = RateLimit {
 pub(crate) async fn run(options: arguments::Homeserver) -> Result<()> {
     let store = open_store(options.data.as_deref())?;
     let identity = identity(&*store, options.server_name).await?;
+    check_owner(&*store, identity.server_name()).await?;
     let is_key = hearth_p2p::name::peer_id(identity.server_name()).is_some();
     if !options.relays.is_empty() && !is_key {
         bail!(
@@ -114,6 +118,21 @@ async fn identity(store: &dyn Store, name: Option<String>) -> Result<Identity> {
             Ok(identity.named(name))
         }
         _ => Ok(identity),
+    }
+}
+
+/// Refuses a name under which nobody who has an account here could log in: the name is part of what is stored.
+async fn check_owner(store: &dyn Store, name: &str) -> Result<()> {
+    match other_owner(store, name).await? {
+        Some(owner) if hearth_p2p::name::peer_id(owner.as_str()).is_some() => {
+            bail!(
+                "the accounts in the database are of the server named by its key: leave out --server-name {name}"
+            )
+        }
+        Some(owner) => {
+            bail!("the accounts in the database are of another server: give --server-name {owner}")
+        }
+        None => Ok(()),
     }
 }
 

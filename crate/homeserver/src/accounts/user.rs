@@ -1,7 +1,7 @@
 //! Users of this homeserver: which there are, and how they may be named.
 
 use hearth_storage::{Store, Table};
-use ruma_common::{OwnedUserId, UserId};
+use ruma_common::{OwnedServerName, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::{key, standing::Standing};
@@ -58,6 +58,18 @@ pub(super) async fn users(store: &dyn Store) -> Result<Vec<(OwnedUserId, User)>,
     let rows = scan_all(store, Table::Accounts, &[USER, 0]).await?;
     let user = |(key, row): &(Vec<u8>, Vec<u8>)| Ok((user_of_key(key)?, from_slice(row)?));
     rows.iter().map(user).collect()
+}
+
+/// Whose accounts `store` holds, if there are some and none is of the server `name`.
+///
+/// # Errors
+/// [`Error::Store`] or [`Error::Damaged`].
+pub async fn other_owner(store: &dyn Store, name: &str) -> Result<Option<OwnedServerName>, Error> {
+    let users = users(store).await?;
+    let mut owners = users.iter().map(|(user_id, _)| user_id.server_name());
+    let first = owners.next();
+    let is_ours = first.is_some_and(|owner| owner == name) || owners.any(|owner| owner == name);
+    Ok(first.filter(|_| !is_ours).map(ToOwned::to_owned))
 }
 
 impl Homeserver {
@@ -133,4 +145,34 @@ fn is_allowed(byte: u8) -> bool {
 
 fn invalid(reason: &str) -> Error {
     Error::InvalidUsername(reason.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use futures::executor::block_on;
+    use hearth_storage::{MemoryStore, WriteBatch};
+
+    use super::*;
+    use crate::stored::to_vec;
+
+    #[test]
+    fn a_store_is_of_whose_accounts_it_holds() {
+        let store = MemoryStore::new();
+        let owner = |name| block_on(other_owner(&store, name)).unwrap();
+        assert_eq!(owner("here.example"), None);
+        let register = |user_id: &str| {
+            let mut batch = WriteBatch::new();
+            let user = to_vec(&User::default()).unwrap();
+            batch.put(Table::Accounts, user_key(&UserId::parse(user_id).unwrap()), user);
+            block_on(store.commit(batch)).unwrap();
+        };
+        register("@ann:there.example");
+        assert_eq!(owner("there.example"), None);
+        assert_eq!(owner("here.example").unwrap(), "there.example");
+        // Earlier releases could be started under two names.
+        register("@bob:here.example");
+        assert_eq!((owner("there.example"), owner("here.example")), (None, None));
+    }
 }
