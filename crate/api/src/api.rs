@@ -10,7 +10,7 @@ use crate::{
     Body,
     answer::Outcome,
     auth,
-    call::{Call, ServerCall},
+    call::{Call, MAX_BODY, ServerCall},
     client::interactive::Sessions,
     client_address::ClientAddress,
     cors,
@@ -214,6 +214,16 @@ fn anonymous_key(route: &Route, address: Option<ClientAddress>) -> String {
 /// sliding sync does not, though it is a `POST`: it would go on noting what its client was told.
 pub fn may_be_abandoned(method: &Method, path: &str) -> bool {
     method.is_safe() || (method == Method::POST && path.ends_with("/sync"))
+}
+
+/// The most bytes of the body of a request for `path` that are held in memory; a longer one is refused. None are of
+/// files, which are stored as they come.
+pub fn longest_body(path: &str) -> usize {
+    match path {
+        path if path.starts_with("/_matrix/media/") => 0,
+        path if is_for_servers(path) => MAX_FEDERATION_BODY,
+        _ => MAX_BODY,
+    }
 }
 
 /// Whether `path` is one that homeservers ask of each other.

@@ -31,6 +31,9 @@ pub enum BodyError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// Whoever embeds the API holds as many bodies as it has room for.
+    #[error("too many requests are being read: try again")]
+    NoRoom,
     /// The sender went away or broke the transport's rules.
     #[error("the body was cut off: {0}")]
     Aborted(String),

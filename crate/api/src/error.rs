@@ -226,6 +226,7 @@ impl From<BodyError> for ApiError {
             BodyError::TooLarge { .. } => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", error.to_string())
             }
+            BodyError::NoRoom => Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", error.to_string()),
             BodyError::Aborted(_) => Self::not_json(error.to_string()),
         }
     }

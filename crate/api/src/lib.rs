@@ -23,7 +23,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
-pub use api::{Api, ApiConfig, BaseUrl, Source, may_be_abandoned};
+pub use api::{Api, ApiConfig, BaseUrl, Source, longest_body, may_be_abandoned};
 pub use body::{Body, BodyError};
 pub use client_address::ClientAddress;
 pub use rate_limit::RateLimit;
