@@ -1,6 +1,7 @@
 //! The listening socket: bound before anything is printed, with or without TLS, stopped by signals.
 
 use std::{
+    io,
     net::{SocketAddr, TcpListener},
     path::Path,
     sync::Arc,
@@ -11,18 +12,19 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use axum_server::{
     Handle,
-    accept::NoDelayAcceptor,
+    accept::Accept,
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
+use futures::future::BoxFuture;
 use hyper_util::rt::TokioTimer;
 use rustls::{
     ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
-use tokio::signal;
+use tokio::{net::TcpStream, signal, time::timeout};
 
-/// How long a client may take to send the head of a request.
+/// How long a client may take to send the head of a request, or over HTTP/2 to answer a ping.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests that are under way may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(2);
@@ -88,15 +90,36 @@ impl Listener {
         let mut server = axum_server::from_tcp(self.socket)?.handle(handle);
         let mut http1 = server.http_builder().http1();
         http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        let mut http2 = server.http_builder().http2();
+        http2.timer(TokioTimer::new()).keep_alive_interval(HEAD_TIMEOUT);
+        http2.keep_alive_timeout(HEAD_TIMEOUT);
         match self.tls {
-            None => server.acceptor(NoDelayAcceptor::new()).serve(service).await?,
+            None => server.acceptor(Prompt).serve(service).await?,
             Some(config) => {
                 let config = RustlsConfig::from_config(config);
-                let acceptor = RustlsAcceptor::new(config).acceptor(NoDelayAcceptor::new());
+                let acceptor = RustlsAcceptor::new(config).acceptor(Prompt);
                 server.acceptor(acceptor).serve(service).await?;
             }
         }
         Ok(())
+    }
+}
+
+/// Takes connections on which something comes. hyper waits without end for the first bytes, which tell it the version.
+#[derive(Clone, Copy)]
+struct Prompt;
+
+impl<S: Send + 'static> Accept<TcpStream, S> for Prompt {
+    type Stream = TcpStream;
+    type Service = S;
+    type Future = BoxFuture<'static, io::Result<(TcpStream, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        Box::pin(async move {
+            stream.set_nodelay(true)?;
+            timeout(HEAD_TIMEOUT, stream.peek(&mut [0])).await??;
+            Ok((stream, service))
+        })
     }
 }
 
@@ -138,4 +161,37 @@ async fn terminated() {
 #[cfg(not(unix))]
 async fn terminated() {
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// What comes on a connection on which `sent` is sent, until it is closed.
+    async fn answered(sent: &[u8]) -> String {
+        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = listener.address();
+        let served = tokio::spawn(listener.serve(Router::new()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(sent).await.unwrap();
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        timeout(4 * HEAD_TIMEOUT, read).await.unwrap().unwrap();
+        served.abort();
+        answer
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nothing_comes_is_closed() {
+        assert_eq!(answered(b"").await, "");
+        assert_eq!(answered(b"GET / HTTP/1.1\r\n").await, "");
+        let answer = answered(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    }
 }
