@@ -32,7 +32,7 @@ pub mod typing;
 
 pub use config::Config;
 pub use error::Error;
-pub use hearth_rooms::{RoomVersion, ordered};
+pub use hearth_rooms::{RoomVersion, UnsupportedVersion, ordered};
 pub use homeserver::Homeserver;
 pub use identity::Identity;
 pub use log::{Log, LogEntry};

@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use hearth_homeserver::{RoomVersion, UnsupportedVersion};
 use http::Uri;
-use ruma_common::RoomVersionId;
+use ruma_common::{IdParseError, RoomVersionId, ServerName};
 
 /// The native Hearth node
 #[derive(Parser)]
@@ -64,7 +65,7 @@ pub(crate) struct Homeserver {
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Name of the server; without it the name is its key, and only so it can federate
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = server_name)]
     pub(crate) server_name: Option<String>,
     /// Let anybody register
     #[arg(long)]
@@ -73,7 +74,7 @@ pub(crate) struct Homeserver {
     #[arg(long)]
     pub(crate) guests: bool,
     /// Version of rooms that are made without one
-    #[arg(long, value_name = "VERSION", default_value = "12")]
+    #[arg(long, value_name = "VERSION", default_value = "12", value_parser = room_version)]
     pub(crate) default_room_version: RoomVersionId,
     /// Do not limit how many requests a user makes
     #[arg(long)]
@@ -87,6 +88,14 @@ pub(crate) struct Homeserver {
     /// File with the secret that the TURN server knows too
     #[arg(long, value_name = "FILE", requires = "turn_uris")]
     pub(crate) turn_secret: Option<PathBuf>,
+}
+
+fn server_name(text: &str) -> Result<String, IdParseError> {
+    ServerName::parse(text).map(Into::into)
+}
+
+fn room_version(text: &str) -> Result<RoomVersionId, UnsupportedVersion> {
+    text.parse().map(RoomVersion::id)
 }
 
 /// Without the slash at its end.

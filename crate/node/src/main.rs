@@ -9,6 +9,8 @@ mod homeserver;
 mod listener;
 mod serve;
 
+use std::io::{self, IsTerminal as _};
+
 use anyhow::Result;
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
@@ -30,8 +32,12 @@ const LOG: &str = "info,libp2p_swarm=warn,ruma_state_res=warn";
 /// Standard output is for the URL, which scripts read.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
-    tracing_subscriber::fmt()
+    let writes = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(io::stderr);
+    if io::stderr().is_terminal() {
+        writes.init();
+    } else {
+        writes.with_ansi(false).init();
+    }
 }

@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use axum::{
     Router,
     extract::{
@@ -49,6 +49,9 @@ struct Shared {
 
 /// Serves until the process is told to end.
 pub(crate) async fn run(options: Serve) -> Result<()> {
+    if let Some(app) = options.app.as_ref().filter(|app| !app.is_dir()) {
+        bail!("there is no folder {}", app.display());
+    }
     let mut listener = Listener::bind(options.listen)?;
     if let (Some(certificates), Some(key)) = (&options.tls_cert, &options.tls_key) {
         listener = listener.with_tls(certificates, key)?;

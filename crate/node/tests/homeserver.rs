@@ -3,35 +3,8 @@
 
 mod support;
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::Stdio,
-};
-
-use support::{Client, Node, command};
+use support::{Client, Node, command, refused};
 use ureq::Agent;
-
-/// What the process says that does not start with `arguments`.
-fn refused(arguments: &[&str]) -> String {
-    let fixed = ["homeserver", "--listen", "127.0.0.1:0"];
-    let mut command = command(&[&fixed, arguments].concat());
-    let mut process = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = String::new();
-    BufReader::new(process.stdout.take().unwrap())
-        .read_line(&mut said)
-        .unwrap();
-    if !said.is_empty() {
-        process.kill().unwrap();
-        panic!("it starts: {said}");
-    }
-    let output = process.wait_with_output().unwrap();
-    assert!(!output.status.success());
-    String::from_utf8(output.stderr).unwrap()
-}
 
 #[test]
 fn a_database_keeps_its_server_name() {
@@ -44,9 +17,9 @@ fn a_database_keeps_its_server_name() {
     Client::register(&node, "ann");
     assert!(node.terminate());
 
-    let said = refused(&["--data", path]);
+    let said = refused(&["homeserver", "--data", path]);
     assert!(said.contains("give --server-name here.example"), "{said}");
-    let said = refused(&["--data", path, "--server-name", "other.example"]);
+    let said = refused(&["homeserver", "--data", path, "--server-name", "other.example"]);
     assert!(said.contains("give --server-name here.example"), "{said}");
     assert_eq!(
         Node::homeserver(folder.path(), &named).server_name(),
@@ -63,9 +36,27 @@ fn a_database_named_by_its_key_takes_no_other_name() {
     assert!(node.terminate());
 
     let path = folder.path().to_str().unwrap();
-    let said = refused(&["--data", path, "--server-name", "here.example"]);
+    let said = refused(&["homeserver", "--data", path, "--server-name", "here.example"]);
     assert!(said.contains("leave out --server-name"), "{said}");
     assert_eq!(Node::homeserver(folder.path(), &[]).server_name(), name);
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_at_the_start() {
+    let said = refused(&["homeserver", "--server-name", "not a name"]);
+    assert!(said.contains("'not a name' for '--server-name"), "{said}");
+    let said = refused(&["homeserver", "--default-room-version", "99"]);
+    assert!(said.contains("room version 99 is not supported"), "{said}");
+    let said = refused(&["homeserver", "--public-url", "hearth.example"]);
+    assert!(said.contains("not of the form https://HOST"), "{said}");
+}
+
+#[test]
+fn what_is_not_written_to_a_terminal_has_no_colours() {
+    let mut homeserver = command(&["homeserver", "--listen", "192.0.2.1:1"]);
+    let output = homeserver.env_remove("NO_COLOR").output().unwrap();
+    let logged = String::from_utf8(output.stderr).unwrap();
+    assert!(logged.contains("WARN") && !logged.contains('\u{1b}'), "{logged}");
 }
 
 /// The URL that a client is told which asks `node` by the name `host`.

@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 
-use support::Node;
+use support::{Node, refused};
 use tempfile::TempDir;
 use ureq::{Agent, Body, http::Response};
 
@@ -137,6 +137,14 @@ fn operators_see_health_and_metrics() {
         assert!(metrics.lines().any(|line| line == name), "{name}");
     }
     assert!(metrics.ends_with("# EOF\n"));
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_not_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = folder.path().join("app");
+    let said = refused(&["serve", "--static", app.to_str().unwrap()]);
+    assert!(said.contains("there is no folder"), "{said}");
 }
 
 #[test]

@@ -114,6 +114,28 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// What a node says that does not start with `arguments`.
+pub(crate) fn refused(arguments: &[&str]) -> String {
+    let arguments = [arguments, &["--listen", "127.0.0.1:0"]].concat();
+    let mut command = command(&arguments);
+    let mut process = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(process.stdout.take().unwrap())
+        .read_line(&mut said)
+        .unwrap();
+    if !said.is_empty() {
+        process.kill().unwrap();
+        panic!("it starts: {said}");
+    }
+    let output = process.wait_with_output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr).unwrap()
+}
+
 /// A user of one homeserver.
 pub(crate) struct Client {
     url: String,
