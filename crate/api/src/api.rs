@@ -242,6 +242,9 @@ mod tests {
         assert!(may_be_abandoned(&Method::POST, sliding));
         assert!(!may_be_abandoned(&Method::POST, "/_matrix/client/v3/createRoom"));
         // A transaction may be called so.
-        assert!(!may_be_abandoned(&Method::PUT, "/_matrix/client/v3/rooms/!r/send/m.room.message/sync"));
+        assert!(!may_be_abandoned(
+            &Method::PUT,
+            "/_matrix/client/v3/rooms/!r/send/m.room.message/sync"
+        ));
     }
 }

@@ -75,7 +75,15 @@ mod tests {
         for version in ["v20.19.0\n", "v20.20.2", "v22.13.0", "v24.0.0", "v26.1.0-nightly"] {
             assert!(is_enough(version), "{version}");
         }
-        for version in ["v18.20.0", "v20.18.3", "v21.7.0", "v22.12.0", "v22", "", "command not found"] {
+        for version in [
+            "v18.20.0",
+            "v20.18.3",
+            "v21.7.0",
+            "v22.12.0",
+            "v22",
+            "",
+            "command not found",
+        ] {
             assert!(!is_enough(version), "{version}");
         }
     }
