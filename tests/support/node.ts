@@ -16,8 +16,13 @@ export class Node {
   ) {}
 
   /** Serves the app (or `app`) and a relay whose key is kept in `data`. */
-  static serve(data: string, listen = "127.0.0.1:0", app = environment("HEARTH_APP")): Promise<Node> {
-    return Node.start(["serve", "--listen", listen, "--data", data, "--static", app]);
+  static serve(
+    data: string,
+    listen = "127.0.0.1:0",
+    app = environment("HEARTH_APP"),
+    options: string[] = [],
+  ): Promise<Node> {
+    return Node.start(["serve", "--listen", listen, "--data", data, "--static", app, ...options]);
   }
 
   /** Runs a homeserver that federates through `relays`. */

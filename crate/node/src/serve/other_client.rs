@@ -14,10 +14,8 @@ use super::app_files::fetch;
 /// Where it is, with the slash by which the addresses in its page become its own.
 const PATH: &str = "/client/";
 
-/// Scripts are its own; what it shows and connects to may be anywhere, as its users choose.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; \
-    style-src 'self' 'unsafe-inline'; img-src * blob: data:; media-src * blob: data:; font-src 'self' data:; \
-    connect-src * blob: data:; frame-src 'self' blob: https:; object-src 'none'; base-uri 'self'; frame-ancestors 'self'";
+/// What its scripts may do is for its own pages to say, which know them.
+const CONTENT_SECURITY_POLICY: &str = "frame-ancestors 'self'";
 
 /// The folder of the client, if there is one.
 #[derive(Clone)]
