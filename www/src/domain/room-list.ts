@@ -1,4 +1,5 @@
 /** The list of rooms: one summary each, invitations first, then the latest activity first. */
+import { clipped } from "./legible.ts";
 import type { TimelineEvent } from "./timeline.ts";
 import { describe } from "./timeline.ts";
 
@@ -51,8 +52,7 @@ export function previewOf(event: TimelineEvent | undefined, me: string): string 
 }
 
 function shorten(text: string): string {
-  const line = text.replace(/\s+/gu, " ").trim();
-  return line.length > MAX_PREVIEW ? `${line.slice(0, MAX_PREVIEW)}…` : line;
+  return clipped(text.replace(/\s+/gu, " ").trim(), MAX_PREVIEW);
 }
 
 /** An unread count that fits into a badge. */

@@ -1,4 +1,4 @@
-import { EventStatus, MatrixError, MatrixEvent, type Room } from "matrix-js-sdk";
+import { EventStatus, MatrixError, MatrixEvent, type Room, type RoomMember } from "matrix-js-sdk";
 import { expect, test } from "vitest";
 import { timelineOf } from "./convert.ts";
 import { createSendQueue } from "./send-queue.ts";
@@ -15,6 +15,18 @@ const room = (events: MatrixEvent[]): Room =>
 test("an event may claim to be of any time, and is shown", () => {
   const [event] = timelineOf(room([message({ origin_server_ts: Number.MAX_SAFE_INTEGER })]));
   expect(new Date(event?.ts ?? NaN).toISOString()).toMatch(/^\+275760/);
+});
+
+test("neither a name nor a message is more than a browser can lay out", () => {
+  const marks = "\u0301".repeat(20_000);
+  const member = { userId: ADA, rawDisplayName: `Ada${marks}` } as RoomMember;
+  const event = message({ content: { msgtype: "m.text", body: `hi${marks}` } });
+  event.sender = member;
+  const named = new MatrixEvent({ type: "m.room.member", state_key: ADA, sender: ADA, content: { membership: "join", displayname: "x".repeat(60_000) } });
+  const [said, joined] = timelineOf(room([event, named]));
+  expect(said?.sender.name.length).toBeLessThan(121);
+  expect(said?.content).toMatchObject({ kind: "text", body: `hi${"\u0301".repeat(16)}` });
+  expect(joined?.content).toMatchObject({ target: { name: `${"x".repeat(120)}…` } });
 });
 
 test("a message that finds the storage full is not tried again, and says why", () => {

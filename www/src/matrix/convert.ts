@@ -1,10 +1,14 @@
 /** From the SDK's events and rooms to the domain's plain values. */
 import { EventStatus, EventTimeline, EventType, type MatrixEvent, NotificationCountType, RelationType, type Room, type RoomMember } from "matrix-js-sdk";
+import { clipped, legible } from "../domain/legible.ts";
 import type { RoomSummary } from "../domain/room-list.ts";
 import { previewOf } from "../domain/room-list.ts";
 import { momentOf } from "../domain/time.ts";
 import type { Delivery, EventContent, MembershipChange, Person, TimelineEvent } from "../domain/timeline.ts";
 import { STORAGE_FULL } from "./send-queue.ts";
+
+const MAX_NAME = 120;
+const MAX_TOPIC = 1_000;
 
 /** Everything of a room that is shown in its timeline, oldest first, what is being sent last. */
 export function timelineOf(room: Room): TimelineEvent[] {
@@ -19,7 +23,7 @@ export function summaryOf(room: Room, me: string): RoomSummary {
   const invited = room.getMyMembership() === "invite";
   return {
     roomId: room.roomId,
-    name: room.name,
+    name: nameOf(room),
     topic: topicOf(room),
     membership: invited ? "invite" : "join",
     ...(invited && inviter && { inviter: personOf(inviter, room).name, inviterId: inviter }),
@@ -30,9 +34,14 @@ export function summaryOf(room: Room, me: string): RoomSummary {
   };
 }
 
+/** The room's name, or what the SDK makes of its members. */
+export function nameOf(room: Room): string {
+  return clipped(room.name, MAX_NAME);
+}
+
 export function topicOf(room: Room): string {
   const topic: unknown = room.getLiveTimeline().getState(EventTimeline.FORWARDS)?.getStateEvents(EventType.RoomTopic, "")?.getContent()["topic"];
-  return typeof topic === "string" ? topic : "";
+  return typeof topic === "string" ? clipped(topic, MAX_TOPIC) : "";
 }
 
 /** A person by the name that the room knows now. */
@@ -42,7 +51,7 @@ export function personOf(userId: string, room: Room | null): Person {
 
 /** The name that a member chose: the SDK puts the user id where there is none. */
 function chosenName(member: RoomMember | null | undefined): string | undefined {
-  return member && member.rawDisplayName !== member.userId ? member.rawDisplayName : undefined;
+  return member && member.rawDisplayName !== member.userId ? clipped(member.rawDisplayName, MAX_NAME) : undefined;
 }
 
 /** A user id without its `@` and server. */
@@ -95,13 +104,13 @@ function contentOf(event: MatrixEvent, room: Room): EventContent | undefined {
 function messageContent(event: MatrixEvent): EventContent {
   const { msgtype, body } = event.getContent();
   const known = msgtype === "m.text" || msgtype === "m.emote" || msgtype === "m.notice";
-  if (known && typeof body === "string") return { kind: "text", body, emote: msgtype === "m.emote", notice: msgtype === "m.notice" };
+  if (known && typeof body === "string") return { kind: "text", body: legible(body), emote: msgtype === "m.emote", notice: msgtype === "m.notice" };
   return { kind: "unsupported", type: typeof msgtype === "string" ? msgtype : event.getType() };
 }
 
 function stateContent(event: MatrixEvent, room: Room): EventContent | undefined {
   const content = event.getContent();
-  const value = (key: string): string => (typeof content[key] === "string" ? content[key] : "");
+  const value = (key: string): string => (typeof content[key] === "string" ? clipped(content[key], MAX_TOPIC) : "");
   switch (event.getType()) {
     case "m.room.create":
       return { kind: "state", what: "created", value: "" };
@@ -137,7 +146,7 @@ function memberContent(event: MatrixEvent, room: Room): EventContent | undefined
 
 function nameIn(content: Record<string, unknown>): string | undefined {
   const name = content["displayname"];
-  return typeof name === "string" && name ? name : undefined;
+  return typeof name === "string" && name ? clipped(name, MAX_NAME) : undefined;
 }
 
 function membershipChange(before: unknown, after: unknown, self: boolean): MembershipChange | undefined {

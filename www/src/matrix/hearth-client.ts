@@ -27,7 +27,7 @@ import { serverOf } from "../domain/person.ts";
 import { type RoomSummary, sortRooms } from "../domain/room-list.ts";
 import type { TimelineEvent } from "../domain/timeline.ts";
 import { TYPING_TIMEOUT_MS } from "../domain/typing.ts";
-import { localpart, personOf, summaryOf, timelineOf, topicOf } from "./convert.ts";
+import { localpart, nameOf, personOf, summaryOf, timelineOf, topicOf } from "./convert.ts";
 import { outbox } from "./outbox.ts";
 import { createSendQueue } from "./send-queue.ts";
 import type { Session } from "./session-store.ts";
@@ -132,8 +132,7 @@ export class HearthClient {
     return this.#topics.read(`room:${roomId}`, () => {
       const room = this.#client.getRoom(roomId);
       if (!room) return undefined;
-      const { name } = room;
-      return { roomId, name, topic: topicOf(room), membership: room.getMyMembership(), memberCount: room.getJoinedMemberCount() };
+      return { roomId, name: nameOf(room), topic: topicOf(room), membership: room.getMyMembership(), memberCount: room.getJoinedMemberCount() };
     });
   }
 
