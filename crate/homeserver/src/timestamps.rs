@@ -174,7 +174,7 @@ impl Homeserver {
         let Some(room) = self.resident_room(room_id).await? else {
             return Ok(false);
         };
-        for server in self.helpers(&room, &[], MAX_HELPERS).await? {
+        for server in self.helpers(&room, &[], 0, MAX_HELPERS).await? {
             let Some(closer) = self.ask_for_closest(&server, room_id, ts, direction).await else {
                 continue;
             };

@@ -134,7 +134,7 @@ impl Homeserver {
             return Ok(0);
         }
         let likely = self.likely_sources(&room, &oldest, &missing).await?;
-        let servers = self.helpers(&room, &likely, MAX_SOURCES).await?;
+        let servers = self.helpers(&room, &likely, 0, MAX_SOURCES).await?;
         let gap = Gap {
             from: missing,
             order: None,
@@ -402,7 +402,7 @@ impl Homeserver {
         room: &Arc<Room>,
         event_id: &EventId,
     ) -> Result<Option<String>, Error> {
-        for server in self.helpers(room, &[server.to_owned()], MAX_HELPERS).await? {
+        for server in self.helpers(room, &[server.to_owned()], 0, MAX_HELPERS).await? {
             match self
                 .fetch_state(&server, room, event_id, Purpose::Past, Held::Perhaps)
                 .await
@@ -424,21 +424,20 @@ impl Homeserver {
         Ok(settled.count() == event_ids.len())
     }
 
-    /// At most `count` servers to be asked for history: first those of `likely`, in their order, then others in the room.
+    /// At most `count` servers to be asked for history: first those of `likely`, in their order, then others in the
+    /// room, of which another one is the first at each `turn`.
     pub(crate) async fn helpers(
         &self,
         room: &Arc<Room>,
         likely: &[OwnedServerName],
+        turn: usize,
         count: usize,
     ) -> Result<Vec<OwnedServerName>, Error> {
-        let servers = self.others(&room.snapshot(), self.server_name()).await?;
-        let mut servers: Vec<_> = servers.into_iter().collect();
-        servers.sort_by_cached_key(|server| {
-            likely
-                .iter()
-                .position(|one| one == server)
-                .unwrap_or(likely.len())
-        });
+        let mut others = self.others(&room.snapshot(), self.server_name()).await?;
+        let mut servers = likely.to_vec();
+        servers.retain(|server| others.remove(server));
+        let first = turn.checked_rem(others.len()).unwrap_or_default();
+        servers.extend(others.iter().cycle().skip(first).take(others.len()).cloned());
         servers.truncate(count);
         Ok(servers)
     }

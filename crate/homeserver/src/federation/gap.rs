@@ -74,7 +74,7 @@ impl Homeserver {
             };
             let least_depth = self.least_depth(room).await?;
             let likely = [after.sender().server_name().to_owned()];
-            let servers = self.helpers(room, &likely, MAX_HELPERS).await?;
+            let servers = self.helpers(room, &likely, 0, MAX_HELPERS).await?;
             for _ in 0..WIDTH / PAGE {
                 let Some(gap) = self.gap_before(&after).await? else {
                     break;

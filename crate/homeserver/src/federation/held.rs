@@ -1,8 +1,8 @@
 //! Events that cannot be taken in yet: what came before them could not be had from the server that sent them.
 //!
 //! The sender is told that they have arrived, so they do not block its queue. They wait in `Table::Federation`
-//! (`h\0room\0event` → [`Held`]) and are tried again, with ever longer pauses and other servers of the room as
-//! well, at once when their sender comes online. What still cannot be taken in then is given up: whoever has it
+//! (`h\0room\0event` → [`Held`]) and are tried again, with ever longer pauses and the help of other servers of the
+//! room, each time of others, at once when their sender comes online. What still cannot be taken in then is given up: whoever has it
 //! names it, or what followed it, when heads are compared ([`crate::federation::heads`]).
 //!
 //! A stranger, a server that is not known to be in the room, may be there all the same: whoever let it in went away
@@ -250,10 +250,10 @@ impl Homeserver {
             return;
         }
         self.spawn(|homeserver| async move {
-            let mut pause = FIRST_PAUSE;
+            let (mut pause, mut round) = (FIRST_PAUSE, 0);
             while !homeserver.held.end(&room_id) {
                 homeserver.pause_for_sender(Duration::from_millis(pause)).await;
-                pause = match homeserver.retry_room(&room_id).await {
+                pause = match homeserver.retry_room(&room_id, round).await {
                     Ok(youngest) => homeserver.now().saturating_sub(youngest),
                     Err(error) => {
                         tracing::error!(%room_id, %error, "held events cannot be read");
@@ -261,6 +261,7 @@ impl Homeserver {
                     }
                 };
                 pause = pause.clamp(FIRST_PAUSE, LONGEST_PAUSE);
+                round += 1;
             }
         });
     }
@@ -271,9 +272,9 @@ impl Homeserver {
         select(online, self.seams.clock.sleep(pause - LEAST_PAUSE)).await;
     }
 
-    /// Tries all events again that are held for a room, and gives up those that were held for too long. Returns
-    /// when the youngest that is left came.
-    async fn retry_room(&self, room_id: &RoomId) -> Result<u64, Error> {
+    /// Tries all events again that are held for a room, for the `round`-th time, and gives up those that were held for
+    /// too long. Returns when the youngest that is left came.
+    async fn retry_room(&self, room_id: &RoomId, round: usize) -> Result<u64, Error> {
         let room = self.resident_room(room_id).await?;
         let (mut youngest, mut slow) = (0, BTreeSet::new());
         let members = self.servers_of(room_id).await?;
@@ -287,7 +288,7 @@ impl Homeserver {
                 .iter_mut()
                 .for_each(|(_, before)| *before = before.wrapping_sub(1));
             let is_settled = match &room {
-                Some(room) => self.retry(room, held, &mut slow, has_turn).await?,
+                Some(room) => self.retry(room, held, round, &mut slow, has_turn).await?,
                 None => true,
             };
             if !is_settled && self.now().saturating_sub(since) < LONGEST_WAIT {
@@ -305,12 +306,13 @@ impl Homeserver {
         Ok(youngest)
     }
 
-    /// Tries an event again with the help of its sender, and then of others, but not of those that are `slow`. If its
-    /// sender is a stranger, anybody is asked only if it `has_turn`. Whether the event is settled.
+    /// Tries an event again with the help of its sender, and then of others, which are others in each `round`, but not of
+    /// those that are `slow`. If its sender is a stranger, anybody is asked only if it `has_turn`. Whether the event is settled.
     async fn retry(
         &self,
         room: &Arc<Room>,
         held: Held,
+        round: usize,
         slow: &mut BTreeSet<OwnedServerName>,
         has_turn: bool,
     ) -> Result<bool, Error> {
@@ -322,8 +324,10 @@ impl Homeserver {
             true => (MAX_HELPERS, PATIENCE),
             false => (MAX_HELPERS * usize::from(has_turn), PATIENCE_WITH_STRANGERS),
         };
+        // Its sender is among them, so that everybody was asked after half as many rounds as there are servers.
+        let turn = round * (MAX_HELPERS - 1);
         let mut servers = self
-            .helpers(room, std::slice::from_ref(&held.origin), helpers)
+            .helpers(room, std::slice::from_ref(&held.origin), turn, helpers)
             .await?;
         servers.retain(|server| *server != held.origin);
         servers.insert(0, held.origin.clone());

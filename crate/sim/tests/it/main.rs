@@ -15,6 +15,7 @@ mod encryption;
 mod episodes;
 mod gaps;
 mod heads;
+mod helpers;
 mod hostile;
 mod knock;
 mod media;
