@@ -65,8 +65,8 @@ impl Homeserver {
 
     /// The present state of a room that both this server and `origin` are in.
     pub(crate) async fn shared_room(&self, origin: &ServerName, room_id: &RoomId) -> Result<Snapshot, Error> {
-        let not_found = || Error::NotFound(format!("the room {room_id} is not known here"));
-        let room = self.resident_room(room_id).await?.ok_or_else(not_found)?;
+        let room = self.resident_room(room_id).await?;
+        let room = room.ok_or_else(|| not_known(room_id))?;
         let snapshot = room.snapshot();
         self.check_acl(origin, &snapshot).await?;
         match self.servers_in_room(&snapshot).await?.contains(origin) {
@@ -75,9 +75,10 @@ impl Homeserver {
         }
     }
 
-    /// Whether `origin` may ask about the past of `events` of a room: it is in the room, or was when one of them
-    /// happened, or was removed by one. A server that has to hear that it was removed may have missed what led to
-    /// that; and so may those who hear that this server has left.
+    /// Whether `origin` is in the room, as far as is known here, and so may ask about the past of `events`. If not, it may
+    /// if it was when one of them happened, or was removed by one: a server that has to hear that it was removed may
+    /// have missed what led to that. Those who stayed when this server left may ask what it knew: perhaps nobody
+    /// else does.
     ///
     /// # Errors
     /// [`Error::NotFound`] or [`Error::Forbidden`] if it may not.
@@ -87,20 +88,21 @@ impl Homeserver {
         room_id: &RoomId,
         events: &[Arc<StoredEvent>],
     ) -> Result<bool, Error> {
-        if let Some(room) = self.room(room_id).await? {
-            self.check_acl(origin, &room.snapshot()).await?;
+        let room = self.room(room_id).await?.ok_or_else(|| not_known(room_id))?;
+        let snapshot = room.snapshot();
+        self.check_acl(origin, &snapshot).await?;
+        if self.servers_in_room(&snapshot).await?.contains(origin) {
+            return Ok(true);
         }
-        let refusal = match self.shared_room(origin, room_id).await {
-            Ok(_) => return Ok(true),
-            Err(error @ (Error::Forbidden(_) | Error::NotFound(_))) => error,
-            Err(error) => return Err(error),
-        };
         for event in events.iter().filter(|event| event.room_id() == room_id) {
             if self.was_joined(origin, event).await? || self.was_in_room_until(origin, event).await? {
                 return Ok(false);
             }
         }
-        Err(refusal)
+        Err(match snapshot.members().local {
+            0 => not_known(room_id),
+            _ => Error::Forbidden("your server is not in this room".into()),
+        })
     }
 
     /// Whether `origin` may have `event`. Who is not in the room any more gets no messages of after that, whatever
@@ -152,6 +154,10 @@ impl Homeserver {
         }
         Ok(pdus)
     }
+}
+
+fn not_known(room_id: &RoomId) -> Error {
+    Error::NotFound(format!("the room {room_id} is not known here"))
 }
 
 /// A PDU as JSON.

@@ -283,6 +283,30 @@ async fn when_the_last_local_member_has_left_nothing_more_comes_in() {
 }
 
 #[tokio::test]
+async fn who_stays_in_a_room_may_ask_a_server_that_has_left_what_it_knew() {
+    let (server, peer, stranger) = (Server::new().await, Peer::new(7), Peer::new(8));
+    let (homeserver, room) = (&server.homeserver, server.public_room().await);
+    let early = server.say(&server.alice(), &room, "1", "early").await.unwrap();
+    peer.join(&server, &room).await;
+    let alice = server.alice();
+    homeserver.leave_room(&alice, &room, None).await.unwrap();
+    let ids = homeserver.federation_state_ids(peer.name(), &room, &early).await;
+    assert!(!ids.unwrap().pdu_ids.is_empty());
+    let asked = [early.clone()];
+    let events = homeserver.federation_events(peer.name(), &room, &asked).await;
+    let events = pieces(&server, events.unwrap()).await.concat();
+    // Whoever is in the room may see what was said in it before: the history is shared.
+    assert!(String::from_utf8(events).unwrap().contains("early"));
+    let ids = homeserver.federation_state_ids(stranger.name(), &room, &early);
+    assert!(matches!(ids.await, Err(Error::NotFound(_))));
+    let page = homeserver.backfill(peer.name(), &room, &asked, 10).await;
+    assert!(
+        matches!(page, Err(Error::NotFound(_))),
+        "whoever has left gives no history"
+    );
+}
+
+#[tokio::test]
 async fn requests_are_signed_and_checked() {
     let (server, peer) = (Server::new().await, Peer::new(7));
     let check = |uri: &str, header: &str| {
