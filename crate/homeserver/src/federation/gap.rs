@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hearth_rooms::Pdu;
-use ruma_common::{OwnedEventId, RoomId};
+use ruma_common::{OwnedEventId, OwnedServerName, RoomId};
 
 use crate::{
     Error, Homeserver,
@@ -39,10 +39,10 @@ impl Homeserver {
         Ok(!missing.is_empty() && pdu.depth() > self.least_depth(room).await?)
     }
 
-    /// Fills the gap before `event_id` in the background.
-    pub(crate) fn fill_gap(&self, room: Arc<Room>, event_id: OwnedEventId) {
+    /// Fills the gap before `event_id` in the background. If that is a join, `helper` let it in.
+    pub(crate) fn fill_gap(&self, room: Arc<Room>, event_id: OwnedEventId, helper: Option<OwnedServerName>) {
         self.spawn(|homeserver| async move {
-            if let Err(error) = homeserver.fetch_gap(&room, &event_id).await {
+            if let Err(error) = homeserver.fetch_gap(&room, &event_id, helper).await {
                 tracing::warn!(room_id = %room.room_id, %error, "a gap was not filled");
             }
         });
@@ -60,12 +60,17 @@ impl Homeserver {
         };
         let room = self.resident_room(room_id).await?;
         match (room, self.gap_before(&after).await?) {
-            (Some(room), Some(_)) => self.fetch_gap(&room, &after.event_id).await,
+            (Some(room), Some(_)) => self.fetch_gap(&room, &after.event_id, None).await,
             _ => Ok(0),
         }
     }
 
-    async fn fetch_gap(&self, room: &Arc<Room>, event_id: &OwnedEventId) -> Result<usize, Error> {
+    async fn fetch_gap(
+        &self,
+        room: &Arc<Room>,
+        event_id: &OwnedEventId,
+        helper: Option<OwnedServerName>,
+    ) -> Result<usize, Error> {
         let mut filled = 0;
         let filling = async {
             let _inbound = room.inbound.lock().await;
@@ -73,12 +78,22 @@ impl Homeserver {
                 return Ok(());
             };
             let least_depth = self.least_depth(room).await?;
-            let likely = [after.sender().server_name().to_owned()];
-            let servers = self.helpers(room, &likely, 0, MAX_HELPERS).await?;
+            // Whoever made what comes after the gap knows what came before, but after a join of ours: then others do,
+            // and those who made what is missing, if it is known who did.
+            let likely = helper
+                .into_iter()
+                .chain([after.sender().server_name().to_owned()]);
+            let likely: Vec<_> = likely.collect();
             for _ in 0..WIDTH / PAGE {
                 let Some(gap) = self.gap_before(&after).await? else {
                     break;
                 };
+                let missing = self.stored_events(&gap.from).await?;
+                let authors = missing
+                    .iter()
+                    .map(|event| event.sender().server_name().to_owned());
+                let likely: Vec<_> = likely.iter().cloned().chain(authors).collect();
+                let servers = self.helpers(room, &likely, 0, MAX_HELPERS).await?;
                 let gap = Gap { least_depth, ..gap };
                 match self.fetch_before(room, &gap, &servers, PAGE).await? {
                     0 => break,

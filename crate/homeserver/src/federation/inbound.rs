@@ -274,7 +274,7 @@ impl Homeserver {
         change.commit().await?;
         self.merge_later(room);
         if after_gap {
-            self.fill_gap(room.clone(), event_id);
+            self.fill_gap(room.clone(), event_id, None);
         }
         Ok(match outcome {
             // A soft-failed event is as good as received: its sender has done nothing wrong.

@@ -97,7 +97,7 @@ impl Homeserver {
             self.complete(room_id, Some(held).filter(|_| !returns));
         }
         if returns {
-            self.fill_gap(room, join.event_id().to_owned());
+            self.fill_gap(room, join.event_id().to_owned(), Some(helper.to_owned()));
         }
         Ok(())
     }

@@ -77,3 +77,30 @@ fn said_meanwhile(world: &World, clients: &[Client]) -> String {
     soon(world);
     room
 }
+
+#[test]
+fn whoever_lets_a_server_in_again_is_asked_for_what_it_missed() {
+    let (world, clients) = in_order(121);
+    let room = said_meanwhile(&world, &clients);
+    clients[7].send(&world, &room, "you may come").expect(200);
+    soon(&world);
+    let through = world.server(clients[7].server).name();
+    clients[0].join(&world, &room, &[through]).expect(200);
+    soon(&world);
+    assert_eq!(clients[0].messages(&world, &room), ["meanwhile", "you may come"]);
+}
+
+#[test]
+fn whoever_made_what_is_missing_is_asked_for_it() {
+    let (mut world, clients) = in_order(122);
+    let room = said_meanwhile(&world, &clients);
+    let through = world.server(clients[7].server).name().to_owned();
+    world.stand_in(&through, |path, _| {
+        let is_ill = path.contains("/backfill/");
+        is_ill.then(|| (500, json!({"errcode": "M_UNKNOWN", "error": "ill"})))
+    });
+    clients[0].join(&world, &room, &[&through]).expect(200);
+    soon(&world);
+    world.crash(clients[7].server);
+    assert_eq!(clients[0].messages(&world, &room), ["meanwhile"]);
+}
