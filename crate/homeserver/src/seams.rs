@@ -58,6 +58,12 @@ pub trait Federation: MaybeSend + MaybeSync + 'static {
 
     /// From now on a room is shared with `server`. Must return quickly.
     fn met(&self, _server: &str) {}
+
+    /// The servers to which a connection is open, where there are connections: they can be asked first. Must return
+    /// quickly.
+    fn connected(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A kind of picture.

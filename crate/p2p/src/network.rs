@@ -136,6 +136,12 @@ impl Federation for Network {
             self.send(Command::Meet(peer));
         }
     }
+
+    fn connected(&self) -> Vec<String> {
+        let peers = self.status().peers.into_iter();
+        let connected = peers.filter(|peer| peer.connected);
+        connected.map(|peer| peer.server_name).collect()
+    }
 }
 
 /// The valid addresses among `relays`.

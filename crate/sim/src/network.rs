@@ -75,6 +75,8 @@ struct Shared {
 struct Links {
     servers: HashMap<String, (Owner, Api)>,
     cut: BTreeSet<(String, String)>,
+    /// Links that servers know to work. They are told of none unless a test says so.
+    connected: BTreeSet<(String, String)>,
     delay: (Duration, Duration),
     /// Links on which messages take longer, and by how much at most.
     slow: BTreeMap<(String, String), Duration>,
@@ -130,6 +132,11 @@ impl Network {
         } else {
             links.cut.remove(&link);
         }
+    }
+
+    /// Lets two servers know that they are connected.
+    pub(crate) fn connect(&self, a: &str, b: &str) {
+        self.links().connected.insert(link(a, b));
     }
 
     /// Whether the link between two servers is cut.
@@ -323,6 +330,13 @@ impl Federation for Uplink {
             });
             answer
         })
+    }
+
+    fn connected(&self) -> Vec<String> {
+        let links = self.network.links();
+        let ends = links.connected.iter().flat_map(|(a, b)| [(a, b), (b, a)]);
+        let others = ends.filter(|(own, _)| **own == self.server);
+        others.map(|(_, other)| other.clone()).collect()
     }
 }
 

@@ -160,6 +160,13 @@ impl World {
         self.tell_online(b, a);
     }
 
+    /// Lets two servers know that they are connected, which are told of no connection else.
+    pub fn connect(&self, a: usize, b: usize) {
+        self.platform
+            .network
+            .connect(self.server(a).name(), self.server(b).name());
+    }
+
     /// Whether the link between two servers is cut.
     #[must_use]
     pub fn is_cut(&self, a: usize, b: usize) -> bool {

@@ -425,7 +425,7 @@ impl Homeserver {
     }
 
     /// At most `count` servers to be asked for history: first those of `likely`, in their order, then others in the
-    /// room, of which another one is the first at each `turn`.
+    /// room, connected ones before the rest, but at each `turn` another one is the first of them.
     pub(crate) async fn helpers(
         &self,
         room: &Arc<Room>,
@@ -436,6 +436,10 @@ impl Homeserver {
         let mut others = self.others(&room.snapshot(), self.server_name()).await?;
         let mut servers = likely.to_vec();
         servers.retain(|server| others.remove(server));
+        let connected = self.seams.federation.connected();
+        let is_far = |server: &OwnedServerName| !connected.iter().any(|name| name == server.as_str());
+        let mut others: Vec<_> = others.into_iter().collect();
+        others.sort_by_cached_key(is_far);
         let first = turn.checked_rem(others.len()).unwrap_or_default();
         servers.extend(others.iter().cycle().skip(first).take(others.len()).cloned());
         servers.truncate(count);

@@ -104,3 +104,18 @@ fn whoever_made_what_is_missing_is_asked_for_it() {
     world.crash(clients[7].server);
     assert_eq!(clients[0].messages(&world, &room), ["meanwhile"]);
 }
+
+#[test]
+fn connected_servers_are_asked_for_history_before_others() {
+    let (world, clients) = in_order(123);
+    let room = room_of_second(&world, &clients);
+    join_all(&world, &room, &clients, &[2, 3, 4, 5, 6, 7]);
+    clients[1].send(&world, &room, "long ago").expect(200);
+    soon(&world);
+    cut(&world, &clients, 0, &[1, 2, 3, 4, 5, 6]);
+    world.connect(clients[0].server, clients[7].server);
+    let through = world.server(clients[7].server).name();
+    clients[0].join(&world, &room, &[through]).expect(200);
+    soon(&world);
+    assert_eq!(clients[0].messages(&world, &room), ["long ago"]);
+}
