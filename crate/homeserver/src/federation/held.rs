@@ -2,7 +2,7 @@
 //!
 //! The sender is told that they have arrived, so they do not block its queue. They wait in `Table::Federation`
 //! (`h\0room\0event` → [`Held`]) and are tried again, with ever longer pauses and the help of other servers of the
-//! room, each time of others, at once when their sender comes online. What still cannot be taken in then is given up: whoever has it
+//! room, each time of others. When their sender comes online it is asked at once, but nobody else. What still cannot be taken in then is given up: whoever has it
 //! names it, or what followed it, when heads are compared ([`crate::federation::heads`]).
 //!
 //! A stranger, a server that is not known to be in the room, may be there all the same: whoever let it in went away
@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use event_listener::Event;
+use event_listener::{Event, EventListener};
 use futures::{channel::oneshot, future::select};
 use hearth_storage::{Store, StoreError, Table, WriteBatch};
 use ruma_common::{EventId, OwnedRoomId, OwnedServerName, RoomId, ServerName};
@@ -80,11 +80,14 @@ struct Waiting {
 }
 
 /// A server whose events wait for a room.
+#[derive(Default)]
 struct Sender {
     /// How many do: not 0.
     count: usize,
     /// Whether it was a stranger when the last of them came or was tried again, and has not come in since.
     is_stranger: bool,
+    /// Whether it has come online since they were tried last.
+    is_online: bool,
 }
 
 impl HeldEvents {
@@ -109,14 +112,13 @@ impl HeldEvents {
         let senders = rooms.values().flat_map(|room| room.by_server.values());
         let all: usize = senders.map(|sender| sender.count).sum();
         let sender = rooms.get(room_id).and_then(|room| room.by_server.get(server));
-        let count = sender.map_or(0, |sender| sender.count);
-        if all >= most || count >= MAX_OF_SERVER {
+        if all >= most || sender.is_some_and(|sender| sender.count >= MAX_OF_SERVER) {
             return false;
         }
         let room = rooms.entry(room_id.to_owned()).or_default();
-        let count = count + 1;
-        room.by_server
-            .insert(server.to_owned(), Sender { count, is_stranger });
+        let sender = room.by_server.entry(server.to_owned()).or_default();
+        sender.count += 1;
+        sender.is_stranger = is_stranger;
         true
     }
 
@@ -171,11 +173,12 @@ impl HeldEvents {
 
     /// `server` is online. What strangers do makes nobody try again.
     pub(crate) fn peer_online(&self, server: &ServerName) {
-        let concerns = |room: &Waiting| {
-            let sender = room.by_server.get(server);
-            sender.is_some_and(|sender| !sender.is_stranger)
-        };
-        if self.lock().values().any(concerns) {
+        let mut rooms = self.lock();
+        let senders = rooms
+            .values_mut()
+            .filter_map(|room| room.by_server.get_mut(server));
+        for sender in senders.filter(|sender| !sender.is_stranger) {
+            sender.is_online = true;
             self.online.notify(usize::MAX);
         }
     }
@@ -185,9 +188,23 @@ impl HeldEvents {
         if let Some(room) = self.lock().get_mut(room_id)
             && let Some(sender) = room.by_server.get_mut(server)
         {
-            sender.is_stranger = false;
+            (sender.is_stranger, sender.is_online) = (false, true);
             self.online.notify(usize::MAX);
         }
+    }
+
+    /// Those whose events wait for a room and who came online since they were asked for last.
+    fn take_online(&self, room_id: &RoomId) -> Vec<OwnedServerName> {
+        let mut rooms = self.lock();
+        let senders = rooms
+            .get_mut(room_id)
+            .into_iter()
+            .flat_map(|room| &mut room.by_server);
+        let online = senders.filter_map(|(server, sender)| {
+            let is_online = std::mem::take(&mut sender.is_online);
+            is_online.then(|| server.clone())
+        });
+        online.collect()
     }
 }
 
@@ -250,35 +267,51 @@ impl Homeserver {
             return;
         }
         self.spawn(|homeserver| async move {
-            let (mut pause, mut round) = (FIRST_PAUSE, 0);
+            let (mut due, mut round) = (homeserver.now().saturating_add(FIRST_PAUSE), 0);
+            let mut online = homeserver.held.online.listen();
             while !homeserver.held.end(&room_id) {
-                homeserver.pause_for_sender(Duration::from_millis(pause)).await;
-                pause = match homeserver.retry_room(&room_id, round).await {
-                    Ok(youngest) => homeserver.now().saturating_sub(youngest),
+                homeserver.pause_for_sender(online, due).await;
+                online = homeserver.held.online.listen();
+                let is_due = homeserver.now() >= due;
+                let senders = homeserver.held.take_online(&room_id);
+                if !is_due && senders.is_empty() {
+                    continue;
+                }
+                let round_due = is_due.then_some(round);
+                let pause = match homeserver.retry_room(&room_id, round_due, &senders).await {
+                    Ok(pause) => pause.clamp(FIRST_PAUSE, LONGEST_PAUSE),
                     Err(error) => {
                         tracing::error!(%room_id, %error, "held events cannot be read");
                         LONGEST_PAUSE
                     }
                 };
-                pause = pause.clamp(FIRST_PAUSE, LONGEST_PAUSE);
-                round += 1;
+                let next = homeserver.now().saturating_add(pause);
+                due = if is_due { next } else { due.min(next) };
+                round += usize::from(is_due);
             }
         });
     }
 
-    async fn pause_for_sender(&self, pause: Duration) {
-        let online = self.held.online.listen();
+    async fn pause_for_sender(&self, online: EventListener, due: u64) {
         self.seams.clock.sleep(LEAST_PAUSE).await;
-        select(online, self.seams.clock.sleep(pause - LEAST_PAUSE)).await;
+        let rest = Duration::from_millis(due.saturating_sub(self.now()));
+        select(online, self.seams.clock.sleep(rest)).await;
     }
 
     /// Tries all events again that are held for a room, for the `round`-th time, and gives up those that were held for
-    /// too long. Returns when the youngest that is left came.
-    async fn retry_room(&self, room_id: &RoomId, round: usize) -> Result<u64, Error> {
+    /// too long. Without a round it is only those of `online`, and nobody but these servers is asked. Returns for how
+    /// long, in milliseconds, those that are left may wait.
+    async fn retry_room(
+        &self,
+        room_id: &RoomId,
+        round: Option<usize>,
+        online: &[OwnedServerName],
+    ) -> Result<u64, Error> {
         let room = self.resident_room(room_id).await?;
-        let (mut youngest, mut slow) = (0, BTreeSet::new());
+        let (mut youngest, mut slow) = (LONGEST_PAUSE, BTreeSet::new());
         let members = self.servers_of(room_id).await?;
-        let mut turn = self.held.turn(room_id, &members, self.random_number());
+        let number = round.map(|_| self.random_number());
+        let mut turn = number.and_then(|number| self.held.turn(room_id, &members, number));
         for (key, value) in scan_all(&*self.seams.store, Table::Federation, &room_key(room_id)).await? {
             let held: Held = from_slice(&value)?;
             let (origin, since) = (held.origin.clone(), held.since);
@@ -288,11 +321,13 @@ impl Homeserver {
                 .iter_mut()
                 .for_each(|(_, before)| *before = before.wrapping_sub(1));
             let is_settled = match &room {
+                Some(_) if round.is_none() && !online.contains(&origin) => false,
                 Some(room) => self.retry(room, held, round, &mut slow, has_turn).await?,
                 None => true,
             };
-            if !is_settled && self.now().saturating_sub(since) < LONGEST_WAIT {
-                youngest = youngest.max(since);
+            let age = self.now().saturating_sub(since);
+            if !is_settled && age < LONGEST_WAIT {
+                youngest = youngest.min(age);
                 continue;
             }
             if !is_settled {
@@ -306,13 +341,13 @@ impl Homeserver {
         Ok(youngest)
     }
 
-    /// Tries an event again with the help of its sender, and then of others, which are others in each `round`, but not of
-    /// those that are `slow`. If its sender is a stranger, anybody is asked only if it `has_turn`. Whether the event is settled.
+    /// Tries an event again with the help of its sender and then, in a `round`, of others, which are others each time, but
+    /// not of those that are `slow`. If its sender is a stranger, anybody is asked only if it `has_turn`. Whether the event is settled.
     async fn retry(
         &self,
         room: &Arc<Room>,
         held: Held,
-        round: usize,
+        round: Option<usize>,
         slow: &mut BTreeSet<OwnedServerName>,
         has_turn: bool,
     ) -> Result<bool, Error> {
@@ -320,17 +355,17 @@ impl Homeserver {
             return Ok(true);
         };
         let is_member = self.servers_of(&room.room_id).await?.contains(&held.origin);
-        let (helpers, patience) = match is_member {
-            true => (MAX_HELPERS, PATIENCE),
-            false => (MAX_HELPERS * usize::from(has_turn), PATIENCE_WITH_STRANGERS),
+        let patience = match is_member {
+            true => PATIENCE,
+            false => PATIENCE_WITH_STRANGERS,
         };
-        // Its sender is among them, so that everybody was asked after half as many rounds as there are servers.
-        let turn = round * (MAX_HELPERS - 1);
-        let mut servers = self
-            .helpers(room, std::slice::from_ref(&held.origin), turn, helpers)
-            .await?;
-        servers.retain(|server| *server != held.origin);
-        servers.insert(0, held.origin.clone());
+        let mut servers = vec![held.origin.clone()];
+        if let Some(round) = round.filter(|_| is_member || has_turn) {
+            // Everybody was asked after half as many rounds as there are others.
+            let turn = round.wrapping_mul(MAX_HELPERS - 1);
+            let helpers = self.helpers(room, &servers, turn, MAX_HELPERS).await?;
+            servers.extend(helpers.into_iter().filter(|server| *server != held.origin));
+        }
         for server in servers {
             if slow.contains(&server) {
                 continue;

@@ -15,6 +15,7 @@ mod encryption;
 mod episodes;
 mod gaps;
 mod heads;
+mod held;
 mod helpers;
 mod hostile;
 mod knock;

@@ -1,0 +1,186 @@
+//! Events that wait for what came before them: whom they make a server ask, and how often.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use hearth_rooms::{Pdu, RoomVersion};
+use hearth_sim::{Client, World};
+use hearth_storage::{Direction, KeyRange, Table};
+use serde_json::{Value, json};
+
+use crate::{
+    outsider::{Outsider, json_of},
+    soon, world_with_room,
+};
+
+/// Rooms for events to be invented in.
+struct Scene {
+    world: World,
+    clients: Vec<Client>,
+    room: String,
+    /// The ids of the room's state, by type and key.
+    state: Vec<(String, String, String)>,
+}
+
+impl Scene {
+    /// A public room of users of `servers` servers.
+    fn new(seed: u64, servers: usize) -> Self {
+        let (world, clients, room) = world_with_room(seed, servers);
+        let mut scene = Self {
+            world,
+            clients,
+            room,
+            state: Vec::new(),
+        };
+        scene.look();
+        scene
+    }
+
+    /// Notes the state as it is.
+    fn look(&mut self) {
+        self.state = self.clients[0].state(&self.world, &self.room);
+    }
+
+    fn id(&self, kind: &str, key: &str) -> String {
+        let mut entries = self.state.iter();
+        let entry = entries.find(|entry| entry.0 == kind && entry.1 == key);
+        entry.unwrap().2.clone()
+    }
+
+    /// What somebody says after `prev`, which is allowed by the power levels and `auth`.
+    fn message(&self, author: &Outsider, prev: &str, auth: &str, text: &str) -> Pdu {
+        let message = json!({
+            "type": "m.room.message", "content": {"msgtype": "m.text", "body": text},
+            "auth_events": [self.id("m.room.power_levels", ""), auth],
+        });
+        self.sign(author, prev, message)
+    }
+
+    /// The join of `name`, a user of the server of `author`.
+    fn join(&self, author: &Outsider, prev: &str, name: &str) -> Pdu {
+        let user_id = author.user_id.replace("mallory", name);
+        let join = json!({
+            "type": "m.room.member", "state_key": user_id, "sender": user_id, "content": {"membership": "join"},
+            "auth_events": [self.id("m.room.power_levels", ""), self.id("m.room.join_rules", "")],
+        });
+        self.sign(author, prev, join)
+    }
+
+    fn sign(&self, author: &Outsider, prev: &str, mut event: Value) -> Pdu {
+        event["room_id"] = json!(self.room);
+        event["prev_events"] = json!([prev]);
+        event["depth"] = json!(50);
+        event["origin_server_ts"] = json!(1_700_000_000_000_u64);
+        if event["sender"].is_null() {
+            event["sender"] = json!(author.user_id);
+        }
+        author.sign(RoomVersion::V12, event)
+    }
+
+    /// Sends an event in a transaction of its own.
+    fn tell(&self, origin: &Outsider, pdu: &Pdu) {
+        let answer = origin.transaction(&self.world, pdu.event_id().as_str(), vec![json_of(pdu)]);
+        assert_eq!(answer.expect(200)["pdus"][pdu.event_id().as_str()], json!({}));
+    }
+
+    /// What server 0 has asked those servers that `concerns` says, after the first `before` requests: but for heads.
+    fn asked(&self, before: usize, concerns: impl Fn(&str) -> bool) -> Vec<String> {
+        let asked = self.world.traffic().split_off(before);
+        let own = asked.iter().filter(|asked| {
+            asked.from == self.world.server(0).name()
+                && !asked.request.contains("/heads")
+                && !asked.request.contains("/send/")
+        });
+        let own = own.filter(|asked| concerns(&asked.to));
+        own.map(|asked| asked.request.clone()).collect()
+    }
+
+    /// How many events server 0 holds.
+    fn held(&self) -> usize {
+        let store = self.world.server(0).store().clone();
+        let range = KeyRange::prefix(b"h\0");
+        let rows = self.world.block_on(async move {
+            store
+                .scan(Table::Federation, range, Direction::Forward, usize::MAX)
+                .await
+        });
+        rows.unwrap().len()
+    }
+
+    fn is_stored(&self, pdu: &Pdu) -> bool {
+        let homeserver = self.world.server(0).homeserver().unwrap().clone();
+        let id = pdu.event_id().to_owned();
+        let stored = self
+            .world
+            .block_on(async move { homeserver.stored_event(&id).await });
+        stored.unwrap().is_some()
+    }
+}
+
+/// The id of an event that there is not.
+fn nothing(number: usize) -> String {
+    format!("${number:043}")
+}
+
+/// Lets the server of `author`, as long as it is not ill, give `first` as all that came before.
+fn gives_once_well(scene: &Scene, author: &Outsider, first: &Pdu) -> Arc<AtomicBool> {
+    let is_ill = Arc::new(AtomicBool::new(true));
+    let (ill, given) = (is_ill.clone(), json!({ "events": [json_of(first)] }));
+    scene
+        .world
+        .stand_in(author.identity.server_name(), move |path, _| {
+            let is_given = path.contains("/get_missing_events/") && !ill.load(Ordering::Relaxed);
+            Some(match is_given {
+                true => (200, given.clone()),
+                false => (500, json!({ "errcode": "M_UNKNOWN", "error": "ill" })),
+            })
+        });
+    is_ill
+}
+
+#[test]
+fn who_makes_itself_heard_makes_nobody_ask_others() {
+    let mut scene = Scene::new(130, 4);
+    let mallory = Outsider::new(77);
+    mallory.join(&scene.world, &scene.room);
+    soon(&scene.world);
+    scene.look();
+    let own = scene.id("m.room.member", &mallory.user_id);
+    scene.tell(&mallory, &scene.message(&mallory, &nothing(0), &own, "?"));
+    let before = scene.world.request_count();
+    for number in 0..100 {
+        scene.world.run_for(Duration::from_secs(3));
+        let empty = format!("empty-{number}");
+        mallory.transaction(&scene.world, &empty, Vec::new()).expect(200);
+    }
+    let name = mallory.identity.server_name();
+    let others = scene.asked(before, |to| to != name);
+    // Two others each time, with ever longer pauses, and both for the events and for the state.
+    assert!((1..=30).contains(&others.len()), "{others:?}");
+    assert!(scene.asked(before, |to| to == name).len() > 50);
+}
+
+#[test]
+fn who_comes_online_is_asked_at_once() {
+    let mut scene = Scene::new(131, 2);
+    let mallory = Outsider::new(77);
+    mallory.join(&scene.world, &scene.room);
+    soon(&scene.world);
+    scene.look();
+    let own = scene.id("m.room.member", &mallory.user_id);
+    let first = scene.message(&mallory, &own, &own, "first");
+    let second = scene.message(&mallory, first.event_id().as_str(), &own, "second");
+    let is_ill = gives_once_well(&scene, &mallory, &first);
+    scene.tell(&mallory, &second);
+    scene.world.run_for(Duration::from_secs(100));
+    is_ill.store(false, Ordering::Relaxed);
+    mallory.transaction(&scene.world, "here", Vec::new()).expect(200);
+    soon(&scene.world);
+    let messages = scene.clients[0].messages(&scene.world, &scene.room);
+    assert_eq!(messages, ["first", "second"]);
+}
