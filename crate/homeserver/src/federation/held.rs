@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The same for a stranger: whoever fills gaps in the room waits for it.
 const PATIENCE_WITH_STRANGERS: Duration = Duration::from_secs(20);
 /// The pause before the first new attempt, in milliseconds. Each further one is as long as the youngest event of
-/// the room has waited.
+/// the room has waited; of those of strangers, who may send new ones all the time, the oldest counts.
 const FIRST_PAUSE: u64 = 10_000;
 /// The longest pause, in milliseconds.
 const LONGEST_PAUSE: u64 = 600_000;
@@ -308,7 +308,7 @@ impl Homeserver {
         online: &[OwnedServerName],
     ) -> Result<u64, Error> {
         let room = self.resident_room(room_id).await?;
-        let (mut youngest, mut slow) = (LONGEST_PAUSE, BTreeSet::new());
+        let (mut youngest, mut oldest, mut slow) = (LONGEST_PAUSE, None, BTreeSet::new());
         let members = self.servers_of(room_id).await?;
         let number = round.map(|_| self.random_number());
         let mut turn = number.and_then(|number| self.held.turn(room_id, &members, number));
@@ -327,7 +327,10 @@ impl Homeserver {
             };
             let age = self.now().saturating_sub(since);
             if !is_settled && age < LONGEST_WAIT {
-                youngest = youngest.min(age);
+                match members.contains(&origin) {
+                    true => youngest = youngest.min(age),
+                    false => oldest = oldest.max(Some(age)),
+                }
                 continue;
             }
             if !is_settled {
@@ -338,7 +341,7 @@ impl Homeserver {
             self.seams.store.commit(batch).await?;
             self.held.remove(room_id, &origin);
         }
-        Ok(youngest)
+        Ok(youngest.min(oldest.unwrap_or(LONGEST_PAUSE)))
     }
 
     /// Tries an event again with the help of its sender and then, in a `round`, of others, which are others each time, but

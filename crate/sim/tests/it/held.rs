@@ -184,3 +184,17 @@ fn who_comes_online_is_asked_at_once() {
     let messages = scene.clients[0].messages(&scene.world, &scene.room);
     assert_eq!(messages, ["first", "second"]);
 }
+
+#[test]
+fn strangers_who_send_ever_more_are_not_asked_more_often() {
+    let scene = Scene::new(133, 2);
+    let stranger = Outsider::new(77);
+    let before = scene.world.request_count();
+    for number in 0..40 {
+        let message = scene.message(&stranger, &nothing(number), &nothing(number + 100), "?");
+        scene.tell(&stranger, &message);
+        scene.world.run_for(Duration::from_secs(9));
+    }
+    let asked = scene.asked(before, |_| true);
+    assert!((1..10).contains(&asked.len()), "{asked:?}");
+}
