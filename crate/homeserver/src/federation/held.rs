@@ -1,7 +1,7 @@
 //! Events that cannot be taken in yet: what came before them could not be had from the server that sent them.
 //!
 //! The sender is told that they have arrived, so they do not block its queue. They wait in `Table::Federation`
-//! (`h\0room\0event` → [`Held`]) and are tried again, with ever longer pauses and the help of other servers of the
+//! (`h\0room\0event` → [`Held`]; of a stranger's, its name follows) and are tried again, with ever longer pauses and the help of other servers of the
 //! room, each time of others. When their sender comes online it is asked at once, but nobody else. What still cannot be taken in then is given up: whoever has it
 //! names it, or what followed it, when heads are compared ([`crate::federation::heads`]).
 //!
@@ -220,11 +220,16 @@ impl Homeserver {
         event_id: &EventId,
         pdu: Value,
     ) -> Result<bool, Error> {
-        let key = held_key(room_id, event_id);
+        let is_stranger = !self.servers_of(room_id).await?.contains(origin);
+        let mut key = held_key(room_id, event_id);
+        if is_stranger {
+            // What it passes on does not keep out what a member sends, which is tried with more help.
+            key.push(0);
+            key.extend(origin.as_bytes());
+        }
         if self.seams.store.get(Table::Federation, &key).await?.is_some() {
             return Ok(true);
         }
-        let is_stranger = !self.servers_of(room_id).await?.contains(origin);
         let held = Held {
             origin: origin.to_owned(),
             is_stranger,

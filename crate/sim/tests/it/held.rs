@@ -186,6 +186,29 @@ fn who_comes_online_is_asked_at_once() {
 }
 
 #[test]
+fn what_a_stranger_passes_on_does_not_keep_its_author_from_being_asked() {
+    let mut scene = Scene::new(132, 2);
+    let (mallory, stranger) = (Outsider::new(77), Outsider::new(78));
+    mallory.join(&scene.world, &scene.room);
+    soon(&scene.world);
+    scene.look();
+    let own = scene.id("m.room.member", &mallory.user_id);
+    let first = scene.message(&mallory, &own, &own, "first");
+    let second = scene.message(&mallory, first.event_id().as_str(), &own, "second");
+    let is_ill = gives_once_well(&scene, &mallory, &first);
+    scene.tell(&stranger, &second);
+    scene.tell(&mallory, &second);
+    scene.world.run_for(Duration::from_secs(100));
+    is_ill.store(false, Ordering::Relaxed);
+    mallory.transaction(&scene.world, "here", Vec::new()).expect(200);
+    soon(&scene.world);
+    let messages = scene.clients[0].messages(&scene.world, &scene.room);
+    assert_eq!(messages, ["first", "second"]);
+    scene.world.settle();
+    assert_eq!(scene.held(), 0);
+}
+
+#[test]
 fn strangers_who_send_ever_more_are_not_asked_more_often() {
     let scene = Scene::new(133, 2);
     let stranger = Outsider::new(77);
