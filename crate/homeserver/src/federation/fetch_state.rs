@@ -28,6 +28,9 @@ use crate::{
 
 /// The most events of a state, and of its auth chain, that are looked at.
 pub(crate) const MAX_STATE: usize = 200_000;
+/// The most events, beside those that are stored, of what a state or an event rests on, from a server that is not known to
+/// be in the room.
+const MAX_OF_STRANGER: usize = 50;
 /// How many slices are asked for before the first of them is stored.
 const SLICES: usize = 2;
 /// How many events are asked for one by one, of a server that gives no slices, before the whole state is.
@@ -78,6 +81,9 @@ impl Homeserver {
         let chain = event_ids(&answer, "auth_chain_ids", MAX_STATE);
         // What others rest on comes first: then nothing has to wait for it.
         let missing = self.not_held(&[&chain[..], &state[..]].concat(), held).await?;
+        if purpose == Purpose::Past {
+            self.check_amount(server, room, &missing).await?;
+        }
         let state: BTreeSet<_> = state.into_iter().collect();
         let version = room.snapshot().version();
         let mut intake = match purpose {
@@ -97,6 +103,25 @@ impl Homeserver {
         match create.get(CREATE.0, CREATE.1) {
             Some(_) => Ok(built),
             None => Err(Error::BadJson("the state that came has no create event".into())),
+        }
+    }
+
+    /// Checks that `server` is in the room, or few of `event_ids` are not stored: whoever is not known to be in the room
+    /// gives no more.
+    async fn check_amount(
+        &self,
+        server: &ServerName,
+        room: &Arc<Room>,
+        event_ids: &[OwnedEventId],
+    ) -> Result<(), Error> {
+        if event_ids.len() <= MAX_OF_STRANGER || self.has_server(&room.room_id, server).await? {
+            return Ok(());
+        }
+        match self.not_held(event_ids, Held::Perhaps).await?.len() {
+            0..=MAX_OF_STRANGER => Ok(()),
+            _ => Err(Error::Unreachable(
+                "a server that is not in the room gives too much".into(),
+            )),
         }
     }
 
@@ -214,6 +239,9 @@ impl Homeserver {
     }
 
     /// Fetches what `pdu` rests on.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] if the server does not give it, or gives too much.
     pub(crate) async fn fetch_auth_chain(
         &self,
         server: &ServerName,
@@ -225,8 +253,11 @@ impl Homeserver {
         let mut answer = self.request(server, Method::GET, &uri, None).await?;
         let values = take_array(&mut answer, "auth_chain", MAX_CHAIN);
         let chain = self.verified_all(pdu.version(), &room.room_id, values).await;
+        let chain = topological_order(auth_chain(pdu, chain));
+        let ids: Vec<_> = chain.iter().map(|pdu| pdu.event_id().to_owned()).collect();
+        self.check_amount(server, room, &ids).await?;
         let mut intake = Intake::new(room, pdu.version());
-        for slice in topological_order(auth_chain(pdu, chain)).chunks(SLICE) {
+        for slice in chain.chunks(SLICE) {
             self.take_verified(&mut intake, slice.to_vec()).await?;
         }
         Ok(())

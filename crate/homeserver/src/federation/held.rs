@@ -1,9 +1,10 @@
 //! Events that cannot be taken in yet: what came before them could not be had from the server that sent them.
 //!
 //! The sender is told that they have arrived, so they do not block its queue. They wait in `Table::Federation`
-//! (`h\0room\0event` → [`Held`]; of a stranger's, its name follows) and are tried again, with ever longer pauses and the help of other servers of the
-//! room, each time of others. When their sender comes online it is asked at once, but nobody else. What still cannot be taken in then is given up: whoever has it
-//! names it, or what followed it, when heads are compared ([`crate::federation::heads`]).
+//! (`h\0room\0event` → [`Held`]; a stranger's name follows) and are tried again, with ever longer pauses and the help of
+//! other servers of the room, each time of others. When their sender comes online it is asked at once, but nobody else.
+//! What still cannot be taken in then is given up: whoever has it names it, or what followed it, when heads are
+//! compared ([`crate::federation::heads`]).
 //!
 //! A stranger, a server that is not known to be in the room, may be there all the same: whoever let it in went away
 //! before they told of it. Or it was, in a branch of the room that came to nothing. So each time that a room's events
@@ -18,6 +19,7 @@ use std::{
 
 use event_listener::{Event, EventListener};
 use futures::{channel::oneshot, future::select};
+use hearth_rooms::Pdu;
 use hearth_storage::{Store, StoreError, Table, WriteBatch};
 use ruma_common::{EventId, OwnedRoomId, OwnedServerName, RoomId, ServerName};
 use serde::{Deserialize, Serialize};
@@ -25,8 +27,11 @@ use serde_json::Value;
 
 use crate::{
     Error, Homeserver,
-    federation::{backfill::MAX_HELPERS, received::verified},
-    rooms::room::Room,
+    federation::{acl::is_denied, backfill::MAX_HELPERS, received::verified},
+    rooms::{
+        room::Room,
+        view::{SERVER_ACL, member},
+    },
     stored::{from_slice, scan_all, to_vec},
 };
 
@@ -220,7 +225,7 @@ impl Homeserver {
         event_id: &EventId,
         pdu: Value,
     ) -> Result<bool, Error> {
-        let is_stranger = !self.servers_of(room_id).await?.contains(origin);
+        let is_stranger = !self.has_server(room_id, origin).await?;
         let mut key = held_key(room_id, event_id);
         if is_stranger {
             // What it passes on does not keep out what a member sends, which is tried with more help.
@@ -350,7 +355,8 @@ impl Homeserver {
     }
 
     /// Tries an event again with the help of its sender and then, in a `round`, of others, which are others each time, but
-    /// not of those that are `slow`. If its sender is a stranger, anybody is asked only if it `has_turn`. Whether the event is settled.
+    /// not of those that are `slow`. If its sender is a stranger, anybody is asked only if it `has_turn`. Whether the
+    /// event is settled.
     async fn retry(
         &self,
         room: &Arc<Room>,
@@ -362,7 +368,10 @@ impl Homeserver {
         let Ok(pdu) = verified(room.snapshot().version(), held.pdu) else {
             return Ok(true);
         };
-        let is_member = self.servers_of(&room.room_id).await?.contains(&held.origin);
+        let is_member = self.has_server(&room.room_id, &held.origin).await?;
+        if !is_member && self.is_kept_out(room, &held.origin, &pdu).await? {
+            return Ok(true);
+        }
         let patience = match is_member {
             true => PATIENCE,
             false => PATIENCE_WITH_STRANGERS,
@@ -393,6 +402,13 @@ impl Homeserver {
             }
         }
         Ok(false)
+    }
+
+    /// Whether the room as it is denies `origin`, or bans the author of `pdu`.
+    async fn is_kept_out(&self, room: &Room, origin: &ServerName, pdu: &Pdu) -> Result<bool, Error> {
+        let author = member(pdu.sender());
+        let state = self.view(&room.snapshot(), &[SERVER_ACL, author]).await?;
+        Ok(is_denied(origin, &state) || state.text(author, "membership") == Some("ban"))
     }
 }
 

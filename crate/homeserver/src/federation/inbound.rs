@@ -197,7 +197,7 @@ impl Homeserver {
             return self.admit_or_refuse(room, pdu, None).await;
         }
         let unreachable = |reason: &str| Error::Unreachable(reason.into());
-        let is_member = self.servers_of(&room.room_id).await?.contains(origin);
+        let is_member = self.has_server(&room.room_id, origin).await?;
         if !is_member && !gaps.with_strangers {
             return Err(unreachable("a server that is not in the room fills no gaps"));
         }

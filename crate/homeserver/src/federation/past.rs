@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use hearth_rooms::{
     Pdu,
-    auth_check::needed_events,
+    auth_check::{check_auth_events, needed_events},
     dag::{ancestors, topological_order},
 };
 use http::Method;
-use ruma_common::{RoomId, ServerName};
+use ruma_common::{EventId, RoomId, ServerName};
 use serde_json::{Value, json};
 
 use crate::{
@@ -36,7 +36,8 @@ const MAX_MEMBERS: usize = 20;
 impl Homeserver {
     /// Sees to it that `pdu`, whose auth events were asked for, can be taken in: that its prev events are known with
     /// their state. What is missing is asked of `origin`. If the gap is too wide to close, the state before the
-    /// event is fetched instead, and its root returned.
+    /// event is fetched instead, and its root returned. What the events in between rest on is asked only of who is in
+    /// the room.
     pub(crate) async fn fill_past(
         &self,
         origin: &ServerName,
@@ -46,13 +47,16 @@ impl Homeserver {
         if self.past_is_known(pdu).await? {
             return Ok(None);
         }
+        let is_member = self.has_server(&room.room_id, origin).await?;
         let mut states = 0;
         for earlier in self.fetch_missing(origin, room, pdu).await? {
             let begins_room = earlier.prev_events().is_empty();
             if begins_room || self.is_settled(earlier.event_id()).await? {
                 continue;
             }
-            self.learn_auth_events(origin, room, &earlier).await?;
+            if is_member {
+                self.learn_auth_events(origin, room, &earlier).await?;
+            }
             let state_before = match self.past_is_known(&earlier).await? {
                 true => None,
                 false if states == MAX_STATES => continue,
@@ -100,13 +104,17 @@ impl Homeserver {
         }
     }
 
-    /// Whether `pdu` is a join of a user of its author's server, or one is among its known auth events.
+    /// Whether the auth events of `pdu` are known and allow it, and it or one of them is a join of a user of its
+    /// author's server.
     pub(crate) async fn rests_on_join(&self, pdu: &Pdu) -> Result<bool, Error> {
         let server = pdu.sender().server_name();
         let known = self.stored_events(&needed_events(pdu)).await?;
+        let listed = |id: &EventId| Some(known.iter().find(|event| event.event_id == id)?.pdu.clone());
+        if check_auth_events(pdu, listed).is_err() {
+            return Ok(false);
+        }
         let itself = StoredEvent::new(pdu.clone(), Decision::new(pdu.room_id()));
-        let allowed = known.iter().filter(|event| !event.decision.rejected);
-        let mut joins = allowed.map(|event| &**event).chain([&itself]);
+        let mut joins = known.iter().map(|event| &**event).chain([&itself]);
         Ok(joins.any(|event| joined_server(event).as_deref() == Some(server)))
     }
 

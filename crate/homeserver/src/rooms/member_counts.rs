@@ -94,6 +94,11 @@ impl Homeserver {
         }
     }
 
+    /// Whether `server` is in a room that is held here.
+    pub(crate) async fn has_server(&self, room_id: &RoomId, server: &ServerName) -> Result<bool, Error> {
+        Ok(self.servers_of(room_id).await?.contains(server))
+    }
+
     async fn read_servers(&self, room_id: &RoomId) -> Result<ServerCounts, Error> {
         let prefix = servers_key(room_id);
         let rows = scan_all(&*self.seams.store, Table::Memberships, &prefix).await?;

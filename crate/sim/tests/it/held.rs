@@ -221,3 +221,120 @@ fn strangers_who_send_ever_more_are_not_asked_more_often() {
     let asked = scene.asked(before, |_| true);
     assert!((1..10).contains(&asked.len()), "{asked:?}");
 }
+
+#[test]
+fn nobody_is_asked_for_the_past_of_a_join_that_is_not_allowed() {
+    let mut scene = Scene::new(134, 2);
+    let rule = json!({"join_rule": "invite"});
+    scene.clients[0]
+        .set_state(&scene.world, &scene.room, "m.room.join_rules", "", &rule)
+        .expect(200);
+    soon(&scene.world);
+    scene.look();
+    let before = scene.world.request_count();
+    let stranger = Outsider::new(77);
+    scene.tell(&stranger, &scene.join(&stranger, &nothing(0), "mallory"));
+    scene.world.run_for(Duration::from_secs(120));
+    let asked = scene.asked(before, |_| true);
+    assert!(asked.is_empty(), "{asked:?}");
+}
+
+#[test]
+fn what_somebody_banned_says_is_not_held() {
+    let mut scene = Scene::new(135, 2);
+    let mallory = Outsider::new(77);
+    mallory.join(&scene.world, &scene.room);
+    soon(&scene.world);
+    scene.look();
+    let own = scene.id("m.room.member", &mallory.user_id);
+    scene.clients[0]
+        .ban(&scene.world, &scene.room, &mallory.user_id)
+        .expect(200);
+    soon(&scene.world);
+    let before = scene.world.request_count();
+    scene.tell(&mallory, &scene.message(&mallory, &nothing(0), &own, "?"));
+    scene.world.run_for(Duration::from_secs(30));
+    assert_eq!(scene.held(), 0);
+    let asked = scene.asked(before, |_| true);
+    assert!(asked.is_empty(), "{asked:?}");
+}
+
+#[test]
+fn a_stranger_gives_little_of_what_its_event_rests_on() {
+    for (count, is_kept) in [(40, true), (60, false)] {
+        let scene = Scene::new(136, 1);
+        let stranger = Outsider::new(77);
+        // Each rests on the one before it.
+        let mut chain = vec![scene.join(&stranger, &nothing(0), "mallory")];
+        for number in 1..count {
+            let auth = [
+                scene.id("m.room.power_levels", ""),
+                scene.id("m.room.join_rules", ""),
+                chain[number - 1].event_id().to_string(),
+            ];
+            let again = json!({
+                "type": "m.room.member", "state_key": stranger.user_id, "auth_events": auth,
+                "content": {"membership": "join", "displayname": number.to_string()},
+            });
+            chain.push(scene.sign(&stranger, &nothing(number), again));
+        }
+        let last = chain.last().unwrap().event_id().to_string();
+        let given: Vec<_> = chain.iter().map(json_of).collect();
+        scene
+            .world
+            .stand_in(stranger.identity.server_name(), move |path, _| {
+                Some(match path.contains("/event_auth/") {
+                    true => (200, json!({ "auth_chain": given })),
+                    false => (404, json!({ "errcode": "M_NOT_FOUND" })),
+                })
+            });
+        scene.tell(&stranger, &scene.message(&stranger, &nothing(99), &last, "?"));
+        scene.world.run_for(Duration::from_secs(60));
+        let kept: Vec<_> = chain.iter().map(|pdu| scene.is_stored(pdu)).collect();
+        assert_eq!(kept, vec![is_kept; count]);
+    }
+}
+
+#[test]
+fn a_stranger_gives_little_of_the_state_before_its_join() {
+    for (count, is_kept) in [(40, true), (60, false)] {
+        let scene = Scene::new(137, 1);
+        let stranger = Outsider::new(77);
+        let member = |number: usize| scene.join(&stranger, &nothing(number), &format!("user{number}"));
+        let members: Vec<_> = (0..count).map(member).collect();
+        let held = scene.state.iter().map(|entry| entry.2.clone());
+        let ids = held.chain(members.iter().map(|pdu| pdu.event_id().to_string()));
+        let (ids, given) = (ids.collect::<Vec<_>>(), members.iter().map(json_of));
+        let given: Vec<_> = given.collect();
+        // What it says of the gap rests on what nobody here knows.
+        let earlier = scene.message(&stranger, &nothing(98), &nothing(97), "earlier");
+        let join = scene.join(&stranger, earlier.event_id().as_str(), "mallory");
+        let gap = json!({ "events": [json_of(&earlier)] });
+        scene
+            .world
+            .stand_in(stranger.identity.server_name(), move |path, _| {
+                Some(match () {
+                    () if path.contains("/get_missing_events/") => (200, gap.clone()),
+                    () if path.contains("/state_ids/") => {
+                        (200, json!({ "pdu_ids": ids, "auth_chain_ids": [] }))
+                    }
+                    () if path.contains("/org.hearth/events/") => (200, json!({ "pdus": given })),
+                    () => (404, json!({ "errcode": "M_NOT_FOUND" })),
+                })
+            });
+        let before = scene.world.request_count();
+        scene.tell(&stranger, &join);
+        scene.world.run_for(Duration::from_secs(60));
+        let kept: Vec<_> = members.iter().map(|pdu| scene.is_stored(pdu)).collect();
+        assert_eq!(kept, vec![is_kept; count]);
+        let asked = scene.asked(before, |_| true);
+        assert!(
+            asked.iter().any(|asked| asked.contains("/state_ids/")),
+            "{asked:?}"
+        );
+        assert!(
+            !asked.iter().any(|asked| asked.contains("/event_auth/")),
+            "{asked:?}"
+        );
+    }
+}
