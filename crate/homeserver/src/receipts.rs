@@ -191,7 +191,7 @@ impl Homeserver {
             let Ok(room_id) = RoomId::parse(room_id) else {
                 continue;
             };
-            if !self.may_pass_edus(origin, &room_id).await? {
+            if !self.lets_speak(origin, &room_id).await? {
                 continue;
             }
             let read = kinds.get("m.read").and_then(Value::as_object);

@@ -213,7 +213,7 @@ impl Homeserver {
             return Ok(());
         };
         let is_theirs = edu.user_id.server_name() == origin;
-        if !is_theirs || !self.may_pass_edus(origin, &edu.room_id).await? {
+        if !is_theirs || !self.lets_speak(origin, &edu.room_id).await? {
             return Ok(());
         }
         if !self.is_joined(&edu.room_id, &edu.user_id).await? {

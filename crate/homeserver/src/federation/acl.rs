@@ -39,11 +39,11 @@ impl Homeserver {
         }
     }
 
-    /// Whether EDUs of `server` about the room count: it is held here, and its access list does not deny the server.
+    /// Whether what `server` says of the room counts: that is held here, and its access list does not deny the server.
     ///
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
-    pub(crate) async fn may_pass_edus(&self, server: &ServerName, room_id: &RoomId) -> Result<bool, Error> {
+    pub(crate) async fn lets_speak(&self, server: &ServerName, room_id: &RoomId) -> Result<bool, Error> {
         let Some(room) = self.room(room_id).await? else {
             return Ok(false);
         };

@@ -246,13 +246,16 @@ impl Homeserver {
         });
     }
 
-    /// Fetches `heads` of a room, and takes them in as if `server` had sent them.
+    /// Fetches `heads` of a room, and takes them in as if `server` had sent them, unless the room does not let it speak.
     async fn fetch_heads(
         &self,
         server: &ServerName,
         room_id: &RoomId,
         heads: &[OwnedEventId],
     ) -> Result<(), Error> {
+        if !self.lets_speak(server, room_id).await? {
+            return Ok(());
+        }
         let uri = path("unstable/org.hearth/events", &[room_id.as_str()], "");
         let body = json!({ "event_ids": heads });
         let mut answer = self.request(server, Method::POST, &uri, Some(body)).await?;

@@ -1,9 +1,11 @@
 //! Servers that a room's access list denies.
 
+use std::time::Duration;
+
 use hearth_sim::Answer;
 use serde_json::{Value, json};
 
-use crate::{soon, world};
+use crate::{soon, world, world_with_room};
 
 /// What a sync tells of typing and receipts in the room.
 fn ephemeral(sync: &Answer, room: &str) -> Value {
@@ -59,4 +61,29 @@ fn a_denied_server_is_not_heard_and_gets_nothing() {
     // Nor does one come in who is denied.
     let join = dave.join(&world, &room, &[world.server(0).name()]);
     assert_eq!(join.status, 403);
+}
+
+#[test]
+fn nothing_is_fetched_from_a_denied_server() {
+    let (world, clients, room) = world_with_room(12, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let names = [0, 1].map(|server| world.server(server).name().to_owned());
+    let list = json!({"allow": ["*"], "deny": [names[1]], "allow_ip_literals": true});
+    alice
+        .set_state(&world, &room, "m.room.server_acl", "", &list)
+        .expect(200);
+    soon(&world);
+    bob.send(&world, &room, "denied").expect(200);
+    world.run_for(Duration::from_secs(60));
+    let before = world.request_count();
+    world.cut(0, 1);
+    world.heal(0, 1);
+    world.run_for(Duration::from_secs(60));
+    let asked = world.traffic().split_off(before);
+    let names = |from: usize, what: &str| {
+        let asked = asked.iter().filter(|asked| asked.from == names[from]);
+        asked.filter(|asked| asked.request.contains(what)).count()
+    };
+    assert!(names(1, "/org.hearth/heads") > 0, "{asked:?}");
+    assert_eq!(names(0, "/org.hearth/events"), 0, "{asked:?}");
 }
