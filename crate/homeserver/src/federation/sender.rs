@@ -50,6 +50,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
+/// A lasting EDU, after its row.
+type LastingEdu = (Vec<u8>, Value);
+
 /// EDUs by kind and key.
 type Edus = BTreeMap<(String, String), JsonObject>;
 
@@ -108,12 +111,14 @@ impl Queue {
 }
 
 /// A transaction: what it takes from the queue, and its content.
+#[derive(Default)]
 struct Transaction {
     positions: Vec<u64>,
     edus: Edus,
     /// The rows of the lasting EDUs.
     lasting: Vec<Vec<u8>>,
-    body: Value,
+    /// `None` if what is queued cannot be read now.
+    body: Option<Value>,
 }
 
 /// What became of a transaction.
@@ -356,9 +361,12 @@ impl Homeserver {
 
     /// Tries once.
     async fn deliver(&self, server: &ServerName, transaction: &Transaction) -> Delivery {
+        if transaction.body.is_none() {
+            return Delivery::Failed;
+        }
         let uri = format!("/_matrix/federation/v1/send/{}", self.random_id(12));
         match self
-            .request(server, Method::PUT, &uri, Some(transaction.body.clone()))
+            .request(server, Method::PUT, &uri, transaction.body.clone())
             .await
         {
             Ok(answer) => {
@@ -412,29 +420,21 @@ impl Homeserver {
     /// What to send next, at most `most` events and as many lasting EDUs; `None` ends the task.
     async fn next_transaction(&self, server: &ServerName, most: usize) -> Option<Transaction> {
         let (mail, edus, waiting) = self.take_next(server, most)?;
-        let lasting = self
-            .lasting_edus(server, if waiting > 0 { most } else { 0 })
-            .await;
+        let limit = if waiting > 0 { most } else { 0 };
+        let (events, lasting) = match self.read_next(server, &mail, limit).await {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!(%server, %error, "what is queued cannot be read now");
+                return Some(Transaction {
+                    edus,
+                    ..Transaction::default()
+                });
+            }
+        };
         if mail.is_empty() && edus.is_empty() && lasting.is_empty() {
             self.outbox.forget_edus(server);
             return Box::pin(self.next_transaction(server, most)).await;
         }
-        let missing: Vec<_> = mail
-            .iter()
-            .filter(|mail| mail.event.is_none())
-            .map(|mail| mail.event_id.clone())
-            .collect();
-        let loaded = if missing.is_empty() {
-            Vec::new()
-        } else {
-            self.stored_events(&missing).await.unwrap_or_else(|error| {
-                tracing::error!(%error, "queued events cannot be read");
-                Vec::new()
-            })
-        };
-        let kept = mail.iter().filter_map(|mail| mail.event.clone());
-        let mut events: Vec<_> = kept.chain(loaded).collect();
-        events.sort_by_key(|event| event.decision.order);
         let pdus: Vec<_> = events.iter().map(|event| event.pdu.raw_json()).collect();
         let contents: Vec<_> = together(&edus)
             .into_iter()
@@ -450,25 +450,49 @@ impl Homeserver {
             positions: mail.iter().map(|mail| mail.position).collect(),
             edus,
             lasting: lasting.into_iter().map(|(key, _)| key).collect(),
-            body,
+            body: Some(body),
         })
     }
 
-    /// The next lasting EDUs, each with its row: as many as fit into a transaction, and at most `limit`.
-    async fn lasting_edus(&self, server: &ServerName, limit: usize) -> Vec<(Vec<u8>, Value)> {
+    /// The events of `mail`, in order, and the next lasting EDUs, at most `limit`. Events that are damaged are left out:
+    /// they are lost.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if they cannot be read now.
+    async fn read_next(
+        &self,
+        server: &ServerName,
+        mail: &[Mail],
+        limit: usize,
+    ) -> Result<(Vec<Arc<StoredEvent>>, Vec<LastingEdu>), Error> {
+        let mut events = Vec::with_capacity(mail.len());
+        for mail in mail {
+            let stored = match &mail.event {
+                Some(event) => Ok(Some(event.clone())),
+                None => self.stored_event(&mail.event_id).await,
+            };
+            match stored {
+                Err(Error::Damaged(error)) => {
+                    tracing::error!(event_id = %mail.event_id, error, "a queued event is damaged");
+                }
+                stored => events.extend(stored?),
+            }
+        }
+        events.sort_by_key(|event| event.decision.order);
+        Ok((events, self.lasting_edus(server, limit).await?))
+    }
+
+    /// The next lasting EDUs: as many as fit into a transaction, and at most `limit`.
+    async fn lasting_edus(&self, server: &ServerName, limit: usize) -> Result<Vec<LastingEdu>, Error> {
         if limit == 0 {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let range = KeyRange::prefix([b"e\0", server.as_bytes(), &[0]].concat());
         let rows = self
             .seams
             .store
             .scan(Table::Federation, range, Direction::Forward, limit)
-            .await;
-        let rows = rows.unwrap_or_else(|error| {
-            tracing::error!(%error, "queued EDUs cannot be read");
-            Vec::new()
-        });
+            .await?;
         let mut bytes = 0;
         let mut edus = Vec::new();
         for (key, value) in rows {
@@ -478,7 +502,7 @@ impl Homeserver {
             }
             edus.extend(serde_json::from_slice(&value).ok().map(|edu| (key, edu)));
         }
-        edus
+        Ok(edus)
     }
 
     /// Copies the next events, takes the EDUs, and counts the lasting ones; marks the queue idle if there is

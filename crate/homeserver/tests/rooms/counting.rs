@@ -53,6 +53,8 @@ pub struct CountingStore {
     pub gate: async_lock::Mutex<()>,
     /// Whether commits fail.
     pub is_full: AtomicBool,
+    /// Whether events cannot be read.
+    pub is_unreadable: AtomicBool,
     /// What the keys of rows begin with that the next scan for them hands over late: when it gets the lock.
     pub late: Mutex<Option<Late>>,
 }
@@ -103,6 +105,9 @@ impl Store for CountingStore {
         keys: &'a [Vec<u8>],
     ) -> BoxFuture<'a, Result<Vec<Option<Vec<u8>>>, StoreError>> {
         self.read(table, keys.len());
+        if table == Table::Events && self.is_unreadable.load(Ordering::Relaxed) {
+            return Box::pin(async { Err(StoreError::Backend("not now".into())) });
+        }
         self.rows.get_many(table, keys)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use hearth_storage::{Direction, KeyRange, Store, Table, WriteBatch};
-use ruma_common::RoomId;
+use ruma_common::{OwnedRoomId, RoomId};
 
 use crate::{
     peer::Peer,
@@ -71,6 +71,49 @@ async fn a_long_queue_is_sent_whole_and_in_order() {
         assert_eq!(sent(&server).last().map(String::as_str), Some("last"));
         assert_eq!(sent(&server).len(), MANY + 1);
     }
+}
+
+/// A server with a long queue for another one that is away, of which nothing is in memory; and what was said, in order.
+async fn with_queue() -> (Server, Peer, OwnedRoomId, Vec<String>) {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let room = server.public_room().await;
+    peer.join(&server, &room).await;
+    let texts = say_many(&server, &room).await;
+    settle().await;
+    let server = server.restarted().await;
+    settle().await;
+    (server, peer, room, texts)
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_now_is_sent_when_it_can() {
+    let (server, peer, _, texts) = with_queue().await;
+    server.store.is_unreadable.store(true, Ordering::Relaxed);
+    take_all(&server, &peer).await;
+    // The first ones, which it tried to send when it started, are in memory.
+    assert_eq!((queued(&server).await, sent(&server).len()), (MANY - 50, 50));
+    server.store.is_unreadable.store(false, Ordering::Relaxed);
+    take_all(&server, &peer).await;
+    assert_eq!(sent(&server), texts);
+    assert_eq!(queued(&server).await, 0);
+}
+
+#[tokio::test]
+async fn an_event_that_is_damaged_keeps_back_no_other() {
+    let (server, peer, room, mut texts) = with_queue().await;
+    let damaged = texts.remove(3);
+    let events = server.homeserver.timeline_after(&room, i64::MIN, 1000).await;
+    let events = events.unwrap();
+    let mut events = events.iter().map(|(_, event)| event);
+    let event = events.find(|event| event.content_text("body") == Some(&damaged));
+    let mut batch = WriteBatch::new();
+    batch.put(Table::Events, event.unwrap().event_id.as_bytes(), b"damaged");
+    server.store.rows.commit(batch).await.unwrap();
+    let server = server.restarted().await;
+    settle().await;
+    take_all(&server, &peer).await;
+    assert_eq!(sent(&server), texts);
+    assert_eq!(queued(&server).await, 0);
 }
 
 #[tokio::test]
