@@ -1,4 +1,4 @@
-import { EventStatus, MatrixError, MatrixEvent, type Room, type RoomMember } from "matrix-js-sdk";
+import { EventStatus, MatrixError, MatrixEvent, type Room, RoomMember } from "matrix-js-sdk";
 import { expect, test } from "vitest";
 import { timelineOf } from "./convert.ts";
 import { createSendQueue } from "./send-queue.ts";
@@ -19,7 +19,8 @@ test("an event may claim to be of any time, and is shown", () => {
 
 test("neither a name nor a message is more than a browser can lay out", () => {
   const marks = "\u0301".repeat(20_000);
-  const member = { userId: ADA, rawDisplayName: `Ada${marks}` } as RoomMember;
+  const member = new RoomMember("!r", ADA);
+  member.rawDisplayName = `Ada${marks}`;
   const event = message({ content: { msgtype: "m.text", body: `hi${marks}` } });
   event.sender = member;
   const named = new MatrixEvent({ type: "m.room.member", state_key: ADA, sender: ADA, content: { membership: "join", displayname: "x".repeat(60_000) } });
