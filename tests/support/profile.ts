@@ -40,7 +40,7 @@ export class Profile {
     const ended = new Promise((resolve) => this.context?.once("close", resolve));
     const { stdout } = await promisify(execFile)("ps", ["-A", "-ww", "-o", "pid=,args="]);
     const processes = stdout.split("\n").filter((line) => line.includes(this.directory.path));
-    for (const line of processes) process.kill(Number.parseInt(line, 10), "SIGKILL");
+    for (const line of processes) end(Number.parseInt(line, 10));
     await ended;
     this.context = undefined;
   }
@@ -49,5 +49,13 @@ export class Profile {
   async remove(): Promise<void> {
     await this.close();
     await this.directory.remove();
+  }
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It ended with its parent.
   }
 }

@@ -49,8 +49,9 @@ struct Shared {
 
 /// Serves until the process is told to end.
 pub(crate) async fn run(options: Serve) -> Result<()> {
-    if let Some(app) = options.app.as_ref().filter(|app| !app.is_dir()) {
-        bail!("there is no folder {}", app.display());
+    let mut folders = options.app.iter().chain(&options.client);
+    if let Some(missing) = folders.find(|folder| !folder.is_dir()) {
+        bail!("there is no folder {}", missing.display());
     }
     let mut listener = Listener::bind(options.listen)?;
     if let (Some(certificates), Some(key)) = (&options.tls_cert, &options.tls_key) {
