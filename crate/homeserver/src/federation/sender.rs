@@ -465,21 +465,30 @@ impl Homeserver {
         mail: &[Mail],
         limit: usize,
     ) -> Result<(Vec<Arc<StoredEvent>>, Vec<LastingEdu>), Error> {
-        let mut events = Vec::with_capacity(mail.len());
-        for mail in mail {
-            let stored = match &mail.event {
-                Some(event) => Ok(Some(event.clone())),
-                None => self.stored_event(&mail.event_id).await,
-            };
-            match stored {
+        let missing = mail.iter().filter(|mail| mail.event.is_none());
+        let missing: Vec<_> = missing.map(|mail| mail.event_id.clone()).collect();
+        let loaded = match self.stored_events(&missing).await {
+            Err(Error::Damaged(_)) => self.undamaged(&missing).await?,
+            loaded => loaded?,
+        };
+        let kept = mail.iter().filter_map(|mail| mail.event.clone());
+        let mut events: Vec<_> = kept.chain(loaded).collect();
+        events.sort_by_key(|event| event.decision.order);
+        Ok((events, self.lasting_edus(server, limit).await?))
+    }
+
+    /// Those of the events `event_ids` that are stored and not damaged.
+    async fn undamaged(&self, event_ids: &[OwnedEventId]) -> Result<Vec<Arc<StoredEvent>>, Error> {
+        let mut events = Vec::with_capacity(event_ids.len());
+        for event_id in event_ids {
+            match self.stored_event(event_id).await {
                 Err(Error::Damaged(error)) => {
-                    tracing::error!(event_id = %mail.event_id, error, "a queued event is damaged");
+                    tracing::error!(%event_id, error, "a queued event is damaged");
                 }
                 stored => events.extend(stored?),
             }
         }
-        events.sort_by_key(|event| event.decision.order);
-        Ok((events, self.lasting_edus(server, limit).await?))
+        Ok(events)
     }
 
     /// The next lasting EDUs: as many as fit into a transaction, and at most `limit`.
