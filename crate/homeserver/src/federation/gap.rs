@@ -80,19 +80,15 @@ impl Homeserver {
             let least_depth = self.least_depth(room).await?;
             // Whoever made what comes after the gap knows what came before, but after a join of ours: then others do,
             // and those who made what is missing, if it is known who did.
-            let likely = helper
-                .into_iter()
-                .chain([after.sender().server_name().to_owned()]);
-            let likely: Vec<_> = likely.collect();
+            let author = |event: &StoredEvent| event.sender().server_name().to_owned();
+            let known: Vec<_> = helper.into_iter().chain([author(&after)]).collect();
             for _ in 0..WIDTH / PAGE {
                 let Some(gap) = self.gap_before(&after).await? else {
                     break;
                 };
                 let missing = self.stored_events(&gap.from).await?;
-                let authors = missing
-                    .iter()
-                    .map(|event| event.sender().server_name().to_owned());
-                let likely: Vec<_> = likely.iter().cloned().chain(authors).collect();
+                let authors = missing.iter().map(|event| author(event));
+                let likely: Vec<_> = known.iter().cloned().chain(authors).collect();
                 let servers = self.helpers(room, &likely, 0, MAX_HELPERS).await?;
                 let gap = Gap { least_depth, ..gap };
                 match self.fetch_before(room, &gap, &servers, PAGE).await? {

@@ -325,11 +325,11 @@ impl Homeserver {
         for (key, value) in scan_all(&*self.seams.store, Table::Federation, &room_key(room_id)).await? {
             let held: Held = from_slice(&value)?;
             let (origin, since) = (held.origin.clone(), held.since);
-            let mut before = turn.as_mut().filter(|(server, _)| *server == origin);
-            let has_turn = before.as_ref().is_some_and(|(_, before)| *before == 0);
-            before
-                .iter_mut()
-                .for_each(|(_, before)| *before = before.wrapping_sub(1));
+            let mut has_turn = false;
+            if let Some((_, before)) = turn.as_mut().filter(|(server, _)| *server == origin) {
+                has_turn = *before == 0;
+                *before = before.wrapping_sub(1);
+            }
             let is_settled = match &room {
                 Some(_) if round.is_none() && !online.contains(&origin) => false,
                 Some(room) => self.retry(room, held, round, &mut slow, has_turn).await?,

@@ -42,6 +42,7 @@ const MAX_ASKED: usize = 3;
 const AT_ONCE: usize = 8;
 /// How long one walk asks other servers, in milliseconds.
 const PATIENCE: u64 = 10_000;
+
 /// What a client asks of a space.
 #[derive(Clone, Debug, Default)]
 pub struct HierarchyQuery {

@@ -133,7 +133,7 @@ impl Homeserver {
             return Ok(true);
         }
         for room_id in allowed {
-            if self.servers_of(room_id).await?.contains(server) {
+            if self.has_server(room_id, server).await? {
                 return Ok(true);
             }
         }
