@@ -30,10 +30,14 @@ fn get(node: &Node, path: &str) -> Response<Body> {
 }
 
 fn get_as(node: &Node, path: &str, encoding: &str) -> Response<Body> {
+    get_with(node, path, "accept-encoding", encoding)
+}
+
+fn get_with(node: &Node, path: &str, name: &str, value: &str) -> Response<Body> {
     let agent: Agent = Agent::config_builder().http_status_as_error(false).build().into();
     agent
         .get(format!("{}{path}", node.url))
-        .header("accept-encoding", encoding)
+        .header(name, value)
         .call()
         .unwrap()
 }
@@ -189,14 +193,8 @@ fn another_client_is_served_beside_the_app_but_for_its_service_worker() {
     assert_eq!(get(&node, "/client/room/a").status(), 404);
     assert_eq!(get(&node, "/client/../secret").status(), 404);
     assert_eq!(get(&node, "/client/sw.js").status(), 200);
-    let worker = Agent::config_builder()
-        .http_status_as_error(false)
-        .build()
-        .new_agent();
-    let script = worker
-        .get(format!("{}/client/sw.js", node.url))
-        .header("service-worker", "script");
-    assert_eq!(script.call().unwrap().status(), 404);
+    let script = get_with(&node, "/client/sw.js", "service-worker", "script");
+    assert_eq!(script.status(), 404);
     assert_eq!(get(&node, "/").body_mut().read_to_string().unwrap(), PAGE);
     assert!(header(&get(&node, "/"), "content-security-policy").contains("connect-src 'self'"));
 }

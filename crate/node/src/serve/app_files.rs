@@ -31,9 +31,8 @@ pub(super) struct AppFiles {
 
 impl AppFiles {
     pub(super) fn new(folder: Option<PathBuf>) -> Self {
-        let serve = |folder| ServeDir::new(folder).precompressed_br().precompressed_gzip();
         Self {
-            folder: folder.map(serve),
+            folder: folder.map(files_in),
         }
     }
 
@@ -59,6 +58,11 @@ impl AppFiles {
             .insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
         response
     }
+}
+
+/// The files in `folder`; a compressed one beside another, as `name.br`, is given in its place.
+pub(super) fn files_in(folder: PathBuf) -> ServeDir {
+    ServeDir::new(folder).precompressed_br().precompressed_gzip()
 }
 
 pub(super) async fn fetch(folder: &ServeDir, request: Request) -> Response {

@@ -9,7 +9,7 @@ use axum::{
 };
 use tower_http::services::ServeDir;
 
-use super::app_files::fetch;
+use super::app_files::{fetch, files_in};
 
 /// Where it is, with the slash by which the addresses in its page become its own.
 const PATH: &str = "/client/";
@@ -25,9 +25,8 @@ pub(super) struct OtherClient {
 
 impl OtherClient {
     pub(super) fn new(folder: Option<PathBuf>) -> Self {
-        let serve = |folder| ServeDir::new(folder).precompressed_br().precompressed_gzip();
         Self {
-            folder: folder.map(serve),
+            folder: folder.map(files_in),
         }
     }
 
