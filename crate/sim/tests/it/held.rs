@@ -46,6 +46,33 @@ impl Scene {
         self.state = self.clients[0].state(&self.world, &self.room);
     }
 
+    /// A server whose user has joined, and the id of that join.
+    fn member(&mut self) -> (Outsider, String) {
+        let mallory = Outsider::new(77);
+        mallory.join(&self.world, &self.room);
+        soon(&self.world);
+        self.look();
+        let own = self.id("m.room.member", &mallory.user_id);
+        (mallory, own)
+    }
+
+    /// The second of two messages of a member, and whether its server, which alone has the first, is ill.
+    fn after_missing(&self, author: &Outsider, own: &str) -> (Pdu, Arc<AtomicBool>) {
+        let first = self.message(author, own, own, "first");
+        let second = self.message(author, first.event_id().as_str(), own, "second");
+        (second, gives_once_well(self, author, &first))
+    }
+
+    /// After a while the server of `author` is well, and is heard: then it is asked for the first message.
+    fn assert_asked_once_well(&self, author: &Outsider, is_ill: &AtomicBool) {
+        self.world.run_for(Duration::from_secs(100));
+        is_ill.store(false, Ordering::Relaxed);
+        author.transaction(&self.world, "here", Vec::new()).expect(200);
+        soon(&self.world);
+        let messages = self.clients[0].messages(&self.world, &self.room);
+        assert_eq!(messages, ["first", "second"]);
+    }
+
     fn id(&self, kind: &str, key: &str) -> String {
         let mut entries = self.state.iter();
         let entry = entries.find(|entry| entry.0 == kind && entry.1 == key);
@@ -146,11 +173,7 @@ fn gives_once_well(scene: &Scene, author: &Outsider, first: &Pdu) -> Arc<AtomicB
 #[test]
 fn who_makes_itself_heard_makes_nobody_ask_others() {
     let mut scene = Scene::new(130, 4);
-    let mallory = Outsider::new(77);
-    mallory.join(&scene.world, &scene.room);
-    soon(&scene.world);
-    scene.look();
-    let own = scene.id("m.room.member", &mallory.user_id);
+    let (mallory, own) = scene.member();
     scene.tell(&mallory, &scene.message(&mallory, &nothing(0), &own, "?"));
     let before = scene.world.request_count();
     for number in 0..100 {
@@ -168,42 +191,21 @@ fn who_makes_itself_heard_makes_nobody_ask_others() {
 #[test]
 fn who_comes_online_is_asked_at_once() {
     let mut scene = Scene::new(131, 2);
-    let mallory = Outsider::new(77);
-    mallory.join(&scene.world, &scene.room);
-    soon(&scene.world);
-    scene.look();
-    let own = scene.id("m.room.member", &mallory.user_id);
-    let first = scene.message(&mallory, &own, &own, "first");
-    let second = scene.message(&mallory, first.event_id().as_str(), &own, "second");
-    let is_ill = gives_once_well(&scene, &mallory, &first);
+    let (mallory, own) = scene.member();
+    let (second, is_ill) = scene.after_missing(&mallory, &own);
     scene.tell(&mallory, &second);
-    scene.world.run_for(Duration::from_secs(100));
-    is_ill.store(false, Ordering::Relaxed);
-    mallory.transaction(&scene.world, "here", Vec::new()).expect(200);
-    soon(&scene.world);
-    let messages = scene.clients[0].messages(&scene.world, &scene.room);
-    assert_eq!(messages, ["first", "second"]);
+    scene.assert_asked_once_well(&mallory, &is_ill);
 }
 
 #[test]
 fn what_a_stranger_passes_on_does_not_keep_its_author_from_being_asked() {
     let mut scene = Scene::new(132, 2);
-    let (mallory, stranger) = (Outsider::new(77), Outsider::new(78));
-    mallory.join(&scene.world, &scene.room);
-    soon(&scene.world);
-    scene.look();
-    let own = scene.id("m.room.member", &mallory.user_id);
-    let first = scene.message(&mallory, &own, &own, "first");
-    let second = scene.message(&mallory, first.event_id().as_str(), &own, "second");
-    let is_ill = gives_once_well(&scene, &mallory, &first);
+    let stranger = Outsider::new(78);
+    let (mallory, own) = scene.member();
+    let (second, is_ill) = scene.after_missing(&mallory, &own);
     scene.tell(&stranger, &second);
     scene.tell(&mallory, &second);
-    scene.world.run_for(Duration::from_secs(100));
-    is_ill.store(false, Ordering::Relaxed);
-    mallory.transaction(&scene.world, "here", Vec::new()).expect(200);
-    soon(&scene.world);
-    let messages = scene.clients[0].messages(&scene.world, &scene.room);
-    assert_eq!(messages, ["first", "second"]);
+    scene.assert_asked_once_well(&mallory, &is_ill);
     scene.world.settle();
     assert_eq!(scene.held(), 0);
 }
@@ -242,11 +244,7 @@ fn nobody_is_asked_for_the_past_of_a_join_that_is_not_allowed() {
 #[test]
 fn what_somebody_banned_says_is_not_held() {
     let mut scene = Scene::new(135, 2);
-    let mallory = Outsider::new(77);
-    mallory.join(&scene.world, &scene.room);
-    soon(&scene.world);
-    scene.look();
-    let own = scene.id("m.room.member", &mallory.user_id);
+    let (mallory, own) = scene.member();
     scene.clients[0]
         .ban(&scene.world, &scene.room, &mallory.user_id)
         .expect(200);
