@@ -1,6 +1,6 @@
 //! A room in an answer of `/sync` that the user has left, was removed from, or whose invite they rejected.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ruma_common::{RoomId, UserId};
 use serde_json::json;
@@ -13,7 +13,10 @@ use super::{
     state::{Extent, Scope},
     timeline::Span,
 };
-use crate::{Error, Homeserver, JsonObject, rooms::memberships::UserMembership};
+use crate::{
+    Error, Homeserver, JsonObject,
+    rooms::{event::StoredEvent, memberships::UserMembership},
+};
 
 impl Homeserver {
     /// What the user is told of a room that they have left: what happened up to then.
@@ -71,9 +74,12 @@ impl Homeserver {
         let state = State::new(context.request.state_form, state);
         if membership.position > left.position && membership.position <= context.to.position {
             let later = self.stored_event(&membership.event_id).await?;
-            window.events.extend(
-                later.filter(|later| later.content_text("membership") == Some(&membership.membership)),
-            );
+            // The row is also new if it only says again what it said, as when another user brings the server back.
+            let is_later = |later: &Arc<StoredEvent>| {
+                later.content_text("membership") == Some(&membership.membership)
+                    && later.decision.order.is_none_or(|order| order > span.upto)
+            };
+            window.events.extend(later.filter(is_later));
         }
         let timeline = self.timeline(context, &window, span).await?;
         Ok(LeftRoom {

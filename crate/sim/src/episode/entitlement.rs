@@ -14,6 +14,8 @@ pub(crate) struct Entitlement<'a> {
     user: &'a str,
     /// Every event at which the user was joined, or is now, and everything before one.
     shared_past: BTreeSet<OwnedEventId>,
+    /// The joins after which the user never left: they may be out by state resolution alone.
+    standing_joins: Vec<&'a OwnedEventId>,
 }
 
 impl<'a> Entitlement<'a> {
@@ -22,6 +24,7 @@ impl<'a> Entitlement<'a> {
             knowledge,
             user,
             shared_past: BTreeSet::new(),
+            standing_joins: Vec::new(),
         };
         let accepted = knowledge.events.values().filter(|event| !event.decision.rejected);
         let joined = accepted.filter(|event| entitlement.is_joined_at(event));
@@ -33,7 +36,18 @@ impl<'a> Entitlement<'a> {
             .chain(now.flat_map(|(_, belief)| &belief.extremities))
             .collect();
         entitlement.shared_past = knowledge.past(joined);
+        let accepted = knowledge.events.values().filter(|event| !event.decision.rejected);
+        let (joins, others): (Vec<_>, Vec<_>) = accepted
+            .filter(|event| entitlement.is_membership(event))
+            .partition(|event| entitlement.joins_by(event));
+        let followed = knowledge.past(others.into_iter().map(|event| &event.event_id));
+        let standing = joins.into_iter().map(|event| &event.event_id);
+        entitlement.standing_joins = standing.filter(|join| !followed.contains(*join)).collect();
         entitlement
+    }
+
+    fn is_membership(&self, event: &StoredEvent) -> bool {
+        event.kind() == "m.room.member" && event.state_key() == Some(self.user)
     }
 
     /// Whether the user was joined when `event` happened, or joined by it.
@@ -42,9 +56,16 @@ impl<'a> Entitlement<'a> {
     }
 
     fn joins_by(&self, event: &StoredEvent) -> bool {
-        event.kind() == "m.room.member"
-            && event.state_key() == Some(self.user)
-            && event.content_text("membership") == Some("join")
+        self.is_membership(event) && event.content_text("membership") == Some("join")
+    }
+
+    /// Whether `event` was not sent after a join that holds. Of what happened beside it on another branch of the graph
+    /// nobody can say that it did not come before ("if [...] the user joined the room at any point after the event was
+    /// sent, allow"); state resolution may soft-fail one or take the other's effect.
+    fn is_beside_standing_join(&self, event: &StoredEvent) -> bool {
+        let past = self.knowledge.past([&event.event_id]);
+        let mut joins = self.standing_joins.iter();
+        joins.any(|join| !past.contains(*join))
     }
 
     fn membership_at(&self, event: &StoredEvent) -> &str {
@@ -60,16 +81,14 @@ impl<'a> Entitlement<'a> {
         let invited = self.membership_at(event) == "invite" || self.invites(event);
         visibilities(self.knowledge, event).any(|visibility| match visibility {
             "world_readable" => true,
-            "shared" => self.shared_past.contains(&event.event_id),
+            "shared" => self.shared_past.contains(&event.event_id) || self.is_beside_standing_join(event),
             "invited" => invited,
             _ => false,
         })
     }
 
     fn invites(&self, event: &StoredEvent) -> bool {
-        event.kind() == "m.room.member"
-            && event.state_key() == Some(self.user)
-            && event.content_text("membership") == Some("invite")
+        self.is_membership(event) && event.content_text("membership") == Some("invite")
     }
 }
 

@@ -215,3 +215,27 @@ fn a_redaction_takes_the_content_away_everywhere() {
         }
     }
 }
+
+#[test]
+fn a_ban_is_told_once_however_often_the_room_comes_back() {
+    let (world, clients) = world(74, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let carol = world.register(0, "carol");
+    let room = bob.create_room(&world, &json!({"preset": "public_chat"}));
+    let via = [world.server(1).name()];
+    alice.join(&world, &room, &via).expect(200);
+    world.settle();
+    let since = alice.sync(&world, None)["next_batch"].as_str().unwrap().to_owned();
+    bob.ban(&world, &room, &alice.user_id).expect(200);
+    world.settle();
+    // Nobody of her server is in the room any more, until another of its users brings it back.
+    carol.join(&world, &room, &via).expect(200);
+    world.settle();
+    let told = alice.sync(&world, Some(&since));
+    let timeline = told["rooms"]["leave"][&room]["timeline"]["events"].clone();
+    let bans = timeline.as_array().unwrap().iter();
+    let bans = bans.filter(|event| event["content"]["membership"] == "ban");
+    assert_eq!(bans.count(), 1, "{timeline}");
+    let again = alice.sync(&world, told["next_batch"].as_str());
+    assert!(again["rooms"]["leave"].get(&room).is_none(), "{again:?}");
+}
