@@ -9,12 +9,7 @@ mod peers;
 mod platform;
 mod public_url;
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    path::Path,
-    sync::Arc,
-};
+use std::{fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result, bail};
 use hearth_api::{Api, ApiConfig, RateLimit};
@@ -73,13 +68,8 @@ pub(crate) async fn run(options: arguments::Homeserver) -> Result<()> {
     if let Some(network) = &network {
         network.serve(Arc::new(Peers::new(api.clone(), Arc::clone(&homeserver))));
     }
-    writeln!(
-        io::stdout(),
-        "Homeserver {} at {}",
-        homeserver.server_name(),
-        listener.url()
-    )?;
-    listener.serve(http_server::router(api)).await
+    let announcement = format!("Homeserver {} at {}", homeserver.server_name(), listener.url());
+    listener.serve(http_server::router(api), &announcement).await
 }
 
 /// The TURN server, if there is one. The secret is the first line of its file.

@@ -1,7 +1,7 @@
 //! The listening socket: bound before anything is printed, with or without TLS, stopped by signals.
 
 use std::{
-    io,
+    io::{self, Write as _},
     net::{SocketAddr, TcpListener},
     path::Path,
     sync::Arc,
@@ -82,11 +82,19 @@ impl Listener {
         format!("{scheme}://{}", loopback_if_unspecified(self.address))
     }
 
-    /// Serves `router` until the process is told to end.
-    pub(crate) async fn serve(self, router: Router) -> Result<()> {
+    /// Prints the line `announcement`, and serves `router` until the process is told to end.
+    pub(crate) async fn serve(self, router: Router, announcement: &str) -> Result<()> {
+        // Whoever reads the line may end the process at once.
+        let end = told_to_end().context("cannot wait for signals")?;
+        writeln!(io::stdout(), "{announcement}")?;
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let handle = Handle::new();
-        tokio::spawn(stop_on_signal(handle.clone()));
+        let stopping = handle.clone();
+        tokio::spawn(async move {
+            end.await;
+            tracing::info!("stopping");
+            stopping.graceful_shutdown(Some(GRACE));
+        });
         let mut server = axum_server::from_tcp(self.socket)?.handle(handle);
         let mut http1 = server.http_builder().http1();
         http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -136,31 +144,26 @@ pub(crate) fn loopback_if_unspecified(address: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn stop_on_signal(handle: Handle<SocketAddr>) {
-    tokio::select! {
-        _ = signal::ctrl_c() => {}
-        () = terminated() => {}
-    }
-    tracing::info!("stopping");
-    handle.graceful_shutdown(Some(GRACE));
-}
-
+/// What ends when the process is told to end. From its making on, and not only once it is waited for, no signal ends the
+/// process by itself.
 #[cfg(unix)]
-async fn terminated() {
-    match signal::unix::signal(signal::unix::SignalKind::terminate()) {
-        Ok(mut signals) => {
-            signals.recv().await;
+fn told_to_end() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupted = signal::unix::signal(signal::unix::SignalKind::interrupt())?;
+    let mut terminated = signal::unix::signal(signal::unix::SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
         }
-        Err(error) => {
-            tracing::warn!(%error, "cannot wait for SIGTERM");
-            std::future::pending().await
-        }
-    }
+    })
 }
 
-#[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending().await
+#[cfg(windows)]
+fn told_to_end() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupted = signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupted.recv().await;
+    })
 }
 
 #[cfg(test)]
@@ -177,7 +180,7 @@ mod tests {
     async fn answered(sent: &[u8]) -> String {
         let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = listener.address();
-        let served = tokio::spawn(listener.serve(Router::new()));
+        let served = tokio::spawn(listener.serve(Router::new(), "Serving a test"));
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(sent).await.unwrap();
         let mut answer = String::new();

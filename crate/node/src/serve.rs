@@ -12,11 +12,7 @@ mod relay;
 mod relay_key;
 mod ws_transport;
 
-use std::{
-    io::{self, Write as _},
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Result, bail};
 use axum::{
@@ -69,8 +65,8 @@ pub(crate) async fn run(options: Serve) -> Result<()> {
         relay,
         registry: Arc::new(registry),
     };
-    writeln!(io::stdout(), "Serving Hearth at {}", listener.url())?;
-    listener.serve(router(shared)).await
+    let announcement = format!("Serving Hearth at {}", listener.url());
+    listener.serve(router(shared), &announcement).await
 }
 
 fn router(shared: Shared) -> Router {

@@ -225,7 +225,10 @@ fn a_ban_is_told_once_however_often_the_room_comes_back() {
     let via = [world.server(1).name()];
     alice.join(&world, &room, &via).expect(200);
     world.settle();
-    let since = alice.sync(&world, None)["next_batch"].as_str().unwrap().to_owned();
+    let since = alice.sync(&world, None)["next_batch"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     bob.ban(&world, &room, &alice.user_id).expect(200);
     world.settle();
     // Nobody of her server is in the room any more, until another of its users brings it back.
