@@ -39,12 +39,9 @@ async fn events(call: UserCall) -> Outcome {
         timeout: Duration::from_millis(call.query.number("timeout")?.unwrap_or_default()),
         room_id,
     };
-    answer::json(
-        &call
-            .homeserver()
-            .event_stream(&session.user_id, &session.device_id, request)
-            .await?,
-    )
+    let homeserver = call.homeserver();
+    let news = homeserver.event_stream(&session.user_id, &session.device_id, request);
+    answer::json(&homeserver.while_signed_in(session, news).await?)
 }
 
 async fn event(call: UserCall) -> Outcome {

@@ -21,5 +21,7 @@ async fn sync(mut call: UserCall) -> Outcome {
     request.pos = call.query.get("pos").map(str::to_owned);
     request.timeout = Duration::from_millis(call.query.number("timeout")?.unwrap_or_default());
     request.presence = presence(&call)?;
-    answer::json(&call.homeserver().sliding_sync(&call.requester, request).await?)
+    let (homeserver, session) = (call.homeserver(), &call.requester);
+    let news = homeserver.sliding_sync(session, request);
+    answer::json(&homeserver.while_signed_in(session, news).await?)
 }

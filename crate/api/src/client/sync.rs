@@ -34,13 +34,9 @@ async fn sync(call: UserCall) -> Outcome {
         state_form: state_form(&call)?,
         presence: presence(&call)?,
     };
-    let session = &call.requester;
-    answer::json(
-        &call
-            .homeserver()
-            .sync(&session.user_id, &session.device_id, request)
-            .await?,
-    )
+    let (homeserver, session) = (call.homeserver(), &call.requester);
+    let news = homeserver.sync(&session.user_id, &session.device_id, request);
+    answer::json(&homeserver.while_signed_in(session, news).await?)
 }
 
 /// The filter in the query: JSON, or the id of a stored one.

@@ -55,6 +55,27 @@ async fn sliding_sync_is_served_as_clients_ask() {
 }
 
 #[tokio::test]
+async fn who_is_logged_out_while_waiting_is_told_nothing_more() {
+    let server = TestServer::new().await;
+    let logout = "/_matrix/client/v3/logout";
+    for (name, path) in [
+        ("ann", "/_matrix/client/v3/sync?timeout=20000&since="),
+        ("bob", "/_matrix/client/v3/events?timeout=20000&from="),
+    ] {
+        let user = server.register(name).await;
+        let token = user.get("/_matrix/client/v3/sync").await.ok()["next_batch"].clone();
+        let path = format!("{path}{}", token.as_str().unwrap());
+        let (waited, _) = futures::join!(user.get(&path), user.post(logout, json!({})));
+        waited.fails(401, "M_UNKNOWN_TOKEN");
+    }
+    let cas = server.register("cas").await;
+    let pos = cas.post(SLIDING, json!({})).await.ok()["pos"].clone();
+    let path = format!("{SLIDING}?timeout=20000&pos={}", pos.as_str().unwrap());
+    let (waited, _) = futures::join!(cas.post(&path, json!({})), cas.post(logout, json!({})));
+    waited.fails(401, "M_UNKNOWN_TOKEN");
+}
+
+#[tokio::test]
 async fn presence_is_set_by_its_owner_and_seen_by_those_who_share_a_room() {
     let server = TestServer::new().await;
     let (ann, bob) = (server.register("ann").await, server.register("bob").await);

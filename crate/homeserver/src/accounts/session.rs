@@ -9,9 +9,12 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use event_listener::Event;
+use futures::future::{Either, select};
 use hearth_storage::{Store, Table, WriteBatch};
 use ruma_common::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -76,7 +79,11 @@ struct Refresh {
 
 /// All sessions, by the hash of their token.
 #[derive(Default)]
-pub(crate) struct Sessions(RwLock<Tokens>);
+pub(crate) struct Sessions {
+    tokens: RwLock<Tokens>,
+    /// Notified when tokens are forgotten.
+    forgotten: Event,
+}
 
 #[derive(Default)]
 struct Tokens {
@@ -84,20 +91,43 @@ struct Tokens {
     refresh: HashMap<TokenHash, Refresh>,
 }
 
+impl Tokens {
+    fn has(&self, session: &Session) -> bool {
+        let mut access = self.access.values().map(|access| &access.session);
+        let mut refresh = self.refresh.values().map(|refresh| &refresh.session);
+        access.any(|own| own == session) || refresh.any(|own| own == session)
+    }
+}
+
 impl Sessions {
     pub(crate) async fn load(store: &dyn Store) -> Result<Self, Error> {
-        Ok(Self(RwLock::new(Tokens {
+        let tokens = Tokens {
             access: read_all(store, ACCESS).await?,
             refresh: read_all(store, REFRESH).await?,
-        })))
+        };
+        Ok(Self {
+            tokens: RwLock::new(tokens),
+            forgotten: Event::new(),
+        })
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Tokens> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Tokens> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.tokens.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nothing is left by which `session` could go on.
+    async fn end(&self, session: &Session) {
+        loop {
+            let forgotten = self.forgotten.listen();
+            if !self.read().has(session) {
+                return;
+            }
+            forgotten.await;
+        }
     }
 }
 
@@ -120,6 +150,22 @@ pub struct Issued {
 }
 
 impl Homeserver {
+    /// What comes of `waiting`, which may take long, unless the session ends before: then nothing is told any more.
+    ///
+    /// # Errors
+    /// [`Error::UnknownToken`] if the user was logged out meanwhile, else what `waiting` gives.
+    pub async fn while_signed_in<T>(
+        &self,
+        session: &Session,
+        waiting: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let end = self.accounts.sessions.end(session);
+        match select(pin!(end), pin!(waiting)).await {
+            Either::Left(((), _)) => Err(Error::UnknownToken),
+            Either::Right((answer, _)) => answer,
+        }
+    }
+
     /// Whose token `token` is.
     ///
     /// # Errors
@@ -316,6 +362,8 @@ impl Homeserver {
         let mut tokens = self.accounts.sessions.write();
         tokens.access.retain(|_, access| !gone(&access.session));
         tokens.refresh.retain(|_, refresh| !gone(&refresh.session));
+        drop(tokens);
+        self.accounts.sessions.forgotten.notify(usize::MAX);
     }
 }
 
