@@ -13,8 +13,8 @@ type Start = { step: "starting" } | { step: "running" } | { step: "failed"; titl
 /** Who uses this browser's server. */
 interface User {
   session: Session | undefined;
-  /** Whether there was a session, and the server no longer knows its account. */
-  forgotten: boolean;
+  /** The user of the last session that ended, because the server knew no such account and password any more. */
+  lost?: string | undefined;
 }
 
 /** Started once for the page, however often React mounts the app. */
@@ -23,7 +23,7 @@ const started = startWorker(offerReload).then(loadSession);
 /** From an empty window to a signed-in user. */
 export function App() {
   const [start, setStart] = useState<Start>({ step: "starting" });
-  const [{ session, forgotten }, setUser] = useState<User>({ session: undefined, forgotten: false });
+  const [{ session, lost }, setUser] = useState<User>({ session: undefined });
 
   useEffect(() => {
     started.then(
@@ -40,14 +40,14 @@ export function App() {
   if (start.step === "starting") return <Splash text="Lighting the fire…" />;
   if (start.step === "failed") return <Trouble title={start.title} detail={start.detail} />;
   const follow = (next: Session | undefined): void => setUser(followedBy(next));
-  if (!session) return <Welcome forgotten={forgotten} onSignedUp={follow} />;
+  if (!session) return <Welcome lost={lost} onSession={follow} />;
   const renew = (): void => void renewSession(HOMESERVER, session).then(follow);
   return <SignedIn key={session.accessToken} session={session} onTokenLost={renew} />;
 }
 
 /** From the user there was to the one of `session`. */
 function followedBy(session: Session | undefined): (before: User) => User {
-  return (before) => ({ session, forgotten: !session && (before.forgotten || before.session !== undefined) });
+  return (before) => ({ session, lost: before.session?.userId ?? before.lost });
 }
 
 function failure(error: unknown): Start {

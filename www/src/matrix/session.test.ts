@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { loadSession, renewSession, signUp } from "./session.ts";
+import { loadSession, renewSession, signIn, signUp } from "./session.ts";
 import { type Kept, sessionStore } from "./session-store.ts";
 
 const HERE = "https://hearth.example";
@@ -111,4 +111,19 @@ test("a session that another tab has replaced is taken, and not forgotten", asyn
   expect(await renewSession(HERE, ADA)).toEqual(theirs);
   expect(kept).toEqual(theirs);
   expect(asked).toEqual([]);
+});
+
+test("who signs in with a password of their own keeps it, also over one that was lost", async () => {
+  kept = { password: "unused" };
+  homeserver(() => [200, session("new")]);
+  await signIn(HERE, "@ada:here", "typed");
+  expect(asked[0]?.body).toMatchObject({ identifier: { user: "@ada:here" }, password: "typed" });
+  expect(await loadSession()).toEqual({ ...ADA, accessToken: "new", password: "typed" });
+});
+
+test("a wrong password is said to be one, and nothing is kept of it", async () => {
+  kept = { password: "unused" };
+  homeserver(() => [403, { errcode: "M_FORBIDDEN" }]);
+  await expect(signIn(HERE, "ada", "wrong")).rejects.toThrow("no such user name and password");
+  expect(kept).toEqual({ password: "unused" });
 });

@@ -1,4 +1,4 @@
-/** The account on this browser's own homeserver. Nobody types its password: it is made here and kept beside the token. */
+/** The account on this browser's own homeserver. Its password is made here and kept beside the token, unless another client has set it. */
 import { type LoginResponse, MatrixError, type RegisterResponse, createClient } from "matrix-js-sdk";
 import { usernameFor, usernameWithSuffix } from "../domain/username.ts";
 import { type Kept, type Session, sessionStore } from "./session-store.ts";
@@ -34,6 +34,16 @@ export function signUp(baseUrl: string, displayName: string): Promise<Session> {
     await sessionStore.write(session);
     // The account is there, whatever it is called: a name can be set later.
     await nameUser(baseUrl, session, displayName).catch(() => undefined);
+    return session;
+  });
+}
+
+/** A session of an account that another client has made, or given another password. It takes the place of whichever there is. */
+export function signIn(baseUrl: string, user: string, password: string): Promise<Session> {
+  return navigator.locks.request(LOCK, async () => {
+    const session = await logIn(baseUrl, user, password);
+    if (!session) throw new Error("Your server knows no such user name and password.");
+    await sessionStore.write(session);
     return session;
   });
 }

@@ -6,6 +6,7 @@ use axum::http::uri::Authority;
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use serde_json::{Value, json};
 
+use super::other_client;
 use crate::{
     arguments::Serve,
     listener::{Listener, loopback_if_unspecified},
@@ -18,6 +19,7 @@ pub(super) struct AppConfig {
     peer: PeerId,
     public: Vec<Multiaddr>,
     others: Vec<String>,
+    client: Option<&'static str>,
 }
 
 impl AppConfig {
@@ -28,6 +30,7 @@ impl AppConfig {
             peer,
             public: options.public_address.iter().cloned().map(without_peer).collect(),
             others: options.relays.clone(),
+            client: options.client.is_some().then_some(other_client::PATH),
         }
     }
 
@@ -55,7 +58,11 @@ impl AppConfig {
             .into_iter()
             .map(|address| address.with(Protocol::P2p(self.peer)).to_string());
         let relays: Vec<String> = own.chain(self.others.iter().cloned()).collect();
-        json!({ "relays": relays, "version": env!("CARGO_PKG_VERSION") })
+        let mut config = json!({ "relays": relays, "version": env!("CARGO_PKG_VERSION") });
+        if let Some(client) = self.client {
+            config["client"] = client.into();
+        }
+        config
     }
 
     /// The relay's address by the host that a browser used, so that it can be reached the same way.
@@ -110,6 +117,7 @@ mod tests {
             peer: PeerId::random(),
             public: Vec::new(),
             others: Vec::new(),
+            client: None,
         }
     }
 

@@ -12,7 +12,7 @@ use tower_http::services::ServeDir;
 use super::app_files::{fetch, files_in};
 
 /// Where it is, with the slash by which the addresses in its page become its own.
-const PATH: &str = "/client/";
+pub(super) const PATH: &str = "/client/";
 
 /// What its scripts may do is for its own pages to say, which know them.
 const CONTENT_SECURITY_POLICY: &str = "frame-ancestors 'self'";

@@ -3,6 +3,7 @@ import { useState } from "react";
 import { formatRoute } from "../../domain/route.ts";
 import { notifyDone, notifyFailure } from "../../ui/notify.ts";
 import { useClient, useTopic } from "../session/client-context.ts";
+import { OtherClients } from "./OtherClients.tsx";
 
 /** The few things that one can set. */
 export function SettingsDialog({ opened, onClose }: { opened: boolean; onClose: () => void }) {
@@ -11,6 +12,7 @@ export function SettingsDialog({ opened, onClose }: { opened: boolean; onClose: 
       <Stack gap="lg">
         <NameSetting />
         <AppearanceSetting />
+        <OtherClients />
         <Text size="sm">
           <Anchor href={formatRoute({ place: "server" })} onClick={onClose}>
             This server: relays, peers and log

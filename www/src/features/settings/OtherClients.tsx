@@ -1,0 +1,49 @@
+import { Anchor, CopyButton, Group, PasswordInput, Stack, Text, TextInput, ActionIcon, Tooltip } from "@mantine/core";
+import { IconCheck, IconCopy } from "@tabler/icons-react";
+import { useEffect, useState } from "react";
+import { type Session, loadSession } from "../../matrix/session.ts";
+import { otherClient } from "../../platform/other-client.ts";
+import { HOMESERVER } from "../../platform/server.ts";
+
+/** What any other Matrix client in this browser asks for to use the same account. */
+export function OtherClients() {
+  const [session, setSession] = useState<Session>();
+  const [client, setClient] = useState<string>();
+  useEffect(() => {
+    void loadSession().then(setSession);
+    void otherClient().then(setClient);
+  }, []);
+  if (!session) return null;
+  return (
+    <Stack gap="xs">
+      <div>
+        <Text size="sm" fw={500}>
+          Other clients
+        </Text>
+        <Text size="sm" c="dimmed">
+          {client ? <Anchor href={client} target="_blank" rel="noopener">Another Matrix client</Anchor> : "Any Matrix client served beside Hearth"} can use this account, in this browser.
+        </Text>
+      </div>
+      <TextInput label="Homeserver" readOnly value={HOMESERVER} rightSection={<Copy what="homeserver" value={HOMESERVER} />} />
+      <TextInput label="User name" readOnly value={session.userId} rightSection={<Copy what="user name" value={session.userId} />} />
+      <Group align="flex-end" gap="xs">
+        <PasswordInput flex={1} label="Password" readOnly value={session.password} />
+        <Copy what="password" value={session.password} />
+      </Group>
+    </Stack>
+  );
+}
+
+function Copy({ what, value }: { what: string; value: string }) {
+  return (
+    <CopyButton value={value}>
+      {({ copied, copy }) => (
+        <Tooltip label={copied ? "Copied" : "Copy"}>
+          <ActionIcon variant="subtle" color={copied ? "green" : "gray"} aria-label={`Copy ${what}`} onClick={copy}>
+            {copied ? <IconCheck size={16} /> : <IconCopy size={16} />}
+          </ActionIcon>
+        </Tooltip>
+      )}
+    </CopyButton>
+  );
+}
