@@ -54,6 +54,7 @@ test("the app tells another client's user how to sign in, and asks for the passw
     const settings = ada.page.getByRole("dialog", { name: "Settings" });
     const link = settings.getByRole("link", { name: "Another Matrix client" });
     await expect(link).toHaveAttribute("href", `${node.url}/client/`);
+    await settings.getByRole("button", { name: "How to sign in" }).click();
     await expect(settings.getByLabel("Homeserver", { exact: true })).toHaveValue(node.url);
     const user = await settings.getByLabel("User name", { exact: true }).inputValue();
     const password = await settings.getByLabel("Password", { exact: true }).inputValue();

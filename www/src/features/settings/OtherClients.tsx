@@ -1,4 +1,4 @@
-import { Anchor, CopyButton, Group, PasswordInput, Stack, Text, TextInput, ActionIcon, Tooltip } from "@mantine/core";
+import { ActionIcon, Anchor, CopyButton, Group, PasswordInput, Stack, Text, TextInput, Tooltip } from "@mantine/core";
 import { IconCheck, IconCopy } from "@tabler/icons-react";
 import { useEffect, useState } from "react";
 import { type Session, loadSession } from "../../matrix/session.ts";
@@ -9,21 +9,33 @@ import { HOMESERVER } from "../../platform/server.ts";
 export function OtherClients() {
   const [session, setSession] = useState<Session>();
   const [client, setClient] = useState<string>();
+  const [isShown, setIsShown] = useState(false);
   useEffect(() => {
     void loadSession().then(setSession);
     void otherClient().then(setClient);
   }, []);
   if (!session) return null;
   return (
-    <Stack gap="xs">
-      <div>
-        <Text size="sm" fw={500}>
-          Other clients
-        </Text>
-        <Text size="sm" c="dimmed">
-          {client ? <Anchor href={client} target="_blank" rel="noopener">Another Matrix client</Anchor> : "Any Matrix client served beside Hearth"} can use this account, in this browser.
-        </Text>
-      </div>
+    <div>
+      <Text size="sm" fw={500}>
+        Other clients
+      </Text>
+      <Text size="sm" c="dimmed">
+        {client ? <Anchor href={client} target="_blank" rel="noopener">Another Matrix client</Anchor> : "Any Matrix client served beside Hearth"} can use this account, in this browser.{" "}
+        {!isShown && (
+          <Anchor component="button" type="button" onClick={() => setIsShown(true)}>
+            How to sign in
+          </Anchor>
+        )}
+      </Text>
+      {isShown && <Credentials session={session} />}
+    </div>
+  );
+}
+
+function Credentials({ session }: { session: Session }) {
+  return (
+    <Stack gap="xs" mt="xs">
       <TextInput label="Homeserver" readOnly value={HOMESERVER} rightSection={<Copy what="homeserver" value={HOMESERVER} />} />
       <TextInput label="User name" readOnly value={session.userId} rightSection={<Copy what="user name" value={session.userId} />} />
       <Group align="flex-end" gap="xs">
