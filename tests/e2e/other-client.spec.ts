@@ -85,3 +85,22 @@ test("the app tells another client's user how to sign in, and asks for the passw
     await node.stop();
   }
 });
+
+test("who opens another client first has a homeserver before it begins", async ({ profile, directory }) => {
+  const client = await directory();
+  await writeFile(join(client, "index.html"), "<!doctype html><title>Another client</title>");
+  const node = await Node.serve(await directory(), undefined, undefined, ["--client", client]);
+  try {
+    const { page } = await (await profile()).open(`${node.url}/client/?a=b%26c#/login`);
+    await expect(page).toHaveTitle("Another client");
+    expect(page.url()).toBe(`${node.url}/client/?a=b%26c#/login`);
+    const registered = await post(page, "/register", { username: "eve", password: "of my own", auth: { type: "m.login.dummy" } });
+    expect(registered.body["user_id"]).toMatch(/^@eve:/);
+
+    // A path of another origin is not followed: the app itself is shown.
+    await page.goto(`${node.url}/?then=//other.example/`);
+    await expect(page.getByRole("textbox", { name: "Display name" })).toBeVisible();
+  } finally {
+    await node.stop();
+  }
+});

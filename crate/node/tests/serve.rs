@@ -7,7 +7,7 @@ use std::fs;
 
 use support::{Node, refused};
 use tempfile::TempDir;
-use ureq::{Agent, Body, http::Response};
+use ureq::{Agent, Body, ResponseExt as _, http::Response};
 
 const PAGE: &str = "<!doctype html><title>Hearth</title>";
 
@@ -30,16 +30,16 @@ fn get(node: &Node, path: &str) -> Response<Body> {
 }
 
 fn get_as(node: &Node, path: &str, encoding: &str) -> Response<Body> {
-    get_with(node, path, "accept-encoding", encoding)
+    get_with(node, path, &[("accept-encoding", encoding)])
 }
 
-fn get_with(node: &Node, path: &str, name: &str, value: &str) -> Response<Body> {
+fn get_with(node: &Node, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
     let agent: Agent = Agent::config_builder().http_status_as_error(false).build().into();
-    agent
-        .get(format!("{}{path}", node.url))
-        .header(name, value)
-        .call()
-        .unwrap()
+    let mut request = agent.get(format!("{}{path}", node.url));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.call().unwrap()
 }
 
 fn header<'a>(response: &'a Response<Body>, name: &str) -> &'a str {
@@ -190,10 +190,27 @@ fn another_client_is_served_beside_the_app_but_for_its_service_worker() {
             "{path}"
         );
     }
+    // A window of a browser without a homeserver is led to the app first, which knows by the cookie when there is one.
+    let path = "/client/index.html?a=b%26c";
+    let mut led = get_with(&node, path, &[("sec-fetch-dest", "document")]);
+    assert_eq!(led.body_mut().read_to_string().unwrap(), PAGE);
+    assert_eq!(
+        led.get_uri().query(),
+        Some("then=/client/index.html%3Fa%3Db%2526c")
+    );
+    let headers = [
+        ("sec-fetch-dest", "document"),
+        ("cookie", "a=b; hearth-started=1"),
+    ];
+    let mut shown = get_with(&node, path, &headers);
+    assert_eq!(
+        shown.body_mut().read_to_string().unwrap(),
+        "<title>Another</title>"
+    );
     assert_eq!(get(&node, "/client/room/a").status(), 404);
     assert_eq!(get(&node, "/client/../secret").status(), 404);
     assert_eq!(get(&node, "/client/sw.js").status(), 200);
-    let script = get_with(&node, "/client/sw.js", "service-worker", "script");
+    let script = get_with(&node, "/client/sw.js", &[("service-worker", "script")]);
     assert_eq!(script.status(), 404);
     assert_eq!(get(&node, "/").body_mut().read_to_string().unwrap(), PAGE);
     assert!(header(&get(&node, "/"), "content-security-policy").contains("connect-src 'self'"));

@@ -2,6 +2,7 @@ import { Button } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
 import { useEffect, useState } from "react";
 import { type Session, loadSession, renewSession, watchSession } from "../matrix/session.ts";
+import { goOn } from "../platform/other-client.ts";
 import { HOMESERVER } from "../platform/server.ts";
 import { CannotRun, persistStorage, startWorker } from "../platform/worker.ts";
 import { Splash, Trouble } from "../ui/Splash.tsx";
@@ -18,7 +19,7 @@ interface User {
 }
 
 /** Started once for the page, however often React mounts the app. */
-const started = startWorker(offerReload).then(loadSession);
+const started = startWorker(offerReload).then(goOn).then(loadSession);
 
 /** From an empty window to a signed-in user. */
 export function App() {

@@ -20,6 +20,7 @@ const VERSIONS: [&str; 17] = [
 
 /// What is served of proposals, by the names that clients look for.
 const UNSTABLE: &[&str] = &[
+    "org.matrix.e2e_cross_signing",
     "org.matrix.simplified_msc3575",
     "org.matrix.msc3391",
     "org.matrix.msc4140",
