@@ -3,7 +3,7 @@
 //! A [`ClientEvent`] is written out of the text of its [`Pdu`] without being taken apart. Who may see an event, and
 //! what belongs into `unsigned`, is the caller's to know.
 
-use ruma_common::OwnedEventId;
+use ruma_common::{OwnedEventId, OwnedUserId};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, json};
 
@@ -42,6 +42,10 @@ pub struct Unsigned {
     /// The state event that it replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces_state: Option<OwnedEventId>,
+    /// Who sent the state event that it replaced. Not in the specification: by it matrix-js-sdk knows who invited somebody that
+    /// has joined since, and so which rooms are direct chats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prev_sender: Option<OwnedUserId>,
     /// The content of the state event that it replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prev_content: Option<Map<String, Value>>,

@@ -41,7 +41,7 @@ type Referred<'a> = HashMap<&'a EventId, &'a Arc<StoredEvent>>;
 
 impl Homeserver {
     /// `events` as `viewer` gets them, in order, each with `room_id` and with `unsigned` (`age`,
-    /// `transaction_id` for the device that sent it, `prev_content`, `replaces_state`, `redacted_because`).
+    /// `transaction_id` for the device that sent it, `prev_content`, `prev_sender`, `replaces_state`, `redacted_because`).
     ///
     /// Visibility is not checked here: see [`Homeserver::visible_events`].
     ///
@@ -102,6 +102,7 @@ impl Homeserver {
             age: Some(self.now().saturating_sub(event.origin_server_ts())),
             transaction_id: transaction_of(event, viewer).map(str::to_owned),
             replaces_state: replaced.map(|replaced| replaced.event_id.clone()),
+            prev_sender: replaced.map(|replaced| replaced.sender().to_owned()),
             prev_content: replaced
                 .filter(|replaced| {
                     [event, replaced]

@@ -64,6 +64,7 @@ async fn a_long_room_is_told_from_its_end_with_the_state_before() {
     let renamed = &room["timeline"]["events"][2]["unsigned"];
     assert_eq!(renamed["prev_content"]["name"], "first");
     assert_eq!(renamed["replaces_state"], names[0]["event_id"]);
+    assert_eq!(renamed["prev_sender"], names[0]["sender"]);
 }
 
 #[tokio::test]
