@@ -21,11 +21,12 @@ use axum::{
         ConnectInfo, Request, State,
         ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{any, get},
 };
 use libp2p::metrics::Registry;
+use serde_json::json;
 
 use self::{
     app_config::AppConfig, app_files::AppFiles, metrics::Metrics, other_client::OtherClient, relay::Relay,
@@ -73,6 +74,7 @@ fn router(shared: Shared) -> Router {
     Router::new()
         .route("/", get(root))
         .route("/config.json", get(config))
+        .route("/_matrix/{*path}", any(no_homeserver))
         .route("/healthz", get(async || "ok\n"))
         .route("/metrics", get(metrics))
         .fallback(files)
@@ -104,6 +106,18 @@ async fn files(State(shared): State<Shared>, request: Request) -> Response {
         true => shared.client.serve(request).await,
         false => shared.files.serve(request).await,
     }
+}
+
+/// What a page hears that its service worker does not answer, as after a reload that passes workers by: to try again, and not
+/// that its account has nothing.
+async fn no_homeserver() -> Response {
+    let error = "The homeserver of this address is in the browser. Reload the page, or open the app first.";
+    let body = json!({ "errcode": "M_UNKNOWN", "error": error }).to_string();
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (StatusCode::SERVICE_UNAVAILABLE, headers, body).into_response()
 }
 
 async fn config(State(shared): State<Shared>, request: Request) -> Response {
