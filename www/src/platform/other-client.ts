@@ -34,6 +34,7 @@ function addressOf(config: unknown): string | undefined {
 }
 
 function ofThisOrigin(path: string): string | undefined {
-  const url = URL.parse(path, location.origin);
-  return url?.origin === location.origin ? url.href : undefined;
+  if (!URL.canParse(path, location.origin)) return undefined;
+  const url = new URL(path, location.origin);
+  return url.origin === location.origin ? url.href : undefined;
 }
