@@ -1,12 +1,22 @@
 //! Files: uploaded, announced, downloaded whole and in part.
 
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
 use bytes::Bytes;
-use hearth_homeserver::Config;
-use hearth_storage::{Store as _, Table, WriteBatch};
+use hearth_homeserver::{Config, Images, Picture, Scaled, Scaling};
+use hearth_storage::{BoxFuture, Store as _, Table, WriteBatch};
 use http::{Method, Request, Response};
 use serde_json::Value;
+use tokio::sync::Notify;
 
-use super::server::{Answer, Client, TestServer};
+use super::server::{Answer, Client, Platform, TestServer};
 use crate::{ApiConfig, Body, Source};
 
 const UPLOAD: &str = "/_matrix/media/v3/upload";
@@ -282,4 +292,90 @@ async fn older_clients_find_files_without_a_token() {
     }
     let remote = "/_matrix/media/v3/download/elsewhere.example/x?allow_remote=false";
     server.get(remote).await.fails(404, "M_NOT_FOUND");
+}
+
+/// A platform that, like real ones, goes on with a picture after whoever asked is gone, and ends when it is told.
+#[derive(Default)]
+struct Painter {
+    /// How often it began.
+    begun: AtomicUsize,
+    finish: Arc<Notify>,
+    cannot_read: bool,
+}
+
+impl Images for Painter {
+    fn scale(&self, picture: Picture, _: Bytes, _: Scaling) -> BoxFuture<'_, Scaled> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        let finish = self.finish.clone();
+        let made = match self.cannot_read {
+            true => Err("broken".into()),
+            false => Ok((picture, b"small".to_vec())),
+        };
+        Box::pin(async move {
+            let work = tokio::spawn(async move { finish.notified().await });
+            work.await.unwrap();
+            made
+        })
+    }
+}
+
+fn painting(images: Arc<Painter>) -> Platform {
+    Platform {
+        images,
+        ..Platform::default()
+    }
+}
+
+/// The head of a PNG file that is said to have 1000 × 500 pixels.
+const PNG: &[u8; 29] = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\x03\xe8\0\0\x01\xf4\x08\x06\0\0\0";
+
+async fn thumbnail(server: &TestServer, client: &Client<'_>, location: &str) -> Response<Bytes> {
+    let path = format!("/_matrix/client/v1/media/thumbnail/{location}?width=320&height=240");
+    let request = Request::get(path).header("authorization", format!("Bearer {}", client.token));
+    let request = request.body(Body::empty()).unwrap();
+    server.file_from(request, Source::Client).await
+}
+
+#[tokio::test]
+async fn who_hangs_up_does_not_begin_a_picture_anew() {
+    let painter = Arc::new(Painter::default());
+    let server = TestServer::on_platform(painting(painter.clone())).await;
+    let ann = server.register("ann").await;
+    let answer = upload(&server, &ann, Method::POST, UPLOAD, "image/png", PNG.to_vec()).await;
+    let location = location(&answer.ok());
+    for _ in 0..3 {
+        let asking = thumbnail(&server, &ann, &location);
+        futures::future::select(pin!(asking), pin!(settled())).await;
+    }
+    assert_eq!(painter.begun.load(Ordering::Relaxed), 1);
+    painter.finish.notify_one();
+    let made = thumbnail(&server, &ann, &location).await;
+    assert_eq!(made.body(), "small");
+    assert_eq!(painter.begun.load(Ordering::Relaxed), 1);
+}
+
+/// Done when all tasks had their turns.
+async fn settled() {
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_broken_picture_is_not_tried_again_for_some_minutes() {
+    let painter = Arc::new(Painter {
+        cannot_read: true,
+        ..Painter::default()
+    });
+    let server = TestServer::on_platform(painting(painter.clone())).await;
+    let ann = server.register("ann").await;
+    let answer = upload(&server, &ann, Method::POST, UPLOAD, "image/png", PNG.to_vec()).await;
+    let location = location(&answer.ok());
+    for (passed, begun) in [(0, 1), (60, 1), (300, 2)] {
+        server.clock.advance(Duration::from_secs(passed));
+        painter.finish.notify_one();
+        let answer = thumbnail(&server, &ann, &location).await;
+        assert_eq!(answer.status(), 400);
+        assert_eq!(painter.begun.load(Ordering::Relaxed), begun, "after {passed} s");
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hearth_homeserver::{Config, Homeserver, Identity, Seams};
+use hearth_homeserver::{Config, Federation, Homeserver, Identity, Images, NoImages, Seams};
 use hearth_storage::{Direction, Entry, KeyRange, MemoryStore, Store, Table, WriteBatch};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
@@ -21,6 +21,25 @@ pub(super) struct TestServer {
     pub(super) clock: Arc<TestClock>,
     rng: Arc<TestRng>,
     pub(super) store: MemoryStore,
+}
+
+/// What a homeserver under test runs on, beside its store.
+pub(super) struct Platform {
+    pub(super) clock: Arc<TestClock>,
+    pub(super) rng: Arc<TestRng>,
+    pub(super) federation: Arc<dyn Federation>,
+    pub(super) images: Arc<dyn Images>,
+}
+
+impl Default for Platform {
+    fn default() -> Self {
+        Self {
+            clock: Arc::default(),
+            rng: Arc::default(),
+            federation: Arc::new(Alone),
+            images: Arc::new(NoImages),
+        }
+    }
 }
 
 /// An answer.
@@ -45,23 +64,27 @@ impl TestServer {
     }
 
     pub(super) async fn with(config: Config, api_config: ApiConfig) -> Self {
-        let platform = (Arc::default(), Arc::default());
-        Self::on(MemoryStore::new(), platform, config, api_config).await
+        Self::on(MemoryStore::new(), Platform::default(), config, api_config).await
     }
 
-    async fn on(
-        store: MemoryStore,
-        (clock, rng): (Arc<TestClock>, Arc<TestRng>),
-        config: Config,
-        api_config: ApiConfig,
-    ) -> Self {
+    pub(super) async fn on_platform(platform: Platform) -> Self {
+        Self::on(
+            MemoryStore::new(),
+            platform,
+            Config::default(),
+            ApiConfig::default(),
+        )
+        .await
+    }
+
+    async fn on(store: MemoryStore, platform: Platform, config: Config, api_config: ApiConfig) -> Self {
         let seams = Seams {
             store: Arc::new(store.clone()),
-            federation: Arc::new(Alone),
-            clock: clock.clone(),
-            rng: rng.clone(),
+            federation: platform.federation,
+            clock: platform.clock.clone(),
+            rng: platform.rng.clone(),
             spawner: Arc::new(TestSpawner),
-            images: Arc::new(hearth_homeserver::NoImages),
+            images: platform.images,
         };
         let identity = Identity::load_or_create(&*seams.store, &*seams.rng)
             .await
@@ -71,15 +94,19 @@ impl TestServer {
         Self {
             api: Api::new(homeserver, api_config),
             name,
-            clock,
-            rng,
+            clock: platform.clock,
+            rng: platform.rng,
             store,
         }
     }
 
     /// The next process on the same store.
     pub(super) async fn restarted(self) -> Self {
-        let platform = (self.clock, self.rng);
+        let platform = Platform {
+            clock: self.clock,
+            rng: self.rng,
+            ..Platform::default()
+        };
         Self::on(self.store, platform, Config::default(), ApiConfig::default()).await
     }
 

@@ -26,6 +26,8 @@ pub use upload::Upload;
 
 pub(crate) use remote::Fetches;
 
+use std::{collections::VecDeque, sync::Arc};
+
 use event_listener::Event;
 
 /// What the homeserver keeps in memory about media.
@@ -37,6 +39,7 @@ pub(crate) struct MediaState {
     pub(crate) uploaded: Event,
     /// Files that are being fetched from other servers.
     pub(crate) fetches: Fetches,
-    /// Held while a picture is decoded: one at a time bounds the memory.
-    pub(crate) scaling: async_lock::Mutex<()>,
+    /// Held while a picture is decoded: one at a time bounds the memory. In it, those that could not be read lately, the
+    /// newest first, each with the time at which it is tried again.
+    pub(crate) scaling: Arc<async_lock::Mutex<VecDeque<(MediaUri, u64)>>>,
 }

@@ -3,9 +3,9 @@
 //! Of each picture there are a few sizes and no others, so that nobody can fill the store with sizes. A picture
 //! is never made larger. A JPEG file that is to be shown turned is turned first, as its Exif says.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
-use futures::TryStreamExt as _;
+use futures::{TryStreamExt as _, channel::oneshot};
 use hearth_storage::{Table, WriteBatch};
 
 use crate::{
@@ -24,6 +24,10 @@ use crate::{
 const MAX_FILE: u64 = 32 * 1024 * 1024;
 /// The most pixels of a picture that is decoded.
 const MAX_PIXELS: u64 = 40_000_000;
+/// After how long a picture that could not be read is tried again, in milliseconds.
+const RETRY: u64 = 5 * 60_000;
+/// How many pictures that could not be read are remembered.
+const MAX_UNREADABLE: usize = 1_000;
 /// The sizes that are made: as Synapse makes them by default.
 const SIZES: [(u32, u32, Method); 5] = [
     (32, 32, Method::Crop),
@@ -146,15 +150,43 @@ impl Homeserver {
         if let Some(thumbnail) = self.stored_thumbnail(&key).await? {
             return Ok(thumbnail);
         }
-        let _one_at_a_time = self.media.scaling.lock().await;
-        match self.stored_thumbnail(&key).await? {
-            Some(thumbnail) => Ok(thumbnail),
-            None => {
-                let earlier = earlier_thumbnail_key(&uri.id, &uri.server, &size.name());
-                self.remove_thumbnail(earlier).await?;
-                self.make_thumbnail(media, size, key).await
-            }
+        let mut unreadable = self.media.scaling.lock_arc().await;
+        let (uri, (done, made)) = (uri.clone(), oneshot::channel());
+        // A task of its own: the platform goes on with a picture when whoever asked is gone, and so must the lock.
+        self.spawn(|homeserver| async move {
+            let made = homeserver.made_once(&mut unreadable, media, size, &uri).await;
+            // Nobody may be waiting any more.
+            let _ = done.send(made);
+        });
+        made.await
+            .unwrap_or_else(|oneshot::Canceled| Err(Error::Damaged("closing".into())))
+    }
+
+    /// What [`Homeserver::made_smaller`] makes, unless somebody else has made it, or tried in vain, while the lock was
+    /// waited for.
+    async fn made_once(
+        &self,
+        unreadable: &mut VecDeque<(MediaUri, u64)>,
+        media: Media,
+        size: Size,
+        uri: &MediaUri,
+    ) -> Result<Media, Error> {
+        let key = thumbnail_key(&uri.id, &uri.server, &size.name());
+        if let Some(thumbnail) = self.stored_thumbnail(&key).await? {
+            return Ok(thumbnail);
         }
+        let now = self.now();
+        if unreadable.iter().any(|(of, until)| of == uri && now < *until) {
+            return Err(Error::NoThumbnail("the picture could not be read".into()));
+        }
+        let earlier = earlier_thumbnail_key(&uri.id, &uri.server, &size.name());
+        self.remove_thumbnail(earlier).await?;
+        let made = self.make_thumbnail(media, size, key).await;
+        if let Err(Error::NoThumbnail(_)) = &made {
+            unreadable.truncate(MAX_UNREADABLE - 1);
+            unreadable.push_front((uri.clone(), now + RETRY));
+        }
+        made
     }
 
     async fn remove_thumbnail(&self, key: Vec<u8>) -> Result<(), Error> {
