@@ -22,8 +22,8 @@ use crate::{
 
 /// The most receipts of one room that are read.
 const MAX_RECEIPTS: usize = 50_000;
-/// The most threads of one room in which a user of another server may have receipts.
-const MAX_REMOTE_THREADS: usize = 200;
+/// The most receipts of a user of another server in one room.
+const MAX_REMOTE: usize = 200;
 /// The most rooms whose receipts are kept in memory.
 const MAX_ROOMS: usize = 200;
 /// The most receipts of one EDU that are taken in.
@@ -247,6 +247,12 @@ impl Homeserver {
                 continue;
             }
             batch.put(Table::Receipts, row_key(room_id, &key), to_vec(&receipt)?);
+            if !self.is_local(&key.user_id)
+                && let Some(oldest) = surplus(&receipts, &key)
+            {
+                batch.delete(Table::Receipts, row_key(room_id, &oldest));
+                receipts.remove(&oldest);
+            }
             let entry = LogEntry::Receipt {
                 room_id: room_id.to_owned(),
                 user_id: key.user_id.clone(),
@@ -342,17 +348,6 @@ impl Homeserver {
             kind: ReceiptKind::Read,
             thread,
         };
-        let first = ReceiptKey {
-            thread: None,
-            ..key.clone()
-        };
-        let receipts = self.room_receipts(room_id).await?;
-        let own = receipts
-            .range(first..)
-            .take_while(|(old, _)| old.user_id == key.user_id);
-        if own.count() >= MAX_REMOTE_THREADS {
-            return Ok(None);
-        }
         let event = self
             .stored_event(&event_id)
             .await?
@@ -372,6 +367,23 @@ fn is_later(new: &Receipt, old: &Receipt) -> bool {
         (Some(new), Some(old)) => new > old,
         _ => new.event_id != old.event_id && new.ts >= old.ts,
     }
+}
+
+/// The receipt that goes for a new one of `key`, if its user has as many as are kept: the oldest of a thread.
+fn surplus(receipts: &RoomReceipts, key: &ReceiptKey) -> Option<ReceiptKey> {
+    let first = ReceiptKey {
+        thread: None,
+        ..key.clone()
+    };
+    let own = receipts
+        .range(first..)
+        .take_while(|(old, _)| old.user_id == key.user_id);
+    if receipts.contains_key(key) || own.clone().count() < MAX_REMOTE {
+        return None;
+    }
+    let threads = own.filter(|(old, _)| old.thread.as_ref().is_some_and(|thread| thread != "main"));
+    let oldest = threads.min_by_key(|(_, receipt)| receipt.ts)?;
+    Some(oldest.0.clone())
 }
 
 fn is_in_bounds(key: &ReceiptKey) -> bool {

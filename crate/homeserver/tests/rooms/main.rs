@@ -22,6 +22,7 @@ mod large_room;
 mod membership;
 mod peer;
 mod queue;
+mod receipts;
 mod recount;
 mod redactions;
 mod refused;

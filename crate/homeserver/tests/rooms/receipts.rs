@@ -1,0 +1,42 @@
+//! Receipts where there are many.
+
+use ruma_common::{EventId, RoomId};
+use serde_json::json;
+
+use crate::{
+    peer::Peer,
+    support::{Server, object},
+};
+
+/// Takes in that the peer's user has read up to `event_id` in `thread`.
+async fn read(server: &Server, peer: &Peer, room: &RoomId, event_id: &EventId, thread: &str, ts: u64) {
+    let receipt = json!({ "event_ids": [event_id], "data": { "ts": ts, "thread_id": thread } });
+    let edu = object(json!({ room.as_str(): { "m.read": { peer.user().as_str(): receipt } } }));
+    let receiving = server.homeserver.receive_receipts(peer.name(), &edu);
+    receiving.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_reads_many_threads_is_still_seen_to_read() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let (alice, room) = (server.alice(), server.public_room().await);
+    peer.join(&server, &room).await;
+    let first = server.say(&alice, &room, "1", "first").await.unwrap();
+    let second = server.say(&alice, &room, "2", "second").await.unwrap();
+    read(&server, &peer, &room, &first, "main", 0).await;
+    for number in 1..=210 {
+        read(&server, &peer, &room, &first, &format!("${number}"), number).await;
+    }
+    read(&server, &peer, &room, &second, "main", 211).await;
+    for server in [&server, &server.restarted().await] {
+        let receipts = server.homeserver.room_receipts(&room).await.unwrap();
+        let of = |thread: &str| {
+            let mut receipts = receipts.iter();
+            receipts.find(|(key, _)| key.thread.as_deref() == Some(thread))
+        };
+        assert_eq!(of("main").unwrap().1.event_id, second);
+        assert!(of("$210").is_some());
+        assert!(of("$1").is_none());
+        assert_eq!(receipts.len(), 200);
+    }
+}
