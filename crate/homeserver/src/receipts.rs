@@ -222,12 +222,18 @@ impl Homeserver {
         if let Some(receipts) = self.receipts.get(room_id) {
             return Ok(receipts);
         }
-        let range = KeyRange::prefix(format!("{room_id}\0"));
-        let rows = self
-            .seams
-            .store
-            .scan(Table::Receipts, range, Direction::Forward, MAX_RECEIPTS)
-            .await?;
+        let store = &self.seams.store;
+        let scan = |prefix| {
+            let range = KeyRange::prefix(prefix);
+            store.scan(Table::Receipts, range, Direction::Forward, MAX_RECEIPTS)
+        };
+        let mut rows = scan(format!("{room_id}\0")).await?;
+        if rows.len() == MAX_RECEIPTS {
+            // What is unread follows from those of the users here: none of them is left out.
+            for user_id in self.local_members(room_id) {
+                rows.extend(scan(format!("{room_id}\0{user_id}\0")).await?);
+            }
+        }
         let receipts = try_map(rows.iter().map(|(key, value)| decode(key, value)))?;
         let receipts = Arc::new(receipts);
         self.receipts.put(room_id.to_owned(), Arc::clone(&receipts));

@@ -1,5 +1,7 @@
 //! Receipts where there are many.
 
+use hearth_homeserver::receipts::ReceiptKind;
+use hearth_storage::{Store, Table, WriteBatch};
 use ruma_common::{EventId, RoomId};
 use serde_json::json;
 
@@ -39,4 +41,25 @@ async fn who_reads_many_threads_is_still_seen_to_read() {
         assert!(of("$1").is_none());
         assert_eq!(receipts.len(), 200);
     }
+}
+
+#[tokio::test]
+async fn receipts_of_local_users_are_known_however_many_others_have() {
+    let server = Server::new().await;
+    let (alice, zoe, room) = (server.alice(), server.user("zoe"), server.public_room().await);
+    server.join(&zoe, &room).await.unwrap();
+    let said = server.say(&alice, &room, "1", "read me").await.unwrap();
+    let homeserver = &server.homeserver;
+    let reading = homeserver.set_receipt(&zoe, &room, ReceiptKind::Read, &said, None);
+    reading.await.unwrap();
+    let mut batch = WriteBatch::new();
+    for number in 0..50_000 {
+        let key = format!("{room}\0@{number}:elsewhere.example\0m.read\0");
+        let row = json!({ "e": said, "t": 1 }).to_string();
+        batch.put(Table::Receipts, key.into_bytes(), row.into_bytes());
+    }
+    server.store.rows.commit(batch).await.unwrap();
+    let server = server.restarted().await;
+    let receipts = server.homeserver.room_receipts(&room).await.unwrap();
+    assert!(receipts.keys().any(|key| key.user_id == zoe));
 }
