@@ -23,7 +23,7 @@ use crate::{
         event::StoredEvent,
         room::Snapshot,
         timeline::TimelineEvent,
-        view::{CREATE, POWER_LEVELS, View, member},
+        view::{CREATE, POWER_LEVELS, member},
     },
 };
 
@@ -291,7 +291,7 @@ impl Homeserver {
             joined_members: snapshot.members().joined,
             display_name: state.text(member(user_id), "displayname").map(str::to_owned),
             power_levels: power_levels.map(|event| event.content().clone()),
-            creators: creators(snapshot, &state),
+            creators: state.ranking_creators().into_iter().map(str::to_owned).collect(),
         })
     }
 }
@@ -306,31 +306,6 @@ impl Context<'_> {
             creators: &self.creators,
         }
     }
-}
-
-/// Those whose power is above all levels, which is so from room version 12 on.
-fn creators(snapshot: &Snapshot, state: &View) -> Vec<String> {
-    let privileged = snapshot
-        .record
-        .version
-        .rules()
-        .authorization
-        .explicitly_privilege_room_creators;
-    let Some(create) = state.get(CREATE.0, CREATE.1).filter(|_| privileged) else {
-        return Vec::new();
-    };
-    let others = create
-        .content()
-        .get("additional_creators")
-        .and_then(|creators| creators.as_array());
-    let others = others
-        .into_iter()
-        .flatten()
-        .filter_map(|creator| creator.as_str());
-    others
-        .chain([create.sender().as_str()])
-        .map(str::to_owned)
-        .collect()
 }
 
 /// An event as push rules see it.

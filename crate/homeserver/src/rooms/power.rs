@@ -3,13 +3,13 @@
 use ruma_common::UserId;
 use serde_json::Value;
 
-use crate::rooms::view::View;
+use crate::rooms::{create::ranks_creators, view::View};
 
 /// These need the create event and the power levels among what was asked for.
 impl View {
     /// The power level of a user. A creator of a room of version 12 or later outranks every number.
     pub fn power_level(&self, user_id: &UserId) -> i64 {
-        if self.has_ranking_creators() && self.is_creator(user_id) {
+        if self.ranking_creators().contains(&user_id.as_str()) {
             return i64::MAX;
         }
         if self.get("m.room.power_levels", "").is_none() {
@@ -46,34 +46,22 @@ impl View {
         self.get("m.room.power_levels", "")?.content().get(field)
     }
 
-    fn has_ranking_creators(&self) -> bool {
+    /// Those whose power is above all levels: the creators of a room of version 12 or later.
+    pub(crate) fn ranking_creators(&self) -> Vec<&str> {
         let create = self.get("m.room.create", "");
-        create.is_some_and(|create| {
-            create
-                .pdu
-                .version()
-                .rules()
-                .authorization
-                .explicitly_privilege_room_creators
-        })
+        let Some(create) = create.filter(|create| ranks_creators(create.pdu.version())) else {
+            return Vec::new();
+        };
+        let additional = create.content().get("additional_creators");
+        let additional = additional.and_then(Value::as_array).into_iter().flatten();
+        let additional = additional.filter_map(Value::as_str);
+        additional.chain([create.sender().as_str()]).collect()
     }
 
     fn is_creator(&self, user_id: &UserId) -> bool {
-        let Some(create) = self.get("m.room.create", "") else {
-            return false;
-        };
-        let additional = create
-            .content()
-            .get("additional_creators")
-            .and_then(Value::as_array);
-        let is_additional = additional
-            .into_iter()
-            .flatten()
-            .any(|user| user.as_str() == Some(user_id.as_str()));
-        let named = create.content_text("creator");
-        create.sender() == user_id
-            || named.is_some_and(|named| named == user_id.as_str())
-            || (self.has_ranking_creators() && is_additional)
+        self.get("m.room.create", "").is_some_and(|create| {
+            create.sender() == user_id || create.content_text("creator") == Some(user_id.as_str())
+        })
     }
 }
 

@@ -245,17 +245,25 @@ impl Upgrade {
 
     /// The old room's power levels as the new version has them.
     fn levels(&self, old: &View) -> JsonObject {
-        let Some(event) = old.get("m.room.power_levels", "") else {
-            let own = (!ranks_creators(self.version)).then(|| (self.user_id.to_string(), 100.into()));
-            return first_levels(self.version, own.into_iter().collect());
+        let own = (!ranks_creators(self.version)).then(|| (self.user_id.to_string(), 100.into()));
+        let mut levels = match old.get("m.room.power_levels", "") {
+            Some(event) => numbers_only(event.content()),
+            None => first_levels(self.version, own.into_iter().collect()),
         };
-        let mut levels = numbers_only(event.content());
         if ranks_creators(self.version) {
             if let Some(Value::Object(users)) = levels.get_mut("users") {
                 users.retain(|user, _| !self.is_creator(user));
             }
             if !ranks_creators(self.old_version) {
                 raise_event_level(&mut levels, TOMBSTONE.0, 150);
+            }
+        } else {
+            // Where creators are not above all levels they have the highest: else nobody might have any.
+            let highest = highest(&levels);
+            for creator in old.ranking_creators() {
+                if let Value::Object(users) = levels.entry("users").or_insert_with(|| json!({})) {
+                    users.insert(creator.to_owned(), highest.into());
+                }
             }
         }
         levels
@@ -409,6 +417,16 @@ fn numbers_only(levels: &JsonObject) -> JsonObject {
         fixed.insert(field.into(), Value::Object(ordered::object(kept)));
     }
     fixed
+}
+
+/// The highest of all `levels`, and at least 100.
+fn highest(levels: &JsonObject) -> i64 {
+    let maps = LEVEL_MAPS
+        .iter()
+        .filter_map(|field| levels.get(*field)?.as_object());
+    let single = LEVELS.iter().filter_map(|field| levels.get(*field));
+    let all = single.chain(maps.flat_map(JsonObject::values));
+    all.filter_map(integer).max().unwrap_or_default().max(100)
 }
 
 fn raise_event_level(levels: &mut JsonObject, kind: &str, least: i64) {

@@ -186,6 +186,34 @@ async fn creators_of_version_12_have_no_level() {
 }
 
 #[tokio::test]
+async fn creators_have_the_highest_level_where_they_are_not_above_all() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.alice(), server.bob());
+    let old = server
+        .create(json!({
+            "preset": "public_chat", "room_version": "12", "creation_content": { "additional_creators": [bob] },
+            "power_level_content_override": { "users": { "@x:y": 120 } },
+        }))
+        .await
+        .unwrap();
+    let new = upgrade(&server, &alice, &old, json!({ "new_version": "11" }))
+        .await
+        .unwrap();
+    assert_eq!(
+        levels(&server, &new).await["users"],
+        json!({ alice.as_str(): 150, bob.as_str(): 150, "@x:y": 120 })
+    );
+    server.join(&bob, &new).await.unwrap();
+    let tombstone = json!({ "body": "closed", "replacement_room": old });
+    for user in [&alice, &bob] {
+        server
+            .set(user, &new, "m.room.tombstone", tombstone.clone())
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
 async fn who_has_just_the_power_for_the_tombstone_may_replace_a_room() {
     let server = Server::new().await;
     let (alice, bob) = (server.alice(), server.bob());
