@@ -10,13 +10,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use hearth_homeserver::{Config, Images, Picture, Scaled, Scaling};
+use hearth_homeserver::{Config, Federation, FederationError, Images, Picture, Scaled, Scaling};
 use hearth_storage::{BoxFuture, Store as _, Table, WriteBatch};
 use http::{Method, Request, Response};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::server::{Answer, Client, Platform, TestServer};
+use super::{
+    platform::TestClock,
+    server::{Answer, Client, Platform, TestServer},
+};
 use crate::{ApiConfig, Body, Source};
 
 const UPLOAD: &str = "/_matrix/media/v3/upload";
@@ -292,6 +295,80 @@ async fn older_clients_find_files_without_a_token() {
     }
     let remote = "/_matrix/media/v3/download/elsewhere.example/x?allow_remote=false";
     server.get(remote).await.fails(404, "M_NOT_FOUND");
+}
+
+/// Another server, which has one file and gives it in pieces.
+struct Giver {
+    /// The length of the file, in bytes.
+    size: usize,
+    /// The length of a piece, in bytes.
+    piece: usize,
+    clock: Arc<TestClock>,
+    /// How long it takes to give a piece.
+    pause: Duration,
+    /// How often it was asked.
+    asked: AtomicUsize,
+}
+
+impl Giver {
+    fn new(size: usize, piece: usize, pause: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            size,
+            piece,
+            clock: Arc::default(),
+            pause,
+            asked: AtomicUsize::new(0),
+        })
+    }
+
+    fn platform(self: &Arc<Self>) -> Platform {
+        Platform {
+            clock: self.clock.clone(),
+            federation: self.clone(),
+            ..Platform::default()
+        }
+    }
+}
+
+impl Federation for Giver {
+    fn send<'a>(
+        &'a self,
+        _: &'a str,
+        request: Request<Bytes>,
+    ) -> BoxFuture<'a, Result<Response<Bytes>, FederationError>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.clock.advance(self.pause);
+        let range = request.headers()["range"].to_str().unwrap();
+        let range = range.strip_prefix("bytes=").unwrap();
+        let start: usize = range.split_once('-').unwrap().0.parse().unwrap();
+        let end = self.size.min(start + self.piece);
+        let head = format!(
+            "--b\r\n\r\n{{}}\r\n--b\r\ncontent-range: bytes {start}-{}/{}\r\n\r\n",
+            end - 1,
+            self.size
+        );
+        let body = [head.as_bytes(), &vec![b'x'; end - start], b"\r\n--b--"].concat();
+        let answer = Response::builder()
+            .status(206)
+            .header("content-type", "multipart/mixed; boundary=b");
+        Box::pin(async move { Ok(answer.body(body.into()).unwrap()) })
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_gives_a_file_too_slowly_is_given_up() {
+    for (size, piece, pause, asked, status) in [
+        (1_000, 1, Duration::ZERO, 1, 502),
+        (2_000_000, 64 * 1024, Duration::from_secs(59), 16, 502),
+        (2_000_000, 64 * 1024, Duration::from_millis(1), 31, 200),
+    ] {
+        let giver = Giver::new(size, piece, pause);
+        let server = TestServer::on_platform(giver.platform()).await;
+        let ann = server.register("ann").await;
+        let file = download(&server, &ann, "elsewhere.example/x", None).await;
+        assert_eq!(file.status(), status, "pieces of {piece} bytes in {pause:?}");
+        assert_eq!(giver.asked.load(Ordering::Relaxed), asked);
+    }
 }
 
 /// A platform that, like real ones, goes on with a picture after whoever asked is gone, and ends when it is told.

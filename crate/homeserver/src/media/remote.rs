@@ -24,6 +24,10 @@ use crate::{
 
 /// How many bytes are asked for at once.
 const PIECE: u64 = 2 * 1024 * 1024;
+/// The fewest bytes that a piece has which is not the last.
+const LEAST_PIECE: usize = 64 * 1024;
+/// How long one server is asked for one file, in milliseconds.
+const PATIENCE: u64 = 15 * 60_000;
 /// The most bytes that one piece takes, with what is said of it.
 const MAX_ANSWER: usize = PIECE as usize + 64 * 1024;
 /// How many other servers are asked for a file whose own server does not give it.
@@ -90,19 +94,26 @@ impl Homeserver {
     async fn fetch_from(&self, server: &ServerName, uri: &MediaUri) -> Result<(), Error> {
         let homeserver = self.shared().ok_or_else(|| Error::Damaged("closing".into()))?;
         let mut writer = BlobWriter::new(homeserver, self.config.max_upload_bytes);
+        let until = self.now().saturating_add(PATIENCE);
         let first = self.fetch_piece(server, &uri.id, 0).await?;
         if first.total > self.config.max_upload_bytes {
             return Err(Error::TooLarge("the file is larger than is accepted here".into()));
         }
-        writer.write(&first.content).await?;
-        while writer.size() < first.total {
+        let (total, description, mut content) = (first.total, first.description, first.content);
+        loop {
+            writer.write(&content).await?;
+            if writer.size() >= total {
+                return self.keep_fetched(uri, writer.finish(), description).await;
+            }
+            if content.len() < LEAST_PIECE || self.now() > until {
+                return Err(Error::Unreachable("the file comes too slowly".into()));
+            }
             let piece = self.fetch_piece(server, &uri.id, writer.size()).await?;
-            if piece.content.is_empty() || piece.total != first.total {
+            if piece.total != total {
                 return Err(Error::Unreachable("the file changed while it was sent".into()));
             }
-            writer.write(&piece.content).await?;
+            content = piece.content;
         }
-        self.keep_fetched(uri, writer.finish(), first.description).await
     }
 
     async fn keep_fetched(
