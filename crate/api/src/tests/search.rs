@@ -420,3 +420,23 @@ async fn who_is_invited_again_is_not_told_the_state_of_the_meantime() {
     assert_eq!(texts(&found), ["fox"]);
     assert!(!found.to_string().contains("may not know"));
 }
+
+#[tokio::test]
+async fn words_of_the_erased_are_found_by_those_alone_who_were_there() {
+    let server = TestServer::new().await;
+    let [ann, bob, cat] = [
+        server.register("ann").await,
+        server.register("bob").await,
+        server.register("cat").await,
+    ];
+    let room = ann.create_room(json!({"preset": "public_chat"})).await;
+    let join = format!("/_matrix/client/v3/join/{room}");
+    bob.post(&join, json!({})).await.ok();
+    ann.say(&room, "1", "Regrettable").await;
+    let body = json!({"auth": {"type": "m.login.dummy"}, "erase": true});
+    ann.post("/_matrix/client/v3/account/deactivate", body).await.ok();
+    cat.post(&join, json!({})).await.ok();
+    assert_eq!(recent(&bob, "regrettable").await, ["Regrettable"]);
+    let found = search(&cat, json!({"search_term": "regrettable"})).await;
+    assert_eq!((&found["results"], &found["count"]), (&json!([]), &json!(0)));
+}

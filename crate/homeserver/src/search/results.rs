@@ -253,7 +253,7 @@ impl Homeserver {
         let mut by_room = BTreeMap::<OwnedRoomId, Vec<_>>::new();
         for event in events
             .into_iter()
-            .filter(|event| request.allows(event, &found.terms))
+            .filter(|event| request.allows(event, &found.terms) && self.erased_for(event, viewer).is_none())
         {
             by_room.entry(event.room_id().to_owned()).or_default().push(event);
         }
