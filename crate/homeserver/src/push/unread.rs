@@ -124,7 +124,10 @@ impl Homeserver {
         let read = receipt_order(user_id, &receipts, None).unwrap_or_default();
         let own = self.user_membership(user_id, room_id);
         let joined = own.and_then(|own| own.joined_at).unwrap_or_default();
-        let floor = found.upto.max(read).max(joined.cast_signed());
+        let joined = joined.cast_signed();
+        // They may have left since it was found.
+        found.notifying.retain(|event| event.order > joined);
+        let floor = found.upto.max(read).max(joined);
         let new = self.newest_events(room_id, floor, upto).await?;
         let context = self.push_context(user_id, snapshot).await?;
         let threads = self.threads_of(&new).await?;

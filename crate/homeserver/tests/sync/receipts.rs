@@ -199,6 +199,21 @@ async fn answering_marks_as_read() {
 }
 
 #[tokio::test]
+async fn who_comes_back_begins_anew() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    server.say(&alice, &room_id, "before").await;
+    assert_eq!(unread(&server, &bob, &room_id).await, (1, 0));
+    server.leave(&bob, &room_id).await;
+    server.join(&bob, &room_id).await;
+    assert_eq!(unread(&server, &bob, &room_id).await, (0, 0));
+    server.say(&alice, &room_id, "after").await;
+    assert_eq!(unread(&server, &bob, &room_id).await, (1, 0));
+}
+
+#[tokio::test]
 async fn counts_are_the_same_after_a_restart() {
     let server = Server::new().await;
     let (alice, bob) = (server.user("alice"), server.user("bob"));
