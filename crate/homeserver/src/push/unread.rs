@@ -2,7 +2,7 @@
 //!
 //! Counts are not stored. They follow from the timeline, the receipts and the push rules; what was found is kept
 //! in memory, so that a sync looks at each event once. A user has read up to their latest receipt and up to
-//! their own latest event, and everything from before they joined; of what is redacted there is nothing to read. Spec: Client-Server API, section 'Receiving
+//! what they said last, and everything from before they joined; of what is redacted there is nothing to read. Spec: Client-Server API, section 'Receiving
 //! notifications'.
 
 use std::{
@@ -66,7 +66,7 @@ struct Found {
     refusals: Refusals,
     /// Events that notify, oldest first.
     notifying: Vec<Notifying>,
-    /// The user's own last event in each thread.
+    /// What the user said last in each thread.
     own: BTreeMap<String, i64>,
 }
 
@@ -210,7 +210,10 @@ impl Found {
             self.notifying.retain(|notifying| notifying.event_id != redacted);
         }
         if event.sender() == user_id {
-            self.own.insert(thread.to_owned(), *order);
+            // A new profile, say, is told to all rooms: that does not mean that they were looked at.
+            if event.state_key().is_none() && event.pdu.redacts().is_none() {
+                self.own.insert(thread.to_owned(), *order);
+            }
             return;
         }
         if self.refusals.hides(event) || event.decision.redacted_by.is_some() {

@@ -199,6 +199,25 @@ async fn answering_marks_as_read() {
 }
 
 #[tokio::test]
+async fn who_says_nothing_has_not_read_for_it() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&alice).await;
+    server.join(&bob, &room_id).await;
+    let mistake = server.say(&alice, &room_id, "mistake").await;
+    server.say(&bob, &room_id, "one").await;
+    assert_eq!(unread(&server, &alice, &room_id).await, (1, 0));
+    server
+        .set(&alice, &room_id, "m.room.topic", json!({"topic": "News"}))
+        .await;
+    assert_eq!(unread(&server, &alice, &room_id).await, (1, 0));
+    let homeserver = &server.homeserver;
+    let redaction = homeserver.redact_event(&alice, device(), &room_id, &mistake, "t", None);
+    redaction.await.unwrap();
+    assert_eq!(unread(&server, &alice, &room_id).await, (1, 0));
+}
+
+#[tokio::test]
 async fn who_comes_back_begins_anew() {
     let server = Server::new().await;
     let (alice, bob) = (server.user("alice"), server.user("bob"));

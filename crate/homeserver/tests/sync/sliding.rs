@@ -192,7 +192,7 @@ async fn a_room_that_is_sent_is_told_of_what_is_new_only() {
         ["m.room.member", "m.room.member", "m.room.name"],
         "the name, and who spoke"
     );
-    assert_eq!(told["notification_count"], 1, "after the user's own event");
+    assert_eq!(told["notification_count"], 2, "to set a name is not to read");
 }
 
 #[tokio::test]
