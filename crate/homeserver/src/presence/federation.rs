@@ -53,6 +53,10 @@ impl Homeserver {
     }
 
     fn note_push(&self, push: Push) {
+        let is_local = |user_id: &UserId| self.is_local(user_id);
+        if !self.presence.people().has_room_for(&push.user_id, is_local) {
+            return;
+        }
         let now = self.now();
         self.presence.change(&push.user_id, now, |person| {
             person.state = push.presence;

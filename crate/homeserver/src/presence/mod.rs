@@ -38,7 +38,7 @@ const ACTIVE: u64 = 60_000;
 const FORGOTTEN: u64 = 30 * 60_000;
 /// How often it is looked who has gone, while somebody is there.
 const SWEEP: Duration = Duration::from_secs(10);
-/// The most users of whom something is known.
+/// The most users of whom something is known, unless there are as many local ones.
 const MAX_PEOPLE: usize = 20_000;
 /// The most bytes of a status message.
 const MAX_STATUS: usize = 1024;
@@ -162,9 +162,6 @@ impl Presence {
 
 impl People {
     fn change(&mut self, user_id: &UserId, now: u64, change: impl FnOnce(&mut Person)) -> bool {
-        if !self.users.contains_key(user_id) && !self.make_room() {
-            return false;
-        }
         let serial = now.max(self.serial + 1);
         let person = self.users.entry(user_id.to_owned()).or_default();
         let before = person.shown();
@@ -177,13 +174,15 @@ impl People {
         changed
     }
 
-    /// Forgets who is gone, if there are too many. Returns whether there is room for one more.
-    fn make_room(&mut self) -> bool {
-        if self.users.len() >= MAX_PEOPLE {
-            self.users
-                .retain(|_, person| person.state != PresenceState::Offline || person.status_msg.is_some());
+    /// Whether there is room for `user_id`, of another server; who is gone is forgotten if there are too many. Local
+    /// users always find room: there are no more of them than accounts.
+    fn has_room_for(&mut self, user_id: &UserId, is_local: impl Fn(&UserId) -> bool) -> bool {
+        if self.users.len() >= MAX_PEOPLE && !self.users.contains_key(user_id) {
+            self.users.retain(|user_id, person| {
+                person.state != PresenceState::Offline || (person.status_msg.is_some() && is_local(user_id))
+            });
         }
-        self.users.len() < MAX_PEOPLE
+        self.users.len() < MAX_PEOPLE || self.users.contains_key(user_id)
     }
 }
 

@@ -6,14 +6,15 @@ use hearth_homeserver::{
     Error, JsonObject,
     accounts::Registration,
     media::{MediaId, MediaUri},
+    presence::PresenceState,
 };
-use hearth_storage::{Direction, KeyRange, Store, Table};
-use ruma_common::RoomId;
+use hearth_storage::{Direction, KeyRange, Store, Table, WriteBatch};
+use ruma_common::{RoomId, UserId};
 use serde_json::{Value, json};
 
 use crate::{
     peer::{Peer, auth_of, pieces, value},
-    support::Server,
+    support::{Server, device, object},
 };
 
 #[tokio::test]
@@ -497,4 +498,53 @@ async fn a_malformed_canonical_alias_of_another_server_can_be_taken_away() {
         .await;
     assert!(matches!(many, Err(Error::InvalidParam(_))));
     server.set(&alice, &room, kind.0, json!({})).await.unwrap();
+}
+
+#[tokio::test]
+async fn local_users_are_seen_however_many_others_are_there() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let (alice, room) = (server.alice(), server.public_room().await);
+    peer.join(&server, &room).await;
+    let key = |user: &str| format!("r\0{room}\0{user}").into_bytes();
+    let rows = &server.store.rows;
+    let known = key(peer.user().as_str());
+    let row = rows.get(Table::Memberships, &known).await.unwrap().unwrap();
+    let others: Vec<_> = (0..20_001)
+        .map(|number| format!("@{number}:{}", peer.name()))
+        .collect();
+    let mut batch = WriteBatch::new();
+    for other in &others {
+        batch.put(Table::Memberships, key(other), row.clone());
+    }
+    rows.commit(batch).await.unwrap();
+    let presence_of = async |user: &str| {
+        let user = UserId::parse(user).unwrap();
+        server.homeserver.presence_of(&alice, &user).await.unwrap()["presence"].clone()
+    };
+    let (last, others) = others.split_last().unwrap();
+    for presence in ["online", "offline"] {
+        for some in others.chunks(100) {
+            let push = some
+                .iter()
+                .map(|user| json!({ "user_id": user, "presence": presence, "status_msg": "x" }));
+            let edu = object(json!({ "push": push.collect::<Vec<_>>() }));
+            server
+                .homeserver
+                .receive_presence(peer.name(), &edu)
+                .await
+                .unwrap();
+        }
+        assert_eq!(presence_of(&others[19_998]).await, presence);
+        let homeserver = &server.homeserver;
+        homeserver.note_sync(&alice, device(), PresenceState::Online, Duration::ZERO);
+        assert_eq!(presence_of(alice.as_str()).await, "online");
+    }
+    // Who has gone is forgotten for who comes, status message or not.
+    let edu = object(json!({ "push": [{ "user_id": last, "presence": "online" }] }));
+    server
+        .homeserver
+        .receive_presence(peer.name(), &edu)
+        .await
+        .unwrap();
+    assert_eq!(presence_of(last).await, "online");
 }
