@@ -46,6 +46,7 @@ async fn hierarchy(call: UserCall) -> Outcome {
         limit: call.query.number("limit")?,
         max_depth: call.query.number("max_depth")?,
         from: call.query.get("from").map(str::to_owned),
+        via: call.query.servers()?,
     };
     if query.limit == Some(0) {
         return Err(ApiError::invalid_param("limit is 0"));

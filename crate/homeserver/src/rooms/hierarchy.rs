@@ -54,6 +54,8 @@ pub struct HierarchyQuery {
     pub max_depth: Option<u64>,
     /// Where an earlier answer left off.
     pub from: Option<String>,
+    /// Servers to ask if the space is not held here, best first (MSC4235).
+    pub via: Vec<OwnedServerName>,
 }
 
 /// A room that a space lists.
@@ -93,8 +95,15 @@ impl Homeserver {
         let limit = query.limit.and_then(|limit| usize::try_from(limit).ok());
         let end = told.saturating_add(limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE));
         let mut walk = Walk::new(self, Visitor::User(user_id), query.suggested_only, max_depth);
+        let mut via = query.via;
+        via.extend(self.inviting_servers(user_id, room_id).await?);
+        via.extend(room_id.server_name().map(ToOwned::to_owned));
+        let root = Child {
+            room_id: room_id.to_owned(),
+            via,
+        };
         let mut rooms = walk
-            .rooms(room_id, told, end.saturating_add(1).min(MAX_ROOMS))
+            .rooms(root, told, end.saturating_add(1).min(MAX_ROOMS))
             .await?;
         let page = end - told;
         let more = rooms.len() > page;
@@ -242,13 +251,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The rooms of the space after the first `after`, up to `upto`.
-    async fn rooms(&mut self, room_id: &RoomId, after: usize, upto: usize) -> Result<Vec<JsonObject>, Error> {
-        let via = room_id.server_name().map(ToOwned::to_owned).into_iter().collect();
-        let root = Child {
-            room_id: room_id.to_owned(),
-            via,
-        };
+    /// The rooms of the space `root` after the first `after`, up to `upto`.
+    async fn rooms(&mut self, root: Child, after: usize, upto: usize) -> Result<Vec<JsonObject>, Error> {
         let (mut found, mut rooms) = (0, Vec::new());
         let mut next = vec![Next {
             child: root,

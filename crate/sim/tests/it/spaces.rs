@@ -92,6 +92,25 @@ fn a_space_is_shown_with_the_rooms_of_other_servers() {
 }
 
 #[test]
+fn a_space_is_shown_before_joining_to_who_is_invited_or_knows_a_way() {
+    let (world, clients) = world(45, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let via = world.server(0).name();
+    let near = room(&world, alice, "near", "public_chat");
+    let kind = json!({"type": "m.space"});
+    let options = json!({"name": "private", "preset": "private_chat", "creation_content": kind});
+    let private = alice.create_room(&world, &options);
+    let open = space(&world, alice, "open");
+    for space in [&private, &open] {
+        list(&world, alice, space, &near, &json!({"via": [via]}));
+    }
+    alice.invite(&world, &private, &bob.user_id).expect(200);
+    crate::soon(&world);
+    assert_eq!(names(&world, bob, &private, ""), ["private", "near"]);
+    assert_eq!(names(&world, bob, &open, &format!("via={via}")), ["open", "near"]);
+}
+
+#[test]
 fn a_server_that_does_not_answer_leaves_its_rooms_out() {
     let (world, clients) = world(42, 3);
     let [alice, bob, carol] = &clients[..] else {
