@@ -125,9 +125,9 @@ async fn download(call: UserCall) -> Outcome {
     send_file(call, true).await
 }
 
+/// Without a token nothing is fetched from other servers: the specification freezes these routes (1.11).
 async fn legacy_download(call: PublicCall) -> Outcome {
-    let remote = call.query.boolean("allow_remote")?.unwrap_or(true);
-    send_file(call, remote).await
+    send_file(call, false).await
 }
 
 async fn send_file<R>(call: Call<R>, remote: bool) -> Outcome {
@@ -143,9 +143,9 @@ async fn thumbnail(call: UserCall) -> Outcome {
     send_thumbnail(call, true).await
 }
 
+/// Like [`legacy_download`].
 async fn legacy_thumbnail(call: PublicCall) -> Outcome {
-    let remote = call.query.boolean("allow_remote")?.unwrap_or(true);
-    send_thumbnail(call, remote).await
+    send_thumbnail(call, false).await
 }
 
 async fn send_thumbnail<R>(call: Call<R>, remote: bool) -> Outcome {

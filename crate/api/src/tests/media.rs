@@ -293,8 +293,6 @@ async fn older_clients_find_files_without_a_token() {
         let file = server.file_from(request, Source::Client).await;
         assert_eq!(file.body(), "hello");
     }
-    let remote = "/_matrix/media/v3/download/elsewhere.example/x?allow_remote=false";
-    server.get(remote).await.fails(404, "M_NOT_FOUND");
 }
 
 /// Another server, which has one file and gives it in pieces.
@@ -369,6 +367,29 @@ async fn a_server_that_gives_a_file_too_slowly_is_given_up() {
         assert_eq!(file.status(), status, "pieces of {piece} bytes in {pause:?}");
         assert_eq!(giver.asked.load(Ordering::Relaxed), asked);
     }
+}
+
+#[tokio::test]
+async fn without_a_token_nothing_is_fetched_from_other_servers() {
+    let giver = Giver::new(10, 10, Duration::ZERO);
+    let server = TestServer::on_platform(giver.platform()).await;
+    let ann = server.register("ann").await;
+    let path = "/_matrix/media/v3/download/elsewhere.example/x";
+    for query in ["", "?allow_remote=true"] {
+        server
+            .get(&format!("{path}{query}"))
+            .await
+            .fails(404, "M_NOT_FOUND");
+    }
+    let small = "/_matrix/media/v3/thumbnail/elsewhere.example/x?width=1&height=1";
+    server.get(small).await.fails(404, "M_NOT_FOUND");
+    assert_eq!(giver.asked.load(Ordering::Relaxed), 0);
+    // What is kept here is served.
+    let file = download(&server, &ann, "elsewhere.example/x", None).await;
+    assert_eq!(file.body(), "xxxxxxxxxx");
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let file = server.file_from(request, Source::Client).await;
+    assert_eq!(file.body(), "xxxxxxxxxx");
 }
 
 /// A platform that, like real ones, goes on with a picture after whoever asked is gone, and ends when it is told.
