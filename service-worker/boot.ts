@@ -17,6 +17,8 @@ const DRAIN_MS = 5_000;
 const RESTLESS_LOSSES = 3;
 const CALM_MS = 30_000;
 const CALM_DELAY_MS = 1_000;
+/** How long what `/config.json` said is taken to be true, in milliseconds: a relay comes back with another key or moves. */
+const CONFIG_MS = 60_000;
 const RETIRED = "a newer version took over";
 
 /** The homeserver, whatever happens to one instance of it. */
@@ -31,7 +33,8 @@ export class Supervisor {
   #losses: number[] = [];
   /** The log of the last instance that was lost, as a JSON list of lines. */
   #log = "[]";
-  #hasFreshConfig = false;
+  /** When `/config.json` was last read, in milliseconds. */
+  #configAt = -CONFIG_MS;
   #yieldsUntil = 0;
   /** The moment at which polls are answered next, if any waits for it. */
   #beat: Promise<void> | undefined;
@@ -97,7 +100,9 @@ export class Supervisor {
   /** A page is open: keeps the homeserver running. */
   async tick(): Promise<void> {
     await this.#running().catch(report);
-    if (!this.#hasFreshConfig) await this.#refreshConfig().catch(report);
+    // The clock may have been set back.
+    const isOld = Math.abs(Date.now() - this.#configAt) >= CONFIG_MS;
+    if (isOld) await this.#refreshConfig().catch(report);
   }
 
   /** The network may be back. */
@@ -189,7 +194,7 @@ export class Supervisor {
   async #refreshConfig(): Promise<void> {
     const relays = await fetchRelays();
     if (!relays) return;
-    this.#hasFreshConfig = true;
+    this.#configAt = Date.now();
     (await this.#running()).addRelays(relays);
   }
 }

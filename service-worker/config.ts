@@ -2,6 +2,8 @@
 
 const CACHE = "hearth-config";
 const PATH = "/config.json";
+/** How long reading it may take, in milliseconds: some networks never answer. */
+const TIMEOUT_MS = 10_000;
 
 /** The relays of the last good copy. */
 export async function knownRelays(): Promise<string[]> {
@@ -12,7 +14,7 @@ export async function knownRelays(): Promise<string[]> {
 /** The relays of the server's copy, which is then kept; `undefined` if there is none to be had now. */
 export async function fetchRelays(): Promise<string[] | undefined> {
   try {
-    const response = await fetch(PATH, { cache: "no-store" });
+    const response = await fetch(PATH, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
     if (!response.ok) return undefined;
     const found = relays(await response.clone().json());
     await (await caches.open(CACHE)).put(PATH, response);

@@ -66,3 +66,27 @@ test("a homeserver that lost its database is started anew", async () => {
   assert.equal(started.length, 2);
   assert.deepEqual(reasons, ["the database was deleted"]);
 });
+
+test("while a page is open the configuration is read again every minute, and given up if it does not come", async (context) => {
+  context.mock.timers.enable({ apis: ["Date"], now: Date.parse("2026-01-01") });
+  const read: (AbortSignal | null | undefined)[] = [];
+  context.mock.method(globalThis, "fetch", (path: string, options?: RequestInit) => {
+    if (path !== "/config.json") return Promise.resolve(new Response());
+    read.push(options?.signal);
+    return Promise.resolve(Response.json({ relays: [] }));
+  });
+  const supervisor = new Supervisor(() => {});
+  const tick = async () => {
+    read.length = 0;
+    await supervisor.tick();
+    await new Promise((resolve) => setImmediate(resolve));
+    return read.length;
+  };
+  await tick();
+  assert.equal(await tick(), 0);
+  context.mock.timers.tick(60_000);
+  assert.equal(await tick(), 1);
+  assert.ok(read[0] instanceof AbortSignal);
+  context.mock.timers.setTime(Date.parse("2025-01-01"));
+  assert.equal(await tick(), 1);
+});
