@@ -133,6 +133,10 @@ impl Homeserver {
     ) -> Result<(), Error> {
         let mut entries = Vec::new();
         let messages = counted.messages();
+        if !messages.is_empty() || !remote.is_empty() {
+            // Who sent them deletes them at our answer: nobody could send again what a loss of power takes away.
+            batch.strict();
+        }
         let reservation = self.log.reserve(messages.len());
         for (position, message) in (reservation.first()..).zip(messages) {
             let Message {

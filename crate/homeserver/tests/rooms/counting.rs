@@ -9,7 +9,8 @@ use std::{
 };
 
 use hearth_storage::{
-    BoxFuture, Direction, Entry, KeyRange, MemoryStore, Store, StoreError, Table, WriteBatch, WriteOp,
+    BoxFuture, Direction, Durability, Entry, KeyRange, MemoryStore, Store, StoreError, Table, WriteBatch,
+    WriteOp,
 };
 
 /// What was asked of a store.
@@ -21,6 +22,8 @@ pub struct Counts {
     pub writes: Vec<Table>,
     /// How many batches were committed.
     pub commits: usize,
+    /// How many of these a loss of power does not take away.
+    pub strict: usize,
 }
 
 impl Counts {
@@ -85,6 +88,7 @@ impl CountingStore {
     fn note_commit(&self, batch: &WriteBatch) {
         let mut counts = self.counts.lock().unwrap();
         counts.commits += 1;
+        counts.strict += usize::from(batch.durability() == Durability::Strict);
         counts.writes.extend(batch.ops().iter().map(WriteOp::table));
     }
 

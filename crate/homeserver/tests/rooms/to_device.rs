@@ -103,6 +103,28 @@ fn large() -> String {
 }
 
 #[tokio::test]
+async fn what_was_acknowledged_survives_a_loss_of_power() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let (user_id, device_id) = sleeper(&server).await;
+    let room = server.public_room().await;
+    peer.join(&server, &room).await;
+    settle().await;
+    let strict = || server.store.take().strict;
+    strict();
+    let message = json!({ user_id: { device_id: { "text": "key" } } });
+    send(&server, &peer, "1", message.clone()).await;
+    assert_eq!(strict(), 1, "from another server");
+    send_own(&server, &server.alice(), "1", &message).await.unwrap();
+    assert_eq!(strict(), 1, "for a device of this server");
+    let remote = json!({ peer.user(): { "DEVICE": { "text": "key" } } });
+    send_own(&server, &server.alice(), "2", &remote).await.unwrap();
+    assert_eq!(strict(), 1, "for another server");
+    let nobody = json!({ server.alice(): { "NONE": { "text": "key" } } });
+    send_own(&server, &server.alice(), "3", &nobody).await.unwrap();
+    assert_eq!(strict(), 0, "for nobody");
+}
+
+#[tokio::test]
 async fn who_floods_a_device_loses_what_is_newest_and_nobody_else_loses_anything() {
     let (server, friend) = (Server::new().await, Peer::new(7));
     let (user_id, device_id) = sleeper(&server).await;
