@@ -35,7 +35,8 @@ const MAX_CONNECTIONS_PER_PEER: u32 = 16;
 const MAX_RESERVATIONS: usize = 10_000;
 const MAX_RESERVATIONS_PER_PEER: usize = 8;
 const MAX_CIRCUITS: usize = 50_000;
-const MAX_CIRCUITS_PER_PEER: usize = 512;
+/// To and from it. Those to it are bounded by itself, at fewer: they leave it some of its own.
+const MAX_CIRCUITS_PER_PEER: usize = 1024;
 const MAX_CIRCUIT_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_CIRCUIT_BYTES: u64 = 1 << 40;
 
