@@ -34,6 +34,9 @@ const MAX_CONNECTIONS: u32 = 20_000;
 const MAX_CONNECTIONS_PER_PEER: u32 = 16;
 const MAX_RESERVATIONS: usize = 10_000;
 const MAX_RESERVATIONS_PER_PEER: usize = 8;
+/// It ends with its connection anyway. Whoever has it renews it after three quarters of the time that is left by their own
+/// clock: this is long so that it may be wrong by days.
+const RESERVATION_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const MAX_CIRCUITS: usize = 50_000;
 /// To and from it. Those to it are bounded by itself, at fewer: they leave it some of its own.
 const MAX_CIRCUITS_PER_PEER: usize = 1024;
@@ -130,7 +133,7 @@ fn relay_limits() -> relay::Config {
     let limits = relay::Config {
         max_reservations: MAX_RESERVATIONS,
         max_reservations_per_peer: MAX_RESERVATIONS_PER_PEER,
-        reservation_duration: Duration::from_secs(60 * 60),
+        reservation_duration: RESERVATION_DURATION,
         reservation_rate_limiters: Vec::new(),
         max_circuits: MAX_CIRCUITS,
         max_circuits_per_peer: MAX_CIRCUITS_PER_PEER,
@@ -168,5 +171,19 @@ async fn run(mut swarm: Swarm<Behaviour>, metrics: Metrics) {
         {
             swarm.close_connection(connection);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, relay_limits};
+
+    #[test]
+    fn who_has_a_clock_that_is_two_days_wrong_keeps_its_reservation() {
+        let granted = relay_limits().reservation_duration;
+        let wrong = Duration::from_secs(2 * 24 * 60 * 60);
+        assert!(granted > wrong, "it has not ended for whoever is ahead");
+        let renewed = (granted + wrong) * 3 / 4;
+        assert!(renewed < granted, "it is renewed in time by whoever is behind");
     }
 }
