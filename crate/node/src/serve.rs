@@ -5,6 +5,7 @@
 
 mod app_config;
 mod app_files;
+mod lifetimes;
 mod metrics;
 mod networks;
 mod other_client;
@@ -27,6 +28,7 @@ use axum::{
 };
 use libp2p::metrics::Registry;
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use self::{
     app_config::AppConfig, app_files::AppFiles, metrics::Metrics, other_client::OtherClient, relay::Relay,
@@ -58,7 +60,7 @@ pub(crate) async fn run(options: Serve) -> Result<()> {
     let config = AppConfig::new(&options, &listener, key.public().to_peer_id());
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
-    let relay = Relay::start(&key, config.own_addresses(), metrics, &mut registry)?;
+    let (relay, relay_task) = Relay::start(&key, config.own_addresses(), metrics, &mut registry)?;
     let shared = Shared {
         config: Arc::new(config),
         files: AppFiles::new(options.app),
@@ -67,7 +69,15 @@ pub(crate) async fn run(options: Serve) -> Result<()> {
         registry: Arc::new(registry),
     };
     let announcement = format!("Serving Hearth at {}", listener.url());
-    listener.serve(router(shared), &announcement).await
+    with_relay(listener.serve(router(shared), &announcement), relay_task).await
+}
+
+/// What `serving` comes to, or an error as soon as the relay's task ends: whoever keeps the process up starts it again.
+async fn with_relay(serving: impl Future<Output = Result<()>>, relay: JoinHandle<()>) -> Result<()> {
+    tokio::select! {
+        served = serving => served,
+        ended = relay => bail!("the relay has broken down: {ended:?}"),
+    }
 }
 
 fn router(shared: Shared) -> Router {
@@ -144,4 +154,21 @@ async fn metrics(State(shared): State<Shared>) -> Response {
         metrics::text(&shared.registry),
     )
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+    use std::future::{pending, ready};
+
+    use super::with_relay;
+
+    #[tokio::test]
+    async fn a_relay_that_breaks_down_takes_the_process_with_it() {
+        let broken = tokio::spawn(async { panic!("a bug") });
+        assert!(with_relay(pending(), broken).await.is_err());
+        let works = tokio::spawn(pending());
+        assert!(with_relay(ready(Ok(())), works).await.is_ok());
+    }
 }

@@ -1,6 +1,10 @@
 //! The circuit relay: lets two peers that can only dial out talk to each other. It sees encrypted bytes alone.
 
-use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use axum::extract::ws::WebSocket;
@@ -17,8 +21,10 @@ use libp2p::{
     ping, relay,
     swarm::{self, NetworkBehaviour, SwarmEvent},
 };
+use tokio::task::JoinHandle;
 
 use super::{
+    lifetimes::Lifetimes,
     metrics::Metrics,
     networks::Networks,
     ws_transport::{Incoming, Socket, WsTransport},
@@ -37,6 +43,9 @@ const MAX_RESERVATIONS_PER_PEER: usize = 8;
 /// It ends with its connection anyway. Whoever has it renews it after three quarters of the time that is left by their own
 /// clock: this is long so that it may be wrong by days.
 const RESERVATION_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// No connection lasts longer, for no reservation may end before it: libp2p's relay panics at one that is renewed just
+/// as it ends, and whoever has it chooses when to renew it.
+const MAX_CONNECTION_AGE: Duration = Duration::from_secs(6 * 24 * 60 * 60);
 const MAX_CIRCUITS: usize = 50_000;
 /// To and from it. Those to it are bounded by itself, at fewer: they leave it some of its own.
 const MAX_CIRCUITS_PER_PEER: usize = 1024;
@@ -61,13 +70,13 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Starts the relay whose identity is `key` and that is reached by `addresses`.
+    /// Starts the relay whose identity is `key` and that is reached by `addresses`, and its task, which has no end.
     pub(super) fn start(
         key: &Keypair,
         addresses: Vec<Multiaddr>,
         metrics: Metrics,
         registry: &mut Registry,
-    ) -> Result<Self> {
+    ) -> Result<(Self, JoinHandle<()>)> {
         let (sockets, incoming) = mpsc::channel(BACKLOG);
         let transport = transport(incoming, key, registry)?;
         let peer = key.public().to_peer_id();
@@ -79,12 +88,12 @@ impl Relay {
         for address in addresses {
             swarm.add_external_address(address);
         }
-        tokio::spawn(run(swarm, metrics));
-        Ok(Self {
+        let relay = Self {
             sockets,
             networks: Networks::default(),
             listen,
-        })
+        };
+        Ok((relay, tokio::spawn(run(swarm, metrics))))
     }
 
     /// Hands over a socket that `remote` opened. It is closed if too many wait already, or are open from its network.
@@ -159,16 +168,24 @@ fn transport(
 }
 
 async fn run(mut swarm: Swarm<Behaviour>, metrics: Metrics) {
+    let mut lifetimes = Lifetimes::new(MAX_CONNECTION_AGE);
     while let Some(event) = swarm.next().await {
         tracing::debug!(?event, "relay");
         metrics.record(&event);
-        // A peer that is gone without a word would keep its reservation, and circuits to it would lead nowhere.
-        if let SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
-            connection,
-            result: Err(_),
-            ..
-        })) = event
-        {
+        let now = Instant::now();
+        match event {
+            SwarmEvent::ConnectionEstablished { connection_id, .. } => lifetimes.begin(connection_id, now),
+            SwarmEvent::ConnectionClosed { connection_id, .. } => lifetimes.end(connection_id),
+            // A peer that is gone without a word would keep its reservation, and circuits to it would lead nowhere.
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
+                connection,
+                result: Err(_),
+                ..
+            })) => drop(swarm.close_connection(connection)),
+            _ => {}
+        }
+        // Looked at with every event: each connection is pinged again and again.
+        if let Some(connection) = lifetimes.over(now) {
             swarm.close_connection(connection);
         }
     }
@@ -176,7 +193,7 @@ async fn run(mut swarm: Swarm<Behaviour>, metrics: Metrics) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, relay_limits};
+    use super::{Duration, MAX_CONNECTION_AGE, relay_limits};
 
     #[test]
     fn who_has_a_clock_that_is_two_days_wrong_keeps_its_reservation() {
@@ -185,5 +202,6 @@ mod tests {
         assert!(granted > wrong, "it has not ended for whoever is ahead");
         let renewed = (granted + wrong) * 3 / 4;
         assert!(renewed < granted, "it is renewed in time by whoever is behind");
+        assert!(MAX_CONNECTION_AGE < granted, "it ends with its connection");
     }
 }
