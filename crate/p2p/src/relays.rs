@@ -214,6 +214,10 @@ impl Relay {
     }
 
     fn fail(&mut self, now: u64, jitter: &mut Jitter) {
+        if matches!(self.phase, Phase::Waiting(_)) {
+            // It was given up, and its listener ends for that.
+            return;
+        }
         self.failures = self.failures.saturating_add(1);
         self.current = (self.current + 1) % self.addresses.len().max(1);
         self.phase = Phase::Waiting(now.saturating_add(BACKOFF.delay(self.failures, jitter)));
@@ -300,9 +304,8 @@ mod tests {
         let (a, b) = (relay(1, 1), relay(2, 2));
         let mut relays = relays(&[a.clone(), b.clone()]);
         relays.due(0);
-        for _ in 0..20 {
-            relays.lost(&a.peer(), 0);
-        }
+        relays.get_mut(&a.peer()).unwrap().failures = 20;
+        relays.lost(&a.peer(), 0);
         relays.reserved(&b.peer(), 0);
         relays.lost(&b.peer(), 0);
         assert_eq!(relays.due(625), [Action::Reserve(b)]);
@@ -314,6 +317,7 @@ mod tests {
         let mut relays = relays(&[a.clone(), other.clone()]);
         assert_eq!(relays.due(0), [Action::Reserve(a.clone())]);
         assert_eq!(relays.due(20_000), [Action::Disconnect(a.peer())]);
+        relays.lost(&a.peer(), 20_100);
         assert_eq!(relays.due(21_000), [Action::Reserve(other)]);
     }
 
@@ -322,9 +326,8 @@ mod tests {
         let (a, b) = (relay(1, 1), relay(2, 2));
         let mut relays = relays(&[a.clone(), b.clone()]);
         relays.due(0);
-        for _ in 0..20 {
-            relays.lost(&a.peer(), 0);
-        }
+        relays.get_mut(&a.peer()).unwrap().failures = 20;
+        relays.lost(&a.peer(), 0);
         relays.reserved(&b.peer(), 0);
         assert_eq!(relays.wake(1), []);
         assert_eq!(relays.due(1), [Action::Reserve(a)]);
