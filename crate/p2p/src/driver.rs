@@ -149,13 +149,13 @@ impl Driver {
         for action in self.relays.due(now) {
             self.relay_action(action, now);
         }
+        self.serve_waiting(now);
         if self.is_online() {
             self.peers
                 .due(now)
                 .into_iter()
                 .for_each(|peer| self.dial(peer, now));
         }
-        self.serve_waiting(now);
         self.ask_interest(now);
         self.set_timer(now);
         self.publish();

@@ -17,6 +17,8 @@ use crate::backoff::{Backoff, Jitter};
 pub(crate) const MAX_INTEREST: usize = 256;
 /// Dials under way at once: a relay connection handles ten circuits at a time and drops the rest.
 const MAX_DIALS: usize = 8;
+/// Dials of these that are left to what requests wait for.
+const REQUEST_DIALS: usize = 2;
 /// Unconnected peers that are remembered.
 const MAX_REMEMBERED: usize = 1024;
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(300));
@@ -72,7 +74,7 @@ impl Peers {
 
     /// Peers of interest to dial now; they count as being dialled.
     pub(crate) fn due(&mut self, now: u64) -> Vec<PeerId> {
-        let free = self.free_dials();
+        let free = self.free_dials().saturating_sub(REQUEST_DIALS);
         let due = self
             .peers
             .iter_mut()
@@ -87,7 +89,7 @@ impl Peers {
 
     /// When [`due`](Self::due) next has something to say, in milliseconds. None while too many dials run.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        if self.free_dials() == 0 {
+        if self.free_dials() <= REQUEST_DIALS {
             return None;
         }
         self.peers
@@ -230,7 +232,7 @@ mod tests {
 
     use libp2p::PeerId;
 
-    use super::{Jitter, MAX_DIALS, MAX_INTEREST, MAX_REFUSAL, MAX_REMEMBERED, Peers};
+    use super::{Jitter, MAX_DIALS, MAX_INTEREST, MAX_REFUSAL, MAX_REMEMBERED, Peers, REQUEST_DIALS};
 
     fn peers(wanted: impl IntoIterator<Item = PeerId>) -> Peers {
         let mut peers = Peers::new(Jitter::new(1));
@@ -308,8 +310,13 @@ mod tests {
         let many = || (0..2000).map(|_| PeerId::random());
         let mut peers = peers(many());
         assert_eq!(peers.shown().count(), MAX_INTEREST);
-        assert_eq!(peers.due(0).len(), MAX_DIALS);
+        assert_eq!(peers.due(0).len(), MAX_DIALS - REQUEST_DIALS);
         assert_eq!(peers.due(0).len(), 0);
+        assert_eq!(peers.deadline(), None, "those that run come first");
+        for _ in 0..REQUEST_DIALS {
+            assert!(peers.start_dial(PeerId::random(), 0), "a request has room");
+        }
+        assert!(!peers.start_dial(PeerId::random(), 0));
         for id in many() {
             peers.start_dial(id, 0);
             peers.dial_failed(&id, 0);
