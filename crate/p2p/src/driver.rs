@@ -169,7 +169,7 @@ impl Driver {
                 self.handler = Some(handler);
                 self.interest_at = now;
             }
-            Command::AddRelays(relays) => relays.into_iter().for_each(|relay| self.relays.add(relay, now)),
+            Command::AddRelays(relays) => relays.into_iter().for_each(|relay| self.add_relay(relay, now)),
             Command::AddRoute(peer, relays) => {
                 for relay in relays {
                     self.routes.add(peer, relay);
@@ -238,6 +238,15 @@ impl Driver {
     /// Whether any relay is connected, so that peers may be found.
     fn is_online(&self) -> bool {
         self.relays.connected().next().is_some()
+    }
+
+    fn add_relay(&mut self, relay: RelayAddress, now: u64) {
+        let peer = relay.peer();
+        self.relays.add(relay, now);
+        // Somebody else may have been reached through it before it was ours.
+        if self.swarm.is_connected(&peer) && !self.swarm.behaviour().streams.is_relayed(&peer) {
+            self.connected(peer, false, now);
+        }
     }
 
     fn relay_action(&mut self, action: Action, now: u64) {

@@ -281,3 +281,22 @@ async fn without_our_relay_a_peer_is_found_through_its_own() {
     a.network.add_route(&b.name, vec![theirs.address()]);
     assert_echo(&a, &b, vec![2]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_of_somebody_else_that_becomes_ours_leads_to_others_too() {
+    let (ours, theirs) = (Relay::start().await, Relay::start().await);
+    let a = Node::start(1, &[&ours], &[]);
+    let (b, c) = (Node::start(2, &[&theirs], &[]), Node::start(3, &[&theirs], &[]));
+    a.reserved(1).await;
+    b.reserved(1).await;
+    c.reserved(1).await;
+    a.network.add_route(&b.name, vec![theirs.address()]);
+    assert_echo(&a, &b, vec![1]).await;
+    a.network.add_relays(vec![theirs.address()]);
+    a.reserved(2).await;
+    a.until("connected", |status| {
+        status.relays.iter().all(|relay| relay.connected)
+    })
+    .await;
+    assert_echo(&a, &c, vec![1]).await;
+}
