@@ -303,8 +303,13 @@ impl Driver {
     fn connected(&mut self, peer: PeerId, relayed: bool, now: u64) {
         self.changed = true;
         if !relayed {
-            if let Some(relay) = self.relays.get_mut(&peer) {
-                relay.connected(now);
+            match self.relays.get_mut(&peer) {
+                Some(relay) => relay.connected(now),
+                // Dials through it have failed if they began while it was being dialled itself.
+                None => self
+                    .routes
+                    .through(&peer)
+                    .for_each(|other| self.peers.hasten(other, now)),
             }
             return;
         }
@@ -357,6 +362,10 @@ impl Driver {
             waiting
                 .into_iter()
                 .for_each(|waiting| unreachable(waiting.opened));
+            let mut theirs = self.routes.of(&peer).map(RelayAddress::peer);
+            if theirs.any(|relay| !self.relays.contains(&relay) && self.swarm.is_connected(&relay)) {
+                self.peers.hasten(&peer, now);
+            }
         }
     }
 

@@ -179,6 +179,16 @@ impl Peers {
         }
     }
 
+    /// A way to this one has opened: if it has failed once, and only once, it is tried again now.
+    pub(crate) fn hasten(&mut self, id: &PeerId, now: u64) {
+        if let Some(peer) = self.peers.get_mut(id)
+            && peer.failures == 1
+        {
+            peer.refused_until = 0;
+            peer.dial_at = now;
+        }
+    }
+
     pub(crate) fn get_mut(&mut self, id: &PeerId) -> Option<&mut Peer> {
         self.peers.get_mut(id)
     }
@@ -303,6 +313,22 @@ mod tests {
         peers.wake(1);
         assert!(!peers.is_refused(&id, 1));
         assert_eq!(peers.due(1), [id]);
+    }
+
+    #[test]
+    fn a_way_that_opens_hastens_the_second_attempt_and_no_other() {
+        let id = PeerId::random();
+        let mut peers = peers([id]);
+        assert_eq!(peers.due(0), [id]);
+        peers.dial_failed(&id, 0);
+        assert!(peers.is_refused(&id, 1));
+        peers.hasten(&id, 1);
+        assert!(!peers.is_refused(&id, 1));
+        assert_eq!(peers.due(1), [id]);
+        peers.dial_failed(&id, 1);
+        peers.hasten(&id, 2);
+        assert!(peers.is_refused(&id, 2));
+        assert_eq!(peers.due(2), []);
     }
 
     #[test]

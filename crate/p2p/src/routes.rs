@@ -37,6 +37,15 @@ impl Routes {
         self.routes.get(peer).into_iter().flatten()
     }
 
+    /// The peers that are said to be reachable through `relay`.
+    pub(crate) fn through(&self, relay: &PeerId) -> impl Iterator<Item = &PeerId> {
+        let leads = |known: &VecDeque<RelayAddress>| known.iter().any(|address| address.peer() == *relay);
+        let routes = self.routes.iter();
+        routes
+            .filter(move |(_, known)| leads(known))
+            .map(|(peer, _)| peer)
+    }
+
     /// Every address worth dialling to reach `peer`: through those of `ours` that are connected, and through
     /// its other relays. A relay of ours that is not connected is dialled in its own time.
     pub(crate) fn candidates(&self, peer: PeerId, ours: &Relays) -> Vec<Multiaddr> {

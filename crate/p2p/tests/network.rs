@@ -7,7 +7,7 @@ mod common;
 
 use bytes::Bytes;
 use common::{Node, Relay, server_name, soon};
-use futures::future::select;
+use futures::future::{join_all, select};
 use hearth_homeserver::{AnswerLimit, Federation as _, FederationError};
 use hearth_p2p::{Config, Network};
 use http::{Request, Response};
@@ -61,7 +61,7 @@ async fn many_requests_at_once_are_all_answered() {
     a.reserved(1).await;
     b.reserved(1).await;
     let all = (0..200).map(|_| assert_echo(&a, &b, vec![1; 20_000]));
-    futures::future::join_all(all).await;
+    join_all(all).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,5 +298,23 @@ async fn a_relay_of_somebody_else_that_becomes_ours_leads_to_others_too() {
         status.relays.iter().all(|relay| relay.connected)
     })
     .await;
+    assert_echo(&a, &c, vec![1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_at_a_relay_that_is_not_ours_are_found_though_only_one_dial_can_lead_there() {
+    let (ours, theirs) = (Relay::start().await, Relay::start().await);
+    let a = Node::start(1, &[&ours], &[]);
+    let (b, c) = (Node::start(2, &[&theirs], &[]), Node::start(3, &[&theirs], &[]));
+    a.reserved(1).await;
+    b.reserved(1).await;
+    c.reserved(1).await;
+    for node in [&b, &c] {
+        a.network.add_route(&node.name, vec![theirs.address()]);
+    }
+    let both = [&b, &c].map(|node| send(&a.network, &node.name, Vec::new()));
+    let found = join_all(both).await;
+    assert!(found.iter().any(Result::is_ok), "{found:?}");
+    assert_echo(&a, &b, vec![1]).await;
     assert_echo(&a, &c, vec![1]).await;
 }
