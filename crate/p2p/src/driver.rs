@@ -40,6 +40,8 @@ use crate::{
 const INTEREST_INTERVAL: u64 = 60_000;
 /// How often a peer that a request waits for is dialled while no relay of ours is connected, in milliseconds.
 const OFFLINE_RETRY: u64 = 1_000;
+/// A clock that is set back by more, in milliseconds, is noticed.
+const CLOCK_STEP: u64 = 5_000;
 /// Servers that we share rooms with, and whose requests are therefore not a stranger's.
 const MAX_KNOWN: usize = 10_000;
 /// Addresses of one identify message that are looked at.
@@ -91,6 +93,8 @@ pub(crate) struct Driver {
     timer: Fuse<BoxFuture<'static, ()>>,
     /// When `timer` goes off, in milliseconds.
     timer_at: u64,
+    /// When what was due was last done, in milliseconds.
+    advanced: u64,
     /// Whether the published status is out of date.
     changed: bool,
 }
@@ -123,6 +127,7 @@ impl Driver {
             interest_at: 0,
             timer: Fuse::terminated(),
             timer_at: 0,
+            advanced: 0,
             changed: true,
         }
     }
@@ -146,6 +151,11 @@ impl Driver {
     /// Does what is due, and sets the timer for what is due next.
     fn advance(&mut self) {
         let now = self.clock.now();
+        if now.saturating_add(CLOCK_STEP) < self.advanced {
+            // The clock was set back, and all that is to be done at a time has moved away.
+            self.wake(now);
+        }
+        self.advanced = now;
         for action in self.relays.due(now) {
             self.relay_action(action, now);
         }

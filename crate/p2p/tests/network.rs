@@ -5,8 +5,10 @@
 
 mod common;
 
+use std::{sync::Arc, time::Duration};
+
 use bytes::Bytes;
-use common::{Node, Relay, server_name, soon};
+use common::{Node, Relay, SteppingClock, server_name, soon};
 use futures::future::{join_all, select};
 use hearth_homeserver::{AnswerLimit, Federation as _, FederationError};
 use hearth_p2p::{Config, Network};
@@ -317,4 +319,20 @@ async fn servers_at_a_relay_that_is_not_ours_are_found_though_only_one_dial_can_
     assert!(found.iter().any(Result::is_ok), "{found:?}");
     assert_echo(&a, &b, vec![1]).await;
     assert_echo(&a, &c, vec![1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_delays_nothing() {
+    let mut relay = Relay::start().await;
+    let clock = Arc::new(SteppingClock::default());
+    let a = Node::start_at(1, Config::default(), clock.clone(), &[&relay], Vec::new());
+    a.reserved(1).await;
+    relay.stop().await;
+    a.until("cut off", |status| {
+        status.relays.iter().all(|relay| !relay.reserved)
+    })
+    .await;
+    clock.set_back(Duration::from_secs(86_400));
+    relay.restart().await;
+    a.reserved(1).await;
 }

@@ -6,7 +6,10 @@
 pub mod raw_peer;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -35,6 +38,27 @@ impl Clock for TokioClock {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// A clock that can be set back.
+#[derive(Default)]
+pub struct SteppingClock(AtomicU64);
+
+impl SteppingClock {
+    pub fn set_back(&self, step: Duration) {
+        let step = u64::try_from(step.as_millis()).unwrap();
+        self.0.fetch_add(step, Ordering::Relaxed);
+    }
+}
+
+impl Clock for SteppingClock {
+    fn now(&self) -> u64 {
+        TokioClock.now() - self.0.load(Ordering::Relaxed)
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        TokioClock.sleep(duration)
     }
 }
 
@@ -212,12 +236,22 @@ impl Node {
     }
 
     pub fn start_with(seed: u8, config: Config, relays: &[&Relay], interest: Vec<String>) -> Self {
+        Self::start_at(seed, config, Arc::new(TokioClock), relays, interest)
+    }
+
+    pub fn start_at(
+        seed: u8,
+        config: Config,
+        clock: Arc<dyn Clock>,
+        relays: &[&Relay],
+        interest: Vec<String>,
+    ) -> Self {
         let tasks = Arc::new(Tasks::default());
         let config = Config {
             relays: relays.iter().map(|relay| relay.address()).collect(),
             ..config
         };
-        let network = Network::start([seed; 32], config, Arc::new(TokioClock), tasks.clone()).unwrap();
+        let network = Network::start([seed; 32], config, clock, tasks.clone()).unwrap();
         let (sender, online) = mpsc::unbounded_channel();
         network.serve(Arc::new(Echo {
             online: sender,
