@@ -173,6 +173,8 @@ impl Driver {
 
     fn command(&mut self, command: Command) {
         let now = self.clock.now();
+        // Requests come all the time, and show nothing.
+        self.changed |= !matches!(command, Command::Open { .. });
         match command {
             Command::Open { peer, opened } => self.open(peer, opened, now),
             Command::Serve(handler) => {
@@ -189,7 +191,6 @@ impl Driver {
             Command::Meet(peer) => self.meet(peer, now),
             Command::Wake => self.wake(now),
         }
-        self.changed = true;
     }
 
     fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
