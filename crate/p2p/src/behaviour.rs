@@ -10,7 +10,10 @@ use libp2p::{
     swarm::NetworkBehaviour,
 };
 
-use crate::streams;
+use crate::{
+    places::{MAX_ESTABLISHED, MAX_PENDING},
+    streams,
+};
 
 /// What identify tells others that we are.
 const AGENT: &str = concat!("hearth/", env!("CARGO_PKG_VERSION"));
@@ -50,10 +53,10 @@ impl Behaviour {
     }
 }
 
-/// What strangers may make us hold.
+/// What others may make us hold.
 fn limits() -> ConnectionLimits {
     ConnectionLimits::default()
-        .with_max_pending_incoming(Some(64))
-        .with_max_established_incoming(Some(512))
+        .with_max_pending_incoming(Some(MAX_PENDING))
+        .with_max_established_incoming(Some(MAX_ESTABLISHED))
         .with_max_established_per_peer(Some(8))
 }

@@ -2,7 +2,7 @@
 //! and streams. When to do what is decided in `relays`, `peers` and `routes`, which are pure.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -486,6 +486,7 @@ impl Driver {
     /// Those of interest that are being asked for may be without `peer`: then they are asked for once more.
     fn meet(&mut self, peer: PeerId, now: u64) {
         self.server.meet(peer);
+        self.swarm.behaviour_mut().streams.places.meet(peer);
         if !self.interest.is_terminated() {
             self.interest_at = now;
         }
@@ -499,7 +500,9 @@ impl Driver {
             .filter(|peer| *peer != us);
         let known: Vec<_> = peers.take(MAX_KNOWN).collect();
         let wanted = known.iter().copied().take(MAX_INTEREST).collect();
-        self.server.set_known(known.into_iter().collect());
+        let known: HashSet<_> = known.into_iter().collect();
+        self.swarm.behaviour_mut().streams.places.set_known(known.clone());
+        self.server.set_known(known);
         self.peers.set_interest(&wanted, self.clock.now());
         self.changed = true;
     }

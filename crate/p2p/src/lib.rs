@@ -16,6 +16,7 @@ mod handler;
 pub mod name;
 mod network;
 mod peers;
+mod places;
 mod relay_address;
 mod relays;
 mod routes;

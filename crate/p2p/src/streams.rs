@@ -1,6 +1,6 @@
 //! The libp2p behaviour that opens and accepts federation streams.
 //!
-//! It does *not* dial, limit or read streams: the driver does. (`libp2p-stream` is not used: it resets an
+//! Inbound connections must have a [place](Places). It does *not* dial, limit or read streams: the driver does. (`libp2p-stream` is not used: it resets an
 //! inbound stream whenever two arrive before the first was taken, and never frees what it keeps of a closed
 //! connection.)
 
@@ -13,6 +13,7 @@ use futures::channel::oneshot;
 use libp2p::{
     Multiaddr, PeerId, Stream, StreamProtocol,
     core::{Endpoint, transport::PortUse, upgrade::ReadyUpgrade},
+    multiaddr::Protocol,
     swarm::{
         ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
         NetworkBehaviour, NotifyHandler, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent,
@@ -21,7 +22,7 @@ use libp2p::{
     },
 };
 
-use crate::federation::PROTOCOL;
+use crate::{federation::PROTOCOL, places::Places};
 
 /// Where a stream that a request asked for goes. None: the peer is unreachable. Dropped: the connection broke.
 pub(crate) type Opened = oneshot::Sender<Option<Stream>>;
@@ -31,6 +32,7 @@ pub(crate) type Opened = oneshot::Sender<Option<Stream>>;
 pub(crate) struct Behaviour {
     /// Per peer its connections, oldest first, and whether each is relayed.
     connections: HashMap<PeerId, Vec<(ConnectionId, bool)>>,
+    pub(crate) places: Places,
     queue: VecDeque<ToSwarm<Accepted, Open>>,
     waker: Option<Waker>,
 }
@@ -87,14 +89,33 @@ impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = Handler;
     type ToSwarm = Accepted;
 
+    fn handle_pending_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        let source = remote.iter().find_map(|part| match part {
+            Protocol::P2p(peer) => Some(peer),
+            _ => None,
+        });
+        match self.places.begin(connection, source) {
+            true => Ok(()),
+            false => Err(ConnectionDenied::new("no place")),
+        }
+    }
+
     fn handle_established_inbound_connection(
         &mut self,
-        _: ConnectionId,
-        _: PeerId,
+        connection: ConnectionId,
+        peer: PeerId,
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(Handler::default())
+        match self.places.establish(connection, peer) {
+            true => Ok(Handler::default()),
+            false => Err(ConnectionDenied::new("no place")),
+        }
     }
 
     fn handle_established_outbound_connection(
@@ -117,7 +138,11 @@ impl NetworkBehaviour for Behaviour {
                     .or_default()
                     .push(connection);
             }
-            FromSwarm::ConnectionClosed(event) => self.closed(event.peer_id, event.connection_id),
+            FromSwarm::ConnectionClosed(event) => {
+                self.places.end(event.connection_id);
+                self.closed(event.peer_id, event.connection_id);
+            }
+            FromSwarm::ListenFailure(event) => self.places.end(event.connection_id),
             _ => {}
         }
     }

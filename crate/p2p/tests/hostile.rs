@@ -275,3 +275,20 @@ async fn an_answer_that_has_begun_waits_for_room() {
     stream.read_to_end(&mut answer).await.unwrap();
     assert!(answer.len() > 3 * MAX_CHUNK, "{} bytes", answer.len());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_stranger_whose_circuits_come_to_nothing_leaves_others_a_way_in() {
+    let relay = Relay::start().await;
+    let victim = Node::start(1, &[&relay], &[]);
+    let other = Node::start(2, &[&relay], &[]);
+    victim.reserved(1).await;
+    other.reserved(1).await;
+    let mut hostile = RawPeer::start(&relay.address(), &victim.name).await;
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        held.push(hostile.circuit(&relay.address()).await);
+    }
+    let request = http::Request::get("/b").body(bytes::Bytes::new()).unwrap();
+    let response = other.network.send(&victim.name, request).await.unwrap();
+    assert_eq!(response.status(), 201);
+}

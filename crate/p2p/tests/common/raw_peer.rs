@@ -3,7 +3,7 @@
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use hearth_p2p::{PROTOCOL, name, transport};
 use libp2p::{
-    Multiaddr, PeerId, Stream, Swarm, Transport as _,
+    Multiaddr, PeerId, Stream, StreamProtocol, Swarm, Transport as _,
     identity::Keypair,
     multiaddr::Protocol,
     ping, relay,
@@ -17,6 +17,11 @@ pub struct Behaviour {
     /// Relays close connections that do not answer pings.
     ping: ping::Behaviour,
     streams: libp2p_stream::Behaviour,
+}
+
+/// A field of bytes in protobuf.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat()
 }
 
 /// Opens raw streams to one node.
@@ -62,6 +67,26 @@ impl RawPeer {
     /// A new federation stream.
     pub async fn stream(&mut self) -> Stream {
         self.control.open_stream(self.victim, PROTOCOL).await.unwrap()
+    }
+
+    /// A circuit to the server through the relay at the address `relay`, and nothing after it. It may have been refused.
+    pub async fn circuit(&mut self, relay: &str) -> Stream {
+        let relay: Multiaddr = relay.parse().unwrap();
+        let Some(Protocol::P2p(relay)) = relay.iter().last() else {
+            panic!("{relay} names no peer")
+        };
+        let hop = StreamProtocol::new("/libp2p/circuit/relay/0.2.0/hop");
+        let mut stream = self.control.open_stream(relay, hop).await.unwrap();
+        let peer = field(2, &field(1, &self.victim.to_bytes()));
+        let connect = [&[0x08, 0x01][..], &peer].concat();
+        stream
+            .write_all(&[u8::try_from(connect.len()).unwrap()])
+            .await
+            .unwrap();
+        stream.write_all(&connect).await.unwrap();
+        stream.flush().await.unwrap();
+        let _ = stream.read(&mut [0; 64]).await;
+        stream
     }
 
     /// What comes back for `bytes`, after which nothing more is sent.
