@@ -83,6 +83,9 @@ pub(crate) struct Driver {
     /// The newest listener at each relay; it ends with the reservation.
     listeners: HashMap<PeerId, ListenerId>,
     routes: Routes,
+    /// The peers whose routes the handler was told of since those of interest were asked for, and whether there is news
+    /// since: they may send as much as they like.
+    told: HashMap<PeerId, bool>,
     peers: Peers,
     waiting: HashMap<PeerId, Vec<Waiting>>,
     dial_timeout: u64,
@@ -120,6 +123,7 @@ impl Driver {
             relays: Relays::new(jitter.clone()),
             listeners: HashMap::new(),
             routes: Routes::default(),
+            told: HashMap::new(),
             peers: Peers::new(jitter),
             waiting: HashMap::new(),
             dial_timeout: milliseconds(config.dial_timeout),
@@ -183,8 +187,9 @@ impl Driver {
             }
             Command::AddRelays(relays) => relays.into_iter().for_each(|relay| self.add_relay(relay, now)),
             Command::AddRoute(peer, relays) => {
+                let places = &self.swarm.behaviour().streams.places;
                 for relay in relays {
-                    self.routes.add(peer, relay);
+                    self.routes.add(peer, relay, |peer| places.is_known(peer));
                 }
                 self.peers.forgive(&peer, now);
             }
@@ -414,11 +419,25 @@ impl Driver {
             .take(MAX_ADDRESSES)
             .filter_map(RelayAddress::of_circuit);
         let mut news = false;
+        let places = &self.swarm.behaviour().streams.places;
         for relay in relays.filter(|relay| private || relay.is_public()) {
-            news |= self.routes.add(peer, relay);
+            news |= self.routes.add(peer, relay, |peer| places.is_known(peer));
         }
-        if let (true, Some(handler), Some(server)) = (news, &self.handler, name::server_name(&peer)) {
-            let relays: Vec<_> = self.routes.of(&peer).map(ToString::to_string).collect();
+        if news && places.is_known(&peer) {
+            let is_first = !self.told.contains_key(&peer);
+            self.told.insert(peer, !is_first);
+            if is_first {
+                self.tell_route(&peer);
+            }
+        }
+    }
+
+    /// Tells the handler through which relays `peer` says it is reachable.
+    fn tell_route(&self, peer: &PeerId) {
+        let relays: Vec<_> = self.routes.of(peer).map(ToString::to_string).collect();
+        if let (false, Some(handler), Some(server)) =
+            (relays.is_empty(), &self.handler, name::server_name(peer))
+        {
             handler.route_learned(&server, &relays);
         }
     }
@@ -487,6 +506,7 @@ impl Driver {
     fn meet(&mut self, peer: PeerId, now: u64) {
         self.server.meet(peer);
         self.swarm.behaviour_mut().streams.places.meet(peer);
+        self.tell_route(&peer);
         if !self.interest.is_terminated() {
             self.interest_at = now;
         }
@@ -504,6 +524,11 @@ impl Driver {
         self.swarm.behaviour_mut().streams.places.set_known(known.clone());
         self.server.set_known(known);
         self.peers.set_interest(&wanted, self.clock.now());
+        for (peer, has_news) in std::mem::take(&mut self.told) {
+            if has_news {
+                self.tell_route(&peer);
+            }
+        }
         self.changed = true;
     }
 

@@ -42,7 +42,8 @@ pub trait Handler: MaybeSend + MaybeSync + 'static {
     /// places of their own among the requests that are served.
     fn peers_of_interest(&self) -> BoxFuture<'_, Vec<String>>;
 
-    /// `server` has told us the relays it can be reached through; whoever stores them can give them to
-    /// [`Network::add_route`](crate::Network::add_route) after a restart. Must return quickly.
+    /// `server`, which we share a room with, has told us the relays it can be reached through; whoever stores them can
+    /// give them to [`Network::add_route`](crate::Network::add_route) after a restart. Called about once a minute at most for
+    /// each, however often it tells. Must return quickly.
     fn route_learned(&self, _server: &str, _relays: &[String]) {}
 }

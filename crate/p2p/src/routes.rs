@@ -8,7 +8,7 @@ use crate::{RelayAddress, relays::Relays};
 
 /// Relays remembered per peer; the newest are kept.
 const MAX_PER_PEER: usize = 4;
-/// Peers whose relays are remembered; the newest are kept.
+/// Peers whose relays are remembered; the newest are kept, of strangers only where there is room.
 const MAX_PEERS: usize = 4096;
 
 /// The relays that peers have been said to be reachable through.
@@ -20,12 +20,18 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    /// Remembers that `peer` may be reached through `relay`. Whether that is news.
-    pub(crate) fn add(&mut self, peer: PeerId, relay: RelayAddress) -> bool {
+    /// Remembers that `peer` may be reached through `relay`. Whether that is news. What strangers have said makes place
+    /// before what those who are known have.
+    pub(crate) fn add(
+        &mut self,
+        peer: PeerId,
+        relay: RelayAddress,
+        is_known: impl Fn(&PeerId) -> bool,
+    ) -> bool {
         if relay.peer() == peer || self.routes.get(&peer).is_some_and(|known| known.contains(&relay)) {
             return false;
         }
-        self.make_room(&peer);
+        self.make_room(&peer, is_known);
         let known = self.routes.entry(peer).or_default();
         known.push_front(relay);
         known.truncate(MAX_PER_PEER);
@@ -56,15 +62,16 @@ impl Routes {
             .collect()
     }
 
-    fn make_room(&mut self, peer: &PeerId) {
+    fn make_room(&mut self, peer: &PeerId, is_known: impl Fn(&PeerId) -> bool) {
         if self.routes.contains_key(peer) {
             return;
         }
-        self.order.push_back(*peer);
-        if self.order.len() > MAX_PEERS {
-            let oldest = self.order.pop_front();
-            oldest.map(|oldest| self.routes.remove(&oldest));
+        if self.order.len() >= MAX_PEERS {
+            let stranger = self.order.iter().position(|peer| !is_known(peer));
+            let gone = self.order.remove(stranger.unwrap_or_default());
+            gone.map(|gone| self.routes.remove(&gone));
         }
+        self.order.push_back(*peer);
     }
 }
 
@@ -84,6 +91,10 @@ mod tests {
             .to_peer_id()
     }
 
+    fn nobody(_: &PeerId) -> bool {
+        false
+    }
+
     fn relay(seed: u8, port: u16) -> RelayAddress {
         RelayAddress::parse(&format!("/ip4/127.0.0.1/tcp/{port}/ws/p2p/{}", peer(seed))).unwrap()
     }
@@ -92,9 +103,9 @@ mod tests {
     fn tries_our_relays_and_the_others_once_each() {
         let mut routes = Routes::default();
         let (first, second, reported, theirs) = (relay(1, 1), relay(2, 2), relay(1, 9), relay(3, 3));
-        assert!(routes.add(peer(7), reported));
-        assert!(routes.add(peer(7), theirs.clone()));
-        assert!(!routes.add(peer(7), theirs.clone()), "no news");
+        assert!(routes.add(peer(7), reported, nobody));
+        assert!(routes.add(peer(7), theirs.clone(), nobody));
+        assert!(!routes.add(peer(7), theirs.clone(), nobody), "no news");
         let mut ours = Relays::new(Jitter::new(1));
         ours.add(first.clone(), 0);
         ours.add(second.clone(), 0);
@@ -108,13 +119,18 @@ mod tests {
     fn forgets_the_oldest() {
         let mut routes = Routes::default();
         for port in 1..100 {
-            routes.add(peer(7), relay(1, port));
+            routes.add(peer(7), relay(1, port), nobody);
         }
         let known: Vec<_> = routes.of(&peer(7)).cloned().collect();
         assert_eq!(known.len(), MAX_PER_PEER);
         assert_eq!(known[0], relay(1, 99));
         for _ in 0..=MAX_PEERS {
-            routes.add(PeerId::random(), relay(2, 1));
+            routes.add(PeerId::random(), relay(2, 1), |known| *known == peer(7));
+        }
+        assert_eq!(routes.routes.len(), MAX_PEERS);
+        assert_eq!(routes.of(&peer(7)).count(), MAX_PER_PEER, "a stranger's go first");
+        for _ in 0..=MAX_PEERS {
+            routes.add(PeerId::random(), relay(2, 1), |_| true);
         }
         assert_eq!(routes.routes.len(), MAX_PEERS);
         assert_eq!(routes.of(&peer(7)).count(), 0);

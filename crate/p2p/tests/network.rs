@@ -336,3 +336,30 @@ async fn a_clock_that_is_set_back_delays_nothing() {
     relay.restart().await;
     a.reserved(1).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_server_is_is_told_at_once_then_now_and_then_and_never_of_strangers() {
+    let (relay, other) = (Relay::start().await, Relay::start().await);
+    let friends = [server_name(3), server_name(4)].into();
+    let mut a = Node::start_with(1, Config::default(), &[&relay], friends);
+    let stranger = Node::start(2, &[&relay], &[]);
+    a.reserved(1).await;
+    stranger.reserved(1).await;
+    assert_echo(&stranger, &a, vec![1]).await;
+    let friend = Node::start(3, &[&relay], &[]);
+    friend.reserved(1).await;
+    assert_echo(&friend, &a, vec![1]).await;
+    assert_eq!(a.learned.recv().await.unwrap(), (friend.name.clone(), 1));
+    friend.network.add_relays(vec![other.address()]);
+    friend.reserved(2).await;
+    assert_echo(&friend, &a, vec![1]).await;
+    let second = Node::start(4, &[&relay], &[]);
+    second.reserved(1).await;
+    assert_echo(&second, &a, vec![1]).await;
+    assert_eq!(a.learned.recv().await.unwrap(), (second.name.clone(), 1));
+    // Those of interest are asked for anew.
+    a.network.wake();
+    assert_eq!(a.learned.recv().await.unwrap(), (friend.name.clone(), 2));
+    a.network.met(&stranger.name);
+    assert_eq!(a.learned.recv().await.unwrap(), (stranger.name.clone(), 1));
+}

@@ -179,6 +179,7 @@ pub async fn soon<T>(work: impl Future<Output = T>) -> T {
 /// after the body, and that to `/pieces/1,2` is pieces of so many KiB.
 pub struct Echo {
     pub online: mpsc::UnboundedSender<String>,
+    pub learned: mpsc::UnboundedSender<(String, usize)>,
     pub interest: Vec<String>,
 }
 
@@ -211,6 +212,10 @@ impl Handler for Echo {
         let _ = self.online.send(server.to_owned());
     }
 
+    fn route_learned(&self, server: &str, relays: &[String]) {
+        let _ = self.learned.send((server.to_owned(), relays.len()));
+    }
+
     fn peers_of_interest(&self) -> BoxFuture<'_, Vec<String>> {
         Box::pin(async { self.interest.clone() })
     }
@@ -226,6 +231,8 @@ pub struct Node {
     pub network: Network,
     pub name: String,
     pub online: mpsc::UnboundedReceiver<String>,
+    /// Servers that said where they are, and the number of relays.
+    pub learned: mpsc::UnboundedReceiver<(String, usize)>,
     pub tasks: Arc<Tasks>,
 }
 
@@ -252,15 +259,18 @@ impl Node {
             ..config
         };
         let network = Network::start([seed; 32], config, clock, tasks.clone()).unwrap();
-        let (sender, online) = mpsc::unbounded_channel();
+        let (tell_online, online) = mpsc::unbounded_channel();
+        let (tell_learned, learned) = mpsc::unbounded_channel();
         network.serve(Arc::new(Echo {
-            online: sender,
+            online: tell_online,
+            learned: tell_learned,
             interest,
         }));
         Self {
             network,
             name: server_name(seed),
             online,
+            learned,
             tasks,
         }
     }
