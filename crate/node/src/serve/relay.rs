@@ -1,7 +1,7 @@
 //! The circuit relay: lets two peers that can only dial out talk to each other. It sees encrypted bytes alone.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     num::NonZeroU32,
     time::{Duration, Instant},
 };
@@ -88,26 +88,27 @@ impl Relay {
         for address in addresses {
             swarm.add_external_address(address);
         }
+        let networks = Networks::default();
+        let task = tokio::spawn(run(swarm, metrics, networks.clone()));
         let relay = Self {
             sockets,
-            networks: Networks::default(),
+            networks,
             listen,
         };
-        Ok((relay, tokio::spawn(run(swarm, metrics))))
+        Ok((relay, task))
     }
 
     /// Hands over a socket that `remote` opened. It is closed if too many wait already, or are open from its network.
     pub(super) fn accept(&self, socket: WebSocket, remote: SocketAddr) {
-        let Some(place) = self.networks.place(remote.ip()) else {
+        let Some(place) = self.networks.place(remote) else {
             tracing::debug!(%remote, "too many sockets of one network");
             return;
         };
         let socket = Socket::new(socket, place);
-        let remote = Multiaddr::from(remote.ip()).with(Protocol::Tcp(remote.port()));
         let incoming = Incoming {
             socket,
             local: self.listen.clone(),
-            remote,
+            remote: multiaddr(remote),
         };
         if self.sockets.clone().try_send(incoming).is_err() {
             tracing::warn!("too many sockets wait for the relay");
@@ -167,14 +168,23 @@ fn transport(
         .boxed())
 }
 
-async fn run(mut swarm: Swarm<Behaviour>, metrics: Metrics) {
+async fn run(mut swarm: Swarm<Behaviour>, metrics: Metrics, networks: Networks) {
     let mut lifetimes = Lifetimes::new(MAX_CONNECTION_AGE);
     while let Some(event) = swarm.next().await {
         tracing::debug!(?event, "relay");
         metrics.record(&event);
         let now = Instant::now();
         match event {
-            SwarmEvent::ConnectionEstablished { connection_id, .. } => lifetimes.begin(connection_id, now),
+            SwarmEvent::ConnectionEstablished {
+                connection_id,
+                endpoint,
+                ..
+            } => {
+                lifetimes.begin(connection_id, now);
+                if let Some(remote) = socket_address(endpoint.get_remote_address()) {
+                    networks.authenticated(remote);
+                }
+            }
             SwarmEvent::ConnectionClosed { connection_id, .. } => lifetimes.end(connection_id),
             // A peer that is gone without a word would keep its reservation, and circuits to it would lead nowhere.
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
@@ -191,9 +201,87 @@ async fn run(mut swarm: Swarm<Behaviour>, metrics: Metrics) {
     }
 }
 
+fn multiaddr(remote: SocketAddr) -> Multiaddr {
+    Multiaddr::from(remote.ip()).with(Protocol::Tcp(remote.port()))
+}
+
+/// The address that [`multiaddr`] was given.
+fn socket_address(remote: &Multiaddr) -> Option<SocketAddr> {
+    let mut parts = remote.iter();
+    let ip: IpAddr = match parts.next()? {
+        Protocol::Ip4(ip) => ip.into(),
+        Protocol::Ip6(ip) => ip.into(),
+        _ => return None,
+    };
+    match parts.next()? {
+        Protocol::Tcp(port) => Some(SocketAddr::new(ip, port)),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Duration, MAX_CONNECTION_AGE, relay_limits};
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::{future::poll_fn, task::Poll};
+
+    use axum::{Router, extract::ws::WebSocketUpgrade, routing::any};
+    use hearth_p2p::transport::sockets;
+    use libp2p::core::{
+        Endpoint,
+        muxing::StreamMuxerExt as _,
+        transport::{DialOpts, PortUse},
+    };
+    use tokio::{net::TcpListener, time::timeout};
+
+    use super::*;
+
+    /// A relay that takes whoever connects to be at `remote`, and its address.
+    async fn relay_for(remote: SocketAddr) -> (Relay, Multiaddr) {
+        let (key, mut registry) = (Keypair::generate_ed25519(), Registry::default());
+        let metrics = Metrics::new(&mut registry);
+        let (relay, _) = Relay::start(&key, Vec::new(), metrics, &mut registry).unwrap();
+        let accepting = relay.clone();
+        let upgrade = async move |upgrade: WebSocketUpgrade| {
+            upgrade.on_upgrade(async move |socket| accepting.accept(socket, remote))
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = multiaddr(listener.local_addr().unwrap()).with(Protocol::Ws("/".into()));
+        tokio::spawn(async { axum::serve(listener, Router::new().route("/", any(upgrade))).await });
+        (relay, address)
+    }
+
+    #[tokio::test]
+    async fn who_has_said_who_they_are_is_silent_no_more() {
+        let remote = SocketAddr::from(([192, 0, 2, 1], 7));
+        let (relay, address) = relay_for(remote).await;
+        let mut transport = authenticated(sockets(), &Keypair::generate_ed25519()).unwrap();
+        let options = DialOpts {
+            role: Endpoint::Dialer,
+            port_use: PortUse::New,
+        };
+        let (_, mut connection) = transport.dial(address, options).unwrap().await.unwrap();
+        let connected = poll_fn(|context| {
+            // Its part of the handshake ends when it is first used.
+            assert!(connection.poll_unpin(context).is_pending());
+            context.waker().wake_by_ref();
+            match relay.networks.silent(remote.ip()) {
+                0 => Poll::Ready(()),
+                _ => Poll::Pending,
+            }
+        });
+        timeout(Duration::from_secs(30), connected).await.unwrap();
+    }
+
+    #[test]
+    fn a_socket_is_known_again_by_its_address() {
+        for port in [1, 65_535] {
+            for ip in [[192, 0, 2, 1].into(), [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()] {
+                let remote = SocketAddr::new(ip, port);
+                assert_eq!(socket_address(&multiaddr(remote)), Some(remote));
+            }
+        }
+    }
 
     #[test]
     fn who_has_a_clock_that_is_two_days_wrong_keeps_its_reservation() {
