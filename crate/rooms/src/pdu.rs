@@ -375,7 +375,8 @@ pub(crate) fn wrong(field: &'static str, problem: &'static str) -> PduError {
     PduError::Field { field, problem }
 }
 
-fn nesting_within(value: &Value, limit: usize) -> bool {
+/// Whether arrays and objects are nested at most `limit` deep in `value`.
+pub fn nesting_within(value: &Value, limit: usize) -> bool {
     match value {
         Value::Array(items) => limit > 0 && items.iter().all(|item| nesting_within(item, limit - 1)),
         Value::Object(fields) => limit > 0 && fields.values().all(|value| nesting_within(value, limit - 1)),

@@ -148,6 +148,62 @@ async fn uploads_that_are_wrong_store_nothing() {
     assert_eq!(server.dump().await, before);
 }
 
+/// Lists in lists, that many deep.
+fn nested(levels: usize) -> Value {
+    (1..levels).fold(json!([]), |inner, _| json!([inner]))
+}
+
+#[tokio::test]
+async fn what_no_other_server_could_read_is_refused_and_stores_nothing() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let key = Key::named(1, &ann.device_id);
+    let device = key.device(&ann.user_id, &ann.device_id);
+    let master = Key::new(2).cross_signing(&ann.user_id, "master");
+    let dehydrated = key.device(&ann.user_id, "D");
+    let with = |known: &Value, field: Value| {
+        let mut known = known.clone();
+        known["x"] = field;
+        known
+    };
+    let one_time = json!({"key": "k", "signatures": {}});
+    let uploads = |x: &Value| {
+        let (device, key) = (with(&device, x.clone()), with(&one_time, x.clone()));
+        let dehydrated = with(&dehydrated, x.clone());
+        [
+            (
+                Method::PUT,
+                "/_matrix/client/v3/sendToDevice/x/1",
+                json!({"messages": {"@u:other": {"*": {"x": x}}}}),
+            ),
+            (Method::POST, UPLOAD, json!({"device_keys": device})),
+            (Method::POST, UPLOAD, json!({"one_time_keys": {"a:b": key}})),
+            (Method::POST, UPLOAD, json!({"fallback_keys": {"a:b": key}})),
+            (
+                Method::POST,
+                "/_matrix/client/v3/keys/device_signing/upload",
+                json!({"master_key": with(&master, x.clone())}),
+            ),
+            (
+                Method::PUT,
+                DEHYDRATED,
+                json!({"device_id": "D", "device_data": {}, "device_keys": dehydrated}),
+            ),
+        ]
+    };
+    let before = server.dump().await;
+    for x in [json!(1e20), json!(-1e19), nested(101)] {
+        for (method, path, body) in uploads(&x) {
+            let answer = ann.request(method, path, body).await;
+            answer.fails_at(path, 400, "M_BAD_JSON");
+        }
+    }
+    assert_eq!(server.dump().await, before);
+    for (method, path, body) in uploads(&json!([1.5, nested(99)])) {
+        ann.request(method, path, body).await.ok();
+    }
+}
+
 #[tokio::test]
 async fn a_one_time_key_is_given_away_once() {
     let server = TestServer::new().await;

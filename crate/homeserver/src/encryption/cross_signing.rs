@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     Error, Homeserver, JsonObject, LogEntry,
+    federation::sendable::check_sendable,
     stored::{from_slice, to_vec},
 };
 
@@ -61,9 +62,11 @@ impl Homeserver {
     ///
     /// # Errors
     /// [`Error::MissingParam`] if there is no master key, [`Error::InvalidSignature`] if another key is not signed
-    /// by it, [`Error::InvalidParam`] if a key is malformed, [`Error::Forbidden`] if one is called as a device is.
+    /// by it, [`Error::InvalidParam`] if a key is malformed, [`Error::BadJson`] if it could not be sent to another
+    /// server, [`Error::Forbidden`] if one is called as a device is.
     async fn check_cross_signing(&self, user_id: &UserId, upload: &CrossSigningKeys) -> Result<(), Error> {
         for (usage, key) in upload.parts() {
+            check_sendable(key)?;
             if !is_cross_signing_key(key, user_id, usage) {
                 return Err(Error::InvalidParam(format!("`{usage}_key` is malformed")));
             }
@@ -97,7 +100,8 @@ impl Homeserver {
     ///
     /// # Errors
     /// [`Error::MissingParam`] if there is no master key, [`Error::InvalidSignature`] if another key is not signed
-    /// by it, [`Error::InvalidParam`] if a key is malformed, [`Error::Forbidden`] if one is called as a device is.
+    /// by it, [`Error::InvalidParam`] if a key is malformed, [`Error::BadJson`] if it could not be sent to another
+    /// server, [`Error::Forbidden`] if one is called as a device is.
     pub async fn set_cross_signing(
         &self,
         user_id: &UserId,

@@ -71,7 +71,8 @@ impl Homeserver {
     /// Makes a dehydrated device for the user; an earlier one is deleted.
     ///
     /// # Errors
-    /// [`Error::InvalidParam`] if a device of that id is logged in or the keys are malformed, [`Error::TooLarge`].
+    /// [`Error::InvalidParam`] if a device of that id is logged in or the keys are malformed, [`Error::BadJson`] if they
+    /// could not be sent to another server, [`Error::TooLarge`].
     pub async fn dehydrate(&self, user_id: &UserId, wish: Dehydration) -> Result<OwnedDeviceId, Error> {
         let device_id = OwnedDeviceId::from(wish.device_id.as_str());
         let keys = checked_device_keys(wish.device_keys, user_id, &device_id)?;

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Error, Homeserver, JsonObject,
     accounts::Session,
+    federation::sendable::check_sendable,
     ordered::try_map,
     stored::{from_slice, scan_all, to_vec},
 };
@@ -45,7 +46,8 @@ impl Homeserver {
     ///
     /// # Errors
     /// [`Error::InvalidParam`] if the keys are another device's, malformed or too many, or if a one-time key is
-    /// uploaded again with other content; [`Error::BadJson`] if fields of the identity keys are missing.
+    /// uploaded again with other content; [`Error::BadJson`] if fields of the identity keys are missing, or if keys
+    /// could not be sent to another server.
     pub async fn upload_keys(
         &self,
         session: &Session,
@@ -199,6 +201,7 @@ pub(super) fn checked_device_keys(
         ));
     }
     keys.remove("unsigned");
+    check_sendable(&keys)?;
     if to_vec(&keys)?.len() > MAX_DEVICE_KEYS {
         return Err(Error::TooLarge(format!(
             "device keys have at most {MAX_DEVICE_KEYS} bytes"

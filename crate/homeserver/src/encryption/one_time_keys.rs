@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::{is_name, rest_of, row};
 use crate::{
     Error, Homeserver, JsonObject,
+    federation::sendable::check_sendable,
     ordered::try_map,
     stored::{from_slice, scan_all, to_vec},
 };
@@ -117,7 +118,8 @@ pub(super) struct NewKeys {
 
 impl NewKeys {
     /// # Errors
-    /// [`Error::InvalidParam`] if a key or its name is malformed, or if there are too many.
+    /// [`Error::InvalidParam`] if a key or its name is malformed, or if there are too many; [`Error::BadJson`] if a
+    /// key could not be sent to another server.
     pub(super) fn parse(one_time: Option<JsonObject>, fallback: Option<JsonObject>) -> Result<Self, Error> {
         let (one_time, fallback) = (one_time.unwrap_or_default(), fallback.unwrap_or_default());
         if one_time.len() > MAX_KEYS || fallback.len() > MAX_FALLBACK {
@@ -355,13 +357,14 @@ fn count(names: impl Iterator<Item = String>, fallback: &BTreeMap<String, Fallba
     }
 }
 
-/// The algorithm of a key, if the key and its name are well-formed.
+/// The algorithm of a key, if the key and its name are well-formed and can be sent to another server.
 fn check_key<'a>(name: &'a str, key: &Value) -> Result<&'a str, Error> {
     let invalid = || Error::InvalidParam(format!("{name:?} is no key, or too long a one"));
     let algorithm = algorithm_of(name).filter(|_| is_name(name)).ok_or_else(invalid)?;
     let is_key = match key {
         Value::String(_) => true,
         Value::Object(key) => {
+            check_sendable(key)?;
             key.get("key").is_some_and(Value::is_string)
                 && key.get("signatures").is_some_and(Value::is_object)
         }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Error, Homeserver, JsonObject, LogEntry,
     accounts::Session,
+    federation::sendable::check_sendable,
     stored::{from_slice, scan_all, to_vec},
 };
 
@@ -54,7 +55,8 @@ impl Homeserver {
     /// nothing, also after a restart.
     ///
     /// # Errors
-    /// [`Error::InvalidParam`] if there are too many, [`Error::TooLarge`] if one is.
+    /// [`Error::InvalidParam`] if there are too many, [`Error::TooLarge`] if one is, [`Error::BadJson`] if one could
+    /// not be sent to another server.
     pub async fn send_to_device(
         &self,
         session: &Session,
@@ -63,6 +65,10 @@ impl Homeserver {
         messages: Messages,
     ) -> Result<(), Error> {
         check(kind, &messages)?;
+        messages
+            .values()
+            .flat_map(BTreeMap::values)
+            .try_for_each(check_sendable)?;
         let sender = &session.user_id;
         let lock = self.accounts.lock(sender).await;
         let transaction = transaction_row(session, kind, txn_id);

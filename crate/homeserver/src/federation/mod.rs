@@ -34,6 +34,7 @@ pub(crate) mod received;
 pub mod request;
 pub(crate) mod same_id;
 pub mod send_join;
+pub(crate) mod sendable;
 pub mod sender;
 pub mod state;
 pub(crate) mod uri;

@@ -27,7 +27,10 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver, JsonObject,
-    federation::request::RequestError,
+    federation::{
+        request::RequestError,
+        sendable::{MAX_EDU_NESTING, is_sendable},
+    },
     ordered::map,
     presence::together,
     rooms::event::StoredEvent,
@@ -50,8 +53,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// A lasting EDU, after its row.
-type LastingEdu = (Vec<u8>, Value);
+/// A lasting EDU, after its row; `None` if it cannot be sent.
+type LastingEdu = (Vec<u8>, Option<JsonObject>);
 
 /// EDUs by kind and key.
 type Edus = BTreeMap<(String, String), JsonObject>;
@@ -438,7 +441,7 @@ impl Homeserver {
         let pdus: Vec<_> = events.iter().map(|event| event.pdu.raw_json()).collect();
         let contents: Vec<_> = together(&edus)
             .into_iter()
-            .chain(lasting.iter().map(|(_, edu)| edu.clone()))
+            .chain(lasting.iter().filter_map(|(_, edu)| edu.clone().map(Value::Object)))
             .collect();
         let body = json!({
             "origin": self.server_name(),
@@ -491,7 +494,8 @@ impl Homeserver {
         Ok(events)
     }
 
-    /// The next lasting EDUs: as many as fit into a transaction, and at most `limit`.
+    /// The next lasting EDUs: as many as fit into a transaction, and at most `limit`. Earlier versions have stored such
+    /// as cannot be sent: they are taken off with the others, lest they hold them up.
     async fn lasting_edus(&self, server: &ServerName, limit: usize) -> Result<Vec<LastingEdu>, Error> {
         if limit == 0 {
             return Ok(Vec::new());
@@ -509,7 +513,12 @@ impl Homeserver {
             if bytes > MAX_LASTING_BYTES && !edus.is_empty() {
                 break;
             }
-            edus.extend(serde_json::from_slice(&value).ok().map(|edu| (key, edu)));
+            let edu = serde_json::from_slice(&value).ok();
+            let edu = edu.filter(|edu| is_sendable(edu, MAX_EDU_NESTING));
+            if edu.is_none() {
+                tracing::error!(%server, bytes = value.len(), "an EDU that cannot be sent is dropped");
+            }
+            edus.push((key, edu));
         }
         Ok(edus)
     }

@@ -2,12 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
+use hearth_homeserver::accounts::Session;
 use hearth_storage::{Direction, KeyRange, Store, Table, WriteBatch};
 use ruma_common::{OwnedRoomId, RoomId};
+use serde_json::{Value, json};
 
 use crate::{
     peer::Peer,
-    support::{Server, settle},
+    support::{Server, device, settle},
 };
 
 /// More than fits into a few transactions.
@@ -160,6 +162,73 @@ async fn what_is_too_large_is_sent_in_parts() {
     }
     assert_eq!(sent(&server), texts);
     assert_eq!(queued(&server).await, 0);
+}
+
+/// Queues messages for devices of the peer's user.
+async fn send_keys(server: &Server, peer: &Peer, texts: &[String]) {
+    let session = Session {
+        user_id: server.alice(),
+        device_id: device().to_owned(),
+    };
+    for text in texts {
+        let messages = json!({ peer.user(): { "*": { "key": text } } });
+        let messages = serde_json::from_value(messages).unwrap();
+        let homeserver = &server.homeserver;
+        let sent = homeserver.send_to_device(&session, "m.room_key", text, messages);
+        sent.await.unwrap();
+    }
+}
+
+/// The texts of the messages for devices that were sent, in order.
+fn sent_keys(server: &Server, peer: &Peer) -> Vec<String> {
+    let mail = server.network.mail.lock().unwrap();
+    let edus = mail
+        .iter()
+        .flat_map(|transaction| transaction["edus"].as_array().unwrap().clone());
+    let key = |edu: Value| edu["content"]["messages"][peer.user().as_str()]["*"]["key"].clone();
+    edus.filter_map(|edu| Some(key(edu).as_str()?.to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn an_edu_that_cannot_be_sent_keeps_back_no_other() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let room = server.public_room().await;
+    peer.join(&server, &room).await;
+    let nested = "[".repeat(125) + &"]".repeat(125);
+    let mut batch = WriteBatch::new();
+    // As an earlier version has stored them: two that do not fit into JSON, and more than a transaction takes that
+    // cannot even be read.
+    let contents = ["{\"n\":1e20}".into(), format!("{{\"n\":{nested}}}")];
+    let unreadable = std::iter::repeat_n("{".to_owned(), 60);
+    for (number, content) in contents.into_iter().chain(unreadable).enumerate() {
+        let key = [
+            b"e\0",
+            peer.name().as_bytes(),
+            &[0],
+            &(number as u64).to_be_bytes(),
+        ]
+        .concat();
+        let edu = format!("{{\"edu_type\":\"m.direct_to_device\",\"content\":{content}}}");
+        batch.put(Table::Federation, key, edu.as_bytes());
+    }
+    server.store.rows.commit(batch).await.unwrap();
+    let server = server.restarted().await;
+    settle().await;
+    send_keys(&server, &peer, &["key".into()]).await;
+    server
+        .say(&server.alice(), &room, "hello", "hello")
+        .await
+        .unwrap();
+    take_all(&server, &peer).await;
+    assert_eq!(sent(&server), ["hello"]);
+    assert_eq!(sent_keys(&server, &peer), ["key"]);
+    let rows = KeyRange::prefix(b"e\0");
+    let rows = server
+        .store
+        .rows
+        .scan(Table::Federation, rows, Direction::Forward, 1);
+    assert_eq!(rows.await.unwrap(), []);
 }
 
 #[tokio::test]
