@@ -127,10 +127,10 @@ struct Transaction {
 /// What became of a transaction.
 #[derive(PartialEq, Eq)]
 enum Delivery {
-    /// The server has answered, be it that it will never take it.
+    /// The server has taken it.
     Done,
-    /// It may take it in parts.
-    TooLarge,
+    /// It does not take it, but may take parts of it.
+    Refused,
     /// It is to be tried again.
     Failed,
 }
@@ -205,6 +205,17 @@ impl Outbox {
 impl Queue {
     fn is_empty(&self) -> bool {
         self.events.is_empty() && self.edus.is_empty() && self.lasting == 0
+    }
+
+    /// How many events and how many lasting EDUs are in a transaction of at most `most` each. With 1 there is an event
+    /// alone, with 0 an EDU alone, if there are both: then it shows which of them is refused.
+    fn shares(&self, most: usize) -> (usize, usize) {
+        match (most, self.lasting) {
+            (0, 1..) => (0, 1),
+            (1, _) if !self.events.is_empty() => (1, 0),
+            (most, 0) => (most.max(1), 0),
+            (most, 1..) => (most, most),
+        }
     }
 }
 
@@ -338,16 +349,18 @@ impl Homeserver {
         let mut most = MAX_PDUS;
         while let Some(transaction) = self.next_transaction(server, most).await {
             let delivered = self.deliver(server, &transaction).await;
-            if delivered == Delivery::Failed || (delivered == Delivery::TooLarge && most > 1) {
+            if delivered == Delivery::Failed || (delivered == Delivery::Refused && most > 1) {
                 self.put_back(server, transaction.edus);
             } else {
                 self.take_off(server, &transaction.positions, &transaction.lasting)
                     .await;
             }
             match delivered {
+                // The event was not to blame: the EDU may be.
+                Delivery::Done if most == 1 => most = 0,
                 Delivery::Done => (pause, most) = (FIRST_PAUSE, MAX_PDUS),
-                Delivery::TooLarge => {
-                    most = if most > 1 { most / 2 } else { MAX_PDUS };
+                Delivery::Refused => {
+                    most = if most == 0 { 1 } else { most / 2 };
                     self.pause(server, FIRST_PAUSE).await;
                 }
                 Delivery::Failed => {
@@ -382,10 +395,7 @@ impl Homeserver {
                 ..
             }) => {
                 tracing::warn!(%server, status, error, "a transaction was refused");
-                match status {
-                    413 => Delivery::TooLarge,
-                    _ => Delivery::Done,
-                }
+                Delivery::Refused
             }
             Err(error) => {
                 tracing::debug!(%server, %error, "a transaction was not delivered");
@@ -420,10 +430,9 @@ impl Homeserver {
         }
     }
 
-    /// What to send next, at most `most` events and as many lasting EDUs; `None` ends the task.
+    /// What to send next, at most `most` events and as many lasting EDUs: see [`Queue::shares`]. `None` ends the task.
     async fn next_transaction(&self, server: &ServerName, most: usize) -> Option<Transaction> {
-        let (mail, edus, waiting) = self.take_next(server, most)?;
-        let limit = if waiting > 0 { most } else { 0 };
+        let (mail, edus, limit) = self.take_next(server, most)?;
         let (events, lasting) = match self.read_next(server, &mail, limit).await {
             Ok(read) => read,
             Err(error) => {
@@ -441,7 +450,11 @@ impl Homeserver {
         let pdus: Vec<_> = events.iter().map(|event| event.pdu.raw_json()).collect();
         let contents: Vec<_> = together(&edus)
             .into_iter()
-            .chain(lasting.iter().filter_map(|(_, edu)| edu.clone().map(Value::Object)))
+            .chain(
+                lasting
+                    .iter()
+                    .filter_map(|(_, edu)| edu.clone().map(Value::Object)),
+            )
             .collect();
         let body = json!({
             "origin": self.server_name(),
@@ -523,17 +536,18 @@ impl Homeserver {
         Ok(edus)
     }
 
-    /// Copies the next events, takes the EDUs, and counts the lasting ones; marks the queue idle if there is
-    /// nothing.
+    /// Copies the next events, takes the EDUs, and says how many lasting ones to send; marks the queue idle if there
+    /// is nothing.
     fn take_next(&self, server: &ServerName, most: usize) -> Option<(Vec<Mail>, Edus, usize)> {
         let mut queues = self.outbox.queues();
         let queue = queues.get_mut(server)?;
-        let mail: Vec<_> = queue.events.iter().take(most).cloned().collect();
+        let (events, lasting) = queue.shares(most);
+        let mail: Vec<_> = queue.events.iter().take(events).cloned().collect();
         if queue.is_empty() {
             queue.active = false;
             return None;
         }
-        Some((mail, std::mem::take(&mut queue.edus), queue.lasting))
+        Some((mail, std::mem::take(&mut queue.edus), lasting))
     }
 
     /// Forgets what was delivered, in memory and in the store.

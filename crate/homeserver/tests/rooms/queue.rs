@@ -191,6 +191,36 @@ fn sent_keys(server: &Server, peer: &Peer) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn of_what_is_refused_only_what_is_to_blame_is_lost() {
+    for (bad_event, bad_key) in [(77, 77), (77, 120), (120, 77)] {
+        let (server, peer) = (Server::new().await, Peer::new(7));
+        let room = server.public_room().await;
+        peer.join(&server, &room).await;
+        let mut texts: Vec<_> = (0..MANY).map(|number| number.to_string()).collect();
+        let mut keys: Vec<_> = (0..MANY).map(|number| format!("key {number}")).collect();
+        texts[bad_event] = "poison".into();
+        keys[bad_key] = "poison".into();
+        for text in &texts {
+            server.say(&server.alice(), &room, text, text).await.unwrap();
+        }
+        send_keys(&server, &peer, &keys).await;
+        settle().await;
+        *server.network.poison.lock().unwrap() = Some("poison");
+        server.network.takes_mail.store(true, Ordering::Relaxed);
+        // The clock stands still: only this ends a pause.
+        for _ in 0..50 {
+            server.homeserver.peer_online(peer.name());
+            settle().await;
+        }
+        texts.remove(bad_event);
+        keys.remove(bad_key);
+        assert_eq!(sent(&server), texts);
+        assert_eq!(sent_keys(&server, &peer), keys);
+        assert_eq!(queued(&server).await, 0);
+    }
+}
+
+#[tokio::test]
 async fn an_edu_that_cannot_be_sent_keeps_back_no_other() {
     let (server, peer) = (Server::new().await, Peer::new(7));
     let room = server.public_room().await;

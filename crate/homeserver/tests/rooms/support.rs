@@ -75,6 +75,8 @@ pub struct Silence {
     pub takes_mail: AtomicBool,
     /// The most events of a transaction that is not too large, if not 0.
     pub most_events: AtomicUsize,
+    /// A text with which nobody takes a transaction.
+    pub poison: Mutex<Option<&'static str>>,
     /// The transactions taken.
     pub mail: Mutex<Vec<Value>>,
 }
@@ -101,6 +103,11 @@ impl Federation for Silence {
         let most = self.most_events.load(Ordering::Relaxed);
         if most > 0 && body["pdus"].as_array().unwrap().len() > most {
             let refusal = http::Response::builder().status(413).body(Bytes::new()).unwrap();
+            return Box::pin(async { Ok(refusal) });
+        }
+        let poison = *self.poison.lock().unwrap();
+        if poison.is_some_and(|text| body.to_string().contains(text)) {
+            let refusal = http::Response::builder().status(400).body(Bytes::new()).unwrap();
             return Box::pin(async { Ok(refusal) });
         }
         self.mail.lock().unwrap().push(body);
