@@ -78,22 +78,14 @@ async fn put(mut call: UserCall, room_id: Option<OwnedRoomId>) -> Outcome {
     let content = call.object().await?;
     let kind = call.param("type");
     check_settable(kind)?;
-    let homeserver = call.homeserver();
-    if content.is_empty() {
-        // Of a client that does not know how to delete (MSC3391).
-        homeserver
-            .delete_account_data(&user_id, room_id.as_deref(), kind)
-            .await?;
-    } else {
-        // Not between the reading and the writing of who changes a part of it.
-        let replace = |present: &mut Map<String, Value>| {
-            *present = content;
-            Ok(())
-        };
-        homeserver
-            .change_account_data(&user_id, room_id.as_deref(), kind, replace)
-            .await?;
-    }
+    // Not between the reading and the writing of who changes a part of it.
+    let replace = |present: &mut Map<String, Value>| {
+        *present = content;
+        Ok(())
+    };
+    call.homeserver()
+        .change_account_data(&user_id, room_id.as_deref(), kind, replace)
+        .await?;
     answer::empty()
 }
 

@@ -157,9 +157,35 @@ async fn threads_are_followed_and_account_data_is_deleted() {
     let deletion = data.replace("/v3/", "/unstable/org.matrix.msc3391/");
     ann.delete(&deletion).await.ok();
     ann.get(&data).await.fails(404, "M_NOT_FOUND");
-    ann.put(&data, json!({"a": 1})).await.ok();
-    ann.put(&data, json!({})).await.ok();
-    ann.get(&data).await.fails(404, "M_NOT_FOUND");
+}
+
+/// matrix-js-sdk sets to `{}` what it means to delete, and waits until `/sync` tells of it, be it that there was nothing.
+#[tokio::test]
+async fn account_data_that_is_set_to_nothing_is_told() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let room_id = ann.create_room(json!({})).await;
+    let user = format!("/_matrix/client/v3/user/{}", ann.user_id);
+    let (global, room) = (
+        format!("{user}/account_data/org.mine"),
+        format!("{user}/rooms/{room_id}/account_data/org.mine"),
+    );
+    let empty = json!([{"type": "org.mine", "content": {}}]);
+    let mut since = ann.get("/_matrix/client/v3/sync").await.ok()["next_batch"].clone();
+    for content in [json!({}), json!({"a": 1})] {
+        for data in [&global, &room] {
+            ann.put(data, content.clone()).await.ok();
+            ann.put(data, json!({})).await.ok();
+            assert_eq!(ann.get(data).await.ok(), json!({}));
+        }
+        let path = format!("/_matrix/client/v3/sync?since={}", since.as_str().unwrap());
+        let news = ann.get(&path).await.ok();
+        assert_eq!(news["account_data"]["events"], empty);
+        assert_eq!(news["rooms"]["join"][&room_id]["account_data"]["events"], empty);
+        since = news["next_batch"].clone();
+    }
+    let whole = ann.get("/_matrix/client/v3/sync").await.ok();
+    assert_eq!(whole["rooms"]["join"][&room_id]["account_data"]["events"], empty);
 }
 
 #[tokio::test]
