@@ -148,7 +148,7 @@ impl Homeserver {
         let mut servers = BTreeSet::new();
         for room_id in self.joined_rooms(user_id) {
             if let Some(room) = self.room(&room_id).await? {
-                servers.extend(self.servers(&room.snapshot()).await?.keys().cloned());
+                servers.extend(self.servers_in_room(&room.snapshot()).await?);
             }
         }
         servers.remove(self.server_name());

@@ -1,6 +1,10 @@
 //! What users can do and see while the members are on their way.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use hearth_sim::synthetic::Utterance;
 use ruma_common::OwnedEventId;
@@ -61,6 +65,35 @@ fn a_large_room_is_usable_at_once_and_whole_later() {
     alice.send(&world, room, "after").expect(200);
     soon(&world);
     assert_eq!(bob.messages(&world, room), ["from bob", "from alice", "after"]);
+}
+
+#[test]
+fn servers_of_members_who_are_not_known_yet_hear_of_devices() {
+    let (world, clients, room) = large_room(63, 2, 30);
+    let bob = &clients[1];
+    let _gate = Gate::shut(&world, 0);
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hearing = heard.clone();
+    world.stand_in(room.server_of(7).server_name(), move |uri, body| {
+        let edus = body["edus"].as_array().cloned().unwrap_or_default();
+        hearing.lock().unwrap().extend(edus);
+        uri.contains("/send/").then(|| (200, json!({"pdus": {}})))
+    });
+    bob.join(&world, room.room_id.as_str(), &[world.server(0).name()])
+        .expect(200);
+    let who = bob.get(&world, "/account/whoami");
+    let device_id = &who.expect(200)["device_id"];
+    let keys = json!({
+        "user_id": bob.user_id, "device_id": device_id, "algorithms": [], "keys": {}, "signatures": {},
+    });
+    bob.post(&world, "/keys/upload", &json!({ "device_keys": keys }))
+        .expect(200);
+    soon(&world);
+    let heard = heard.lock().unwrap().clone();
+    assert!(
+        heard.iter().any(|edu| edu["content"]["keys"] == keys),
+        "{heard:?}"
+    );
 }
 
 #[test]
