@@ -328,9 +328,13 @@ impl RemoteList {
         let fits = self.keys.devices.len() < MAX_DEVICES || self.keys.devices.contains_key(&update.device_id);
         match fits && are_keys_of(&keys, &update.user_id, update.device_id.as_str()) {
             true => {
-                self.keys.devices.insert(update.device_id, keys);
+                self.keys.devices.insert(update.device_id.clone(), keys);
             }
             false => self.stale = true,
+        }
+        if to_vec(&self.keys.devices).is_ok_and(|devices| devices.len() > MAX_BYTES) {
+            self.keys.devices.remove(&update.device_id);
+            self.stale = true;
         }
     }
 }

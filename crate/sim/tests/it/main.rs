@@ -10,6 +10,7 @@
 mod accounts;
 mod acl;
 mod crash;
+mod device_lists;
 mod directory;
 mod encryption;
 mod episodes;
