@@ -48,7 +48,7 @@ impl CrossSigningKeys {
     }
 
     /// These keys, and those of `other` where there are none.
-    fn or(self, other: Self) -> Self {
+    pub(super) fn or(self, other: Self) -> Self {
         Self {
             master: self.master.or(other.master),
             self_signing: self.self_signing.or(other.self_signing),

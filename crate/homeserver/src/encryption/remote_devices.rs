@@ -248,10 +248,14 @@ impl Homeserver {
         if user_id.server_name() != origin || !self.is_known_user(&user_id).await? {
             return Ok(());
         }
+        // A list that is being fetched may be from before this.
+        self.encryption.resyncs.hear(&user_id, u64::MAX);
         let keys = checked_cross_signing(&user_id, update.master_key, update.self_signing_key);
         let _lock = self.accounts.lock(&user_id).await;
         let mut batch = WriteBatch::new();
         if let Some(mut list) = self.remote_list(&user_id).await? {
+            // Synapse names only those that have changed.
+            let keys = keys.or(list.keys.cross_signing.clone());
             if list.keys.cross_signing == keys {
                 return Ok(());
             }

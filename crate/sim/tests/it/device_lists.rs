@@ -121,3 +121,47 @@ fn a_list_that_grows_is_as_large_as_one_that_is_fetched_at_most() {
     soon(&told.world);
     assert_eq!(told.devices().into_keys().collect::<Vec<_>>(), ["D"]);
 }
+
+#[test]
+fn cross_signing_keys_that_change_during_a_fetch_are_the_new_ones() {
+    for steps in 0..30 {
+        let told = Told::new(1202);
+        let path = "/_matrix/client/v3/keys/query";
+        let body = json!({"device_keys": {&told.mallory.user_id: []}});
+        let token = Some(told.alice.token.as_str());
+        let asking = told.world.begin(0, "POST", path, token, Some(&body));
+        told.world.run_steps(steps);
+        let master = told.cross_signing_key("master", "new");
+        told.list.lock().unwrap()["master_key"] = master.clone();
+        let content = json!({"user_id": told.mallory.user_id, "master_key": master});
+        told.send(
+            "1",
+            vec![json!({"edu_type": "m.signing_key_update", "content": content})],
+        );
+        soon(&told.world);
+        drop(asking);
+        let known = told.query();
+        assert_eq!(
+            known["master_keys"][&told.mallory.user_id], master,
+            "{steps} steps"
+        );
+    }
+}
+
+#[test]
+fn of_cross_signing_keys_those_that_an_update_does_not_name_stay() {
+    let told = Told::new(1203);
+    let own = told.cross_signing_key("self_signing", "own");
+    told.list.lock().unwrap()["self_signing_key"] = own.clone();
+    assert_eq!(told.query()["self_signing_keys"][&told.mallory.user_id], own);
+    let master = told.cross_signing_key("master", "master");
+    let content = json!({"user_id": told.mallory.user_id, "master_key": master});
+    told.send(
+        "1",
+        vec![json!({"edu_type": "m.signing_key_update", "content": content})],
+    );
+    let known = told.query();
+    assert_eq!(known["master_keys"][&told.mallory.user_id], master);
+    assert_eq!(known["self_signing_keys"][&told.mallory.user_id], own);
+    assert_eq!(told.asked(), 1);
+}
