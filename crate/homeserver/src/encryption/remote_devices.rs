@@ -113,8 +113,10 @@ impl Resyncs {
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.map().len() >= MAX_RESYNCS
+    /// Whether the list may be fetched now: not while it is, which hears of what comes meanwhile.
+    fn has_room_for(&self, user_id: &UserId) -> bool {
+        let map = self.map();
+        map.len() < MAX_RESYNCS && !map.contains_key(user_id)
     }
 }
 
@@ -276,8 +278,11 @@ impl Homeserver {
             user_id: user_id.clone(),
         };
         self.log.commit(batch, vec![entry]).await?;
-        if resync && !self.encryption.resyncs.is_full() {
+        if resync {
             self.spawn(|homeserver| async move {
+                if !homeserver.encryption.resyncs.has_room_for(&user_id) {
+                    return;
+                }
                 if let Err(error) = homeserver.fetch_devices(&user_id).await {
                     tracing::debug!(%user_id, %error, "a stale device list stays so");
                 }

@@ -123,6 +123,19 @@ fn a_list_that_grows_is_as_large_as_one_that_is_fetched_at_most() {
 }
 
 #[test]
+fn a_list_is_fetched_once_whatever_is_heard_meanwhile() {
+    let told = Told::new(1201);
+    assert!(told.devices().is_empty());
+    told.list.lock().unwrap()["stream_id"] = 100.into();
+    let missed = (51..=100).map(|number| told.update(number, number - 1, told.keys("D", 0)));
+    told.send("1", missed.collect());
+    soon(&told.world);
+    assert_eq!(told.asked(), 2);
+    assert!(told.devices().is_empty());
+    assert_eq!(told.asked(), 2, "what was fetched has all of the updates");
+}
+
+#[test]
 fn cross_signing_keys_that_change_during_a_fetch_are_the_new_ones() {
     for steps in 0..30 {
         let told = Told::new(1202);
