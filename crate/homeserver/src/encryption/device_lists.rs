@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::row;
 use crate::{
     Error, Homeserver, JsonObject, LogEntry,
+    federation::sender::MAX_UPDATES_WAITING,
     rooms::{memberships::UserMembership, view::Key},
 };
 
@@ -132,7 +133,10 @@ impl Homeserver {
         let mut servers = self.servers_sharing(user_id).await?;
         let reservation = self.log.reserve(1);
         for server in std::mem::take(&mut servers) {
-            if self.outbox.store_edus(&mut batch, &server, &edus)? {
+            if self
+                .outbox
+                .store_edus(&mut batch, &server, &edus, MAX_UPDATES_WAITING)?
+            {
                 servers.insert(server);
             }
         }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Error, Homeserver, JsonObject, LogEntry,
     accounts::Session,
-    federation::sendable::check_sendable,
+    federation::{sendable::check_sendable, sender::MAX_MESSAGES_WAITING},
     stored::{from_slice, scan_all, to_vec},
 };
 
@@ -159,7 +159,10 @@ impl Homeserver {
         }
         let mut posted = Vec::new();
         for (server, edus) in remote {
-            if self.outbox.store_edus(&mut batch, &server, &edus)? {
+            if self
+                .outbox
+                .store_edus(&mut batch, &server, &edus, MAX_MESSAGES_WAITING)?
+            {
                 posted.push((server, edus.len()));
             }
         }

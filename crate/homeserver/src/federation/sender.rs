@@ -43,9 +43,10 @@ const MAX_PDUS: usize = 50;
 const MAX_EDUS: usize = 50;
 /// About how many bytes of lasting EDUs are in a transaction.
 const MAX_LASTING_BYTES: usize = 1024 * 1024;
-/// The most lasting EDUs that wait for one server. With more, new ones are dropped: a server that is back after so
-/// long asks for device lists anew.
-const MAX_LASTING_WAITING: usize = 10_000;
+/// With as many lasting EDUs that wait for one server, new messages for devices are dropped.
+pub(crate) const MAX_MESSAGES_WAITING: usize = 10_000;
+/// With as many, changes of devices are, too. A server that missed one asks for the user's devices at the next one.
+pub(crate) const MAX_UPDATES_WAITING: usize = 2 * MAX_MESSAGES_WAITING;
 /// The most events that wait for one server, unless they are of as many rooms.
 const MAX_WAITING: usize = 500;
 /// The first pause after a failure; each further one is twice as long.
@@ -174,16 +175,17 @@ impl Outbox {
 }
 
 impl Outbox {
-    /// Puts EDUs (`edu_type` and `content`) that must arrive at `server` into `batch`, unless too many wait already.
+    /// Puts EDUs (`edu_type` and `content`) that must arrive at `server` into `batch`, unless more than `most` would wait.
     /// If there is room, call [`Homeserver::post_edus`] after the commit.
     pub(crate) fn store_edus(
         &self,
         batch: &mut WriteBatch,
         server: &ServerName,
         edus: &[Value],
+        most: usize,
     ) -> Result<bool, Error> {
         let waiting = self.queues().get(server).map_or(0, |queue| queue.lasting);
-        if waiting + edus.len() > MAX_LASTING_WAITING {
+        if waiting + edus.len() > most {
             tracing::warn!(%server, "too many EDUs wait for a server");
             return Ok(false);
         }
