@@ -130,9 +130,9 @@ impl<R> Call<R> {
     /// The body as a JSON object.
     ///
     /// # Errors
-    /// `M_TOO_LARGE`, `M_NOT_JSON`, or `M_BAD_JSON` if it is no object.
+    /// `M_TOO_LARGE`, `M_NOT_JSON`, or `M_BAD_JSON` if it is no object or nested too deeply.
     pub(crate) async fn object(&mut self) -> Result<Map<String, Value>, ApiError> {
-        json::object(&self.bytes().await?)
+        json::shallow(json::object(&self.bytes().await?)?)
     }
 
     /// The body as a JSON object, which may be left out.
@@ -140,7 +140,7 @@ impl<R> Call<R> {
     /// # Errors
     /// Those of [`Call::object`].
     pub(crate) async fn object_or_empty(&mut self) -> Result<Map<String, Value>, ApiError> {
-        json::object_or_empty(&self.bytes().await?)
+        json::shallow(json::object_or_empty(&self.bytes().await?)?)
     }
 
     /// The body as a `T`.

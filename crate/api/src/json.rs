@@ -1,9 +1,14 @@
 //! JSON bodies of requests: which flaw is which error.
 
+use hearth_homeserver::nesting_within;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
+
+/// The deepest nesting in what is stored or handed on: an event and what is around it. With what comes around it then,
+/// serde_json reads it again.
+const MAX_NESTING: usize = hearth_homeserver::MAX_NESTING + 10;
 
 /// The JSON object in `bytes`. Nesting is bounded by serde_json (128 levels).
 ///
@@ -14,6 +19,17 @@ pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(ApiError::bad_json("The body is not a JSON object")),
         Err(error) => Err(ApiError::not_json(format!("The body is not JSON: {error}"))),
+    }
+}
+
+/// `object`, unless it is so deeply nested that it could not be read again from within something else.
+///
+/// # Errors
+/// `M_BAD_JSON`.
+pub(crate) fn shallow(object: Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
+    match object.values().all(|value| nesting_within(value, MAX_NESTING)) {
+        true => Ok(object),
+        false => Err(ApiError::bad_json("The body is nested too deeply")),
     }
 }
 

@@ -32,7 +32,10 @@ pub mod typing;
 
 pub use config::Config;
 pub use error::Error;
-pub use hearth_rooms::{RoomVersion, UnsupportedVersion, ordered};
+pub use hearth_rooms::{
+    RoomVersion, UnsupportedVersion, ordered,
+    pdu::{MAX_NESTING, nesting_within},
+};
 pub use homeserver::Homeserver;
 pub use identity::Identity;
 pub use log::{Log, LogEntry};

@@ -199,6 +199,10 @@ async fn malformed_bodies_are_refused() {
             let answer = call(&ann, &server, &method, &path, body.into()).await;
             answer.fails_at(&case, 400, "M_BAD_JSON");
         }
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(111), "]".repeat(111));
+        call(&ann, &server, &method, &path, deep.into())
+            .await
+            .fails_at(&case, 400, "M_BAD_JSON");
         let oversize = format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_BODY));
         call(&ann, &server, &method, &path, oversize.into())
             .await

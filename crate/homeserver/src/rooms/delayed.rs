@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_storage::{Store, Table, WriteBatch};
+use hearth_storage::{Entry, Store, Table, WriteBatch};
 use ruma_common::{DeviceId, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -136,10 +136,8 @@ pub(crate) struct Delayed(Mutex<HashMap<String, DelayedEvent>>);
 impl Delayed {
     pub(crate) async fn load(store: &dyn Store) -> Result<Self, Error> {
         let rows = scan_all(store, Table::Accounts, PREFIX).await?;
-        let events = rows.iter().map(|(_, row)| from_slice::<DelayedEvent>(row));
         let mut waiting = HashMap::new();
-        for event in events {
-            let event = event?;
+        for event in readable(&rows) {
             if event.finalised.is_none() {
                 waiting.insert(event.delay_id.clone(), event);
             }
@@ -167,6 +165,16 @@ impl Delayed {
                 .saturating_sub(now),
         )
     }
+}
+
+/// The events in `rows`. Earlier versions have stored some that are nested too deeply to be read.
+fn readable(rows: &[Entry]) -> impl Iterator<Item = DelayedEvent> {
+    let read = |row: &Vec<u8>| {
+        from_slice(row)
+            .inspect_err(|error| tracing::error!(%error, "a delayed event is damaged"))
+            .ok()
+    };
+    rows.iter().filter_map(move |(_, row)| read(row))
 }
 
 impl Homeserver {
@@ -276,9 +284,7 @@ impl Homeserver {
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn delayed_events(&self, user_id: &UserId) -> Result<Vec<DelayedEvent>, Error> {
         let rows = scan_all(&*self.seams.store, Table::Accounts, PREFIX).await?;
-        let events = rows.iter().map(|(_, row)| from_slice::<DelayedEvent>(row));
-        let mut events: Vec<_> = events.collect::<Result<_, _>>()?;
-        events.retain(|event| event.user_id == user_id);
+        let mut events: Vec<_> = readable(&rows).filter(|event| event.user_id == user_id).collect();
         events.sort_by_key(|event| (event.position, event.running_since));
         Ok(events)
     }

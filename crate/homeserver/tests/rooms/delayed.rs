@@ -40,3 +40,25 @@ async fn an_event_that_meets_a_full_store_waits_on() {
     assert_eq!(timeline.last().unwrap(), "sent");
     assert!(!timeline.iter().any(|text| text == "cancelled"));
 }
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_keeps_nobody_from_starting() {
+    let server = Server::new().await;
+    let (alice, room) = (server.alice(), server.public_room().await);
+    let nested = (0..130).fold(json!([]), |inner, _| json!([inner]));
+    for content in [json!({ "body": "well" }), json!({ "nested": nested })] {
+        let wish = Wish {
+            kind: "m.room.message",
+            state_key: None,
+            txn_id: None,
+            content: object(content),
+            delay: 60_000,
+        };
+        let asked = server.homeserver.send_later(&alice, device(), &room, wish);
+        asked.await.unwrap();
+    }
+    let server = server.restarted().await;
+    let events = server.homeserver.delayed_events(&alice).await.unwrap();
+    let contents: Vec<_> = events.into_iter().map(|event| event.content).collect();
+    assert_eq!(contents, [object(json!({ "body": "well" }))]);
+}
