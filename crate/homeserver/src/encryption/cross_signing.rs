@@ -200,14 +200,15 @@ pub(super) fn key_of(key: &JsonObject) -> Option<(&str, &str)> {
     Some((id, public.as_str()?))
 }
 
-/// Whether `key` is a cross-signing key of `user_id` for `usage`.
+/// Whether `key` is a cross-signing key of `user_id` for `usage`, and can be stored.
 pub(super) fn is_cross_signing_key(key: &JsonObject, user_id: &UserId, usage: &str) -> bool {
     let usages = key.get("usage").and_then(Value::as_array);
     let is_for = usages.is_some_and(|usages| usages.iter().any(|known| known == usage));
     let owned = key.get("user_id").and_then(Value::as_str) == Some(user_id.as_str());
     let named = key_of(key)
         .is_some_and(|(id, public)| id.strip_prefix("ed25519:") == Some(public) && super::is_name(public));
-    is_for && owned && named && to_vec(key).is_ok_and(|bytes| bytes.len() <= MAX_KEY)
+    let is_small = || to_vec(key).is_ok_and(|bytes| bytes.len() <= MAX_KEY);
+    is_for && owned && named && is_small() && check_sendable(key).is_ok()
 }
 
 /// Whether `upload` has nothing but what is in `known`.

@@ -178,3 +178,20 @@ fn of_cross_signing_keys_those_that_an_update_does_not_name_stay() {
     assert_eq!(known["self_signing_keys"][&told.mallory.user_id], own);
     assert_eq!(told.asked(), 1);
 }
+
+#[test]
+fn a_cross_signing_key_that_could_not_be_read_again_is_not_kept() {
+    let told = Told::new(1204);
+    let mut master = told.cross_signing_key("master", "deep");
+    // As deep as an answer may be.
+    master["nested"] = (1..125).fold(json!([]), |inner, _| json!([inner]));
+    let mut list = told.list.lock().unwrap();
+    list["devices"] = json!([{"device_id": "D", "keys": told.keys("D", 0)}]);
+    list["master_key"] = master;
+    drop(list);
+    for _ in 0..2 {
+        let known = told.query();
+        assert_eq!(known["master_keys"], json!({}));
+        assert!(known["device_keys"][&told.mallory.user_id]["D"].is_object());
+    }
+}
