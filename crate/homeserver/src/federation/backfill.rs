@@ -436,14 +436,20 @@ impl Homeserver {
         let mut others = self.others(&room.snapshot(), self.server_name()).await?;
         let mut servers = likely.to_vec();
         servers.retain(|server| others.remove(server));
-        let connected = self.seams.federation.connected();
-        let is_far = |server: &OwnedServerName| !connected.iter().any(|name| name == server.as_str());
-        let mut others: Vec<_> = others.into_iter().collect();
-        others.sort_by_cached_key(is_far);
+        let others = self.near_first(others);
         let first = turn.checked_rem(others.len()).unwrap_or_default();
         servers.extend(others.iter().cycle().skip(first).take(others.len()).cloned());
         servers.truncate(count);
         Ok(servers)
+    }
+
+    /// `servers`, connected ones first.
+    pub(crate) fn near_first(&self, servers: BTreeSet<OwnedServerName>) -> Vec<OwnedServerName> {
+        let connected = self.seams.federation.connected();
+        let is_far = |server: &OwnedServerName| !connected.iter().any(|name| name == server.as_str());
+        let mut servers: Vec<_> = servers.into_iter().collect();
+        servers.sort_by_cached_key(is_far);
+        servers
     }
 }
 

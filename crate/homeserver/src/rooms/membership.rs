@@ -39,7 +39,7 @@ impl Homeserver {
     }
 
     /// Joins `user_id` to a room with a membership of this content, through `candidates` (servers to ask, best first) and
-    /// those that the user's invite and the room's id name, if it is not held here.
+    /// those that are known here, if it is not held here.
     // Boxed, so that it is compiled here and not in each crate that awaits it.
     pub(super) fn enter<'a>(
         &'a self,
@@ -54,8 +54,7 @@ impl Homeserver {
                 Some(_) if self.is_joined(room_id, user_id).await? => return Ok(()),
                 Some(room) => self.join_resident(user_id, &room, content).await?,
                 None => {
-                    candidates.extend(self.inviting_servers(user_id, room_id).await?);
-                    candidates.extend(room_id.server_name().map(ToOwned::to_owned));
+                    candidates.extend(self.ways_into(user_id, room_id).await?);
                     self.join_remote(user_id, room_id, candidates, content).await?;
                 }
             }
@@ -89,7 +88,7 @@ impl Homeserver {
             return Ok(room_id);
         }
         let mut candidates = [via, &servers].concat();
-        candidates.extend(room_id.server_name().map(ToOwned::to_owned));
+        candidates.extend(self.ways_into(user_id, &room_id).await?);
         self.knock_remote(user_id, &room_id, candidates, content).await?;
         Ok(room_id)
     }
@@ -285,6 +284,15 @@ impl Homeserver {
         self.send_draft(&room.room_id, Draft::member(user_id, user_id, content))
             .await
             .map(drop)
+    }
+
+    /// The servers by which a local user may come into a room that is not held here, best first: those that the user's
+    /// invite and the room's id name, and those that were in the room when this server left it.
+    async fn ways_into(&self, user_id: &UserId, room_id: &RoomId) -> Result<Vec<OwnedServerName>, Error> {
+        let mut servers = self.inviting_servers(user_id, room_id).await?;
+        servers.extend(room_id.server_name().map(ToOwned::to_owned));
+        servers.extend(self.near_first(self.servers_of(room_id).await?));
+        Ok(servers)
     }
 
     /// The servers that know the room that a local user is invited to, or has knocked on.

@@ -135,6 +135,30 @@ fn a_member_leaves_and_joins_again() {
 }
 
 #[test]
+fn who_was_removed_comes_back_by_those_who_were_there() {
+    // The ids of rooms of version 12 name no server.
+    for version in ["11", "12"] {
+        let (world, clients) = world(75, 3);
+        let [alice, bob, carol] = &clients[..] else {
+            panic!()
+        };
+        let room = alice.create_room(&world, &json!({"preset": "public_chat", "room_version": version}));
+        for client in [bob, carol] {
+            client.join(&world, &room, &[world.server(0).name()]).expect(200);
+        }
+        world.settle();
+        alice.kick(&world, &room, &bob.user_id).expect(200);
+        world.settle();
+        world.cut(0, 1);
+        bob.join(&world, &room, &[]).expect(200);
+        bob.send(&world, &room, "back").expect(200);
+        world.heal(0, 1);
+        world.settle();
+        assert_eq!(alice.messages(&world, &room), ["back"]);
+    }
+}
+
+#[test]
 fn tags_are_found_again_in_a_replacement_on_another_server() {
     let (world, clients, room) = world_with_room(10, 2);
     let [alice, bob] = &clients[..] else { panic!() };
