@@ -14,7 +14,7 @@ use ruma_common::{EventId, OwnedEventId};
 
 use super::{
     entitlement::Entitlement,
-    knowledge::Knowledge,
+    knowledge::{Belief, Knowledge},
     reader::Reader,
     trace::{decision, describe, short_id},
 };
@@ -113,17 +113,21 @@ pub(crate) fn decisions_agree(knowledge: &Knowledge) -> Result<(), Violation> {
     Violation::found("all judge events alike", differences)
 }
 
-/// No server in the room lacks a head that others have, unless it soft-failed that, or has no user who may see it.
+/// No server in the room lacks a head that others have, unless it soft-failed that, or has no user who may see it, or its own
+/// heads follow it: then it is history, such as who comes into a room asks for when it is read.
 pub(crate) fn heads_are_known(users: &[Client], knowledge: &Knowledge) -> Result<(), Violation> {
     let mut missing = Vec::new();
     for event_id in heads(knowledge) {
-        let lacks = |server: usize| match knowledge.held(server, &event_id) {
+        let lacks = |server: usize, belief: &Belief| match knowledge.held(server, &event_id) {
             Some(event) => event.decision.order.is_none() && !event.decision.soft_failed,
-            None => entitled(users, knowledge, server, &event_id),
+            None => {
+                let is_history = knowledge.past(&belief.extremities).contains(&event_id);
+                !is_history && entitled(users, knowledge, server, &event_id)
+            }
         };
         let servers: Vec<_> = knowledge
             .believers()
-            .filter(|(server, _)| lacks(*server))
+            .filter(|(server, belief)| lacks(*server, belief))
             .collect();
         if !servers.is_empty() {
             missing.extend(decided_by_all(knowledge, &event_id));
