@@ -2,7 +2,7 @@
 //! and streams. When to do what is decided in `relays`, `peers` and `routes`, which are pure.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -482,9 +482,10 @@ impl Driver {
         let Some(name) = name::server_name(&peer) else {
             return;
         };
+        let is_stranger = !self.swarm.behaviour().streams.places.is_known(&peer);
         let (server, handler) = (self.server.clone(), self.handler.clone());
         self.spawner.spawn(Box::pin(async move {
-            server.serve(peer, name, stream, handler).await
+            server.serve(peer, name, is_stranger, stream, handler).await
         }));
     }
 }
@@ -504,7 +505,6 @@ impl Driver {
 
     /// Those of interest that are being asked for may be without `peer`: then they are asked for once more.
     fn meet(&mut self, peer: PeerId, now: u64) {
-        self.server.meet(peer);
         self.swarm.behaviour_mut().streams.places.meet(peer);
         self.tell_route(&peer);
         if !self.interest.is_terminated() {
@@ -520,9 +520,8 @@ impl Driver {
             .filter(|peer| *peer != us);
         let known: Vec<_> = peers.take(MAX_KNOWN).collect();
         let wanted = known.iter().copied().take(MAX_INTEREST).collect();
-        let known: HashSet<_> = known.into_iter().collect();
-        self.swarm.behaviour_mut().streams.places.set_known(known.clone());
-        self.server.set_known(known);
+        let places = &mut self.swarm.behaviour_mut().streams.places;
+        places.set_known(known.into_iter().collect());
         self.peers.set_interest(&wanted, self.clock.now());
         for (peer, has_news) in std::mem::take(&mut self.told) {
             if has_news {

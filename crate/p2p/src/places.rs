@@ -15,7 +15,7 @@ pub(crate) const MAX_ESTABLISHED: u32 = 512;
 /// Of these, strangers'.
 const STRANGERS_ESTABLISHED: usize = 256;
 
-/// The places that strangers have taken.
+/// Who is no stranger, and the places that strangers have taken.
 #[derive(Default)]
 pub(crate) struct Places {
     /// Those who are no strangers.

@@ -1,7 +1,7 @@
 //! Serves the requests of other servers.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     future::pending,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -48,8 +48,6 @@ struct Limits {
 /// What is being served.
 #[derive(Default)]
 struct Load {
-    /// The peers that are no strangers.
-    known: HashSet<PeerId>,
     /// What requests take by peer.
     peers: HashMap<PeerId, Share>,
     /// What those of all peers take.
@@ -106,27 +104,19 @@ impl Server {
         }
     }
 
-    /// Replaces the peers that are no strangers: strangers leave half of all places to them, and each has only a few.
-    pub(crate) fn set_known(&self, peers: HashSet<PeerId>) {
-        self.load().known = peers;
-    }
-
-    /// `peer` is no stranger any more.
-    pub(crate) fn meet(&self, peer: PeerId) {
-        self.load().known.insert(peer);
-    }
-
-    /// Reads the request on `stream` of the server `name`, whose peer id is `peer`, and answers it.
+    /// Reads the request on `stream` of the server `name`, whose peer id is `peer`, and answers it. Strangers leave half
+    /// of all places to others, and each has only a few.
     ///
     /// Dropping the stream before it is closed resets it.
     pub(crate) async fn serve(
         &self,
         peer: PeerId,
         name: String,
+        is_stranger: bool,
         mut stream: Stream,
         handler: Option<Arc<dyn Handler>>,
     ) {
-        match self.answer(peer, name, &mut stream, handler).await {
+        match self.answer(peer, name, is_stranger, &mut stream, handler).await {
             Ok(()) => {}
             Err(Refusal::Reset(why)) => tracing::debug!(%peer, why, "reset a stream"),
             Err(Refusal::Status(status)) => self.refuse(stream, status).await,
@@ -137,11 +127,12 @@ impl Server {
         &self,
         peer: PeerId,
         name: String,
+        is_stranger: bool,
         stream: &mut Stream,
         handler: Option<Arc<dyn Handler>>,
     ) -> Result<(), Refusal> {
         let handler = handler.ok_or(Refusal::Status(StatusCode::SERVICE_UNAVAILABLE))?;
-        let mut admission = self.admit(peer)?;
+        let mut admission = self.admit(peer, is_stranger)?;
         let request = self.read_request(stream, &mut admission).await?;
         let work = within(&*self.clock, self.body_timeout, handler.handle(name, request));
         let response = match select(pin!(work), pin!(given_up(stream))).await {
@@ -246,9 +237,8 @@ impl Server {
         free
     }
 
-    fn admit(&self, peer: PeerId) -> Result<Admission<'_>, Refusal> {
+    fn admit(&self, peer: PeerId, is_stranger: bool) -> Result<Admission<'_>, Refusal> {
         let mut load = self.load();
-        let is_stranger = !load.known.contains(&peer);
         if load.all.requests >= self.limits.all
             || is_stranger && load.strangers.requests >= self.limits.all / 2
         {
