@@ -27,7 +27,7 @@ use axum::{
     routing::{any, get},
 };
 use libp2p::metrics::Registry;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use self::{
@@ -122,12 +122,8 @@ async fn files(State(shared): State<Shared>, request: Request) -> Response {
 /// that its account has nothing.
 async fn no_homeserver() -> Response {
     let error = "The homeserver of this address is in the browser. Reload the page, or open the app first.";
-    let body = json!({ "errcode": "M_UNKNOWN", "error": error }).to_string();
-    let headers = [
-        (header::CONTENT_TYPE, "application/json"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    (StatusCode::SERVICE_UNAVAILABLE, headers, body).into_response()
+    let body = json!({ "errcode": "M_UNKNOWN", "error": error });
+    (StatusCode::SERVICE_UNAVAILABLE, json_answer(&body)).into_response()
 }
 
 async fn config(State(shared): State<Shared>, request: Request) -> Response {
@@ -140,11 +136,15 @@ async fn config(State(shared): State<Shared>, request: Request) -> Response {
         .authority()
         .map(|authority| authority.as_str())
         .or(host);
+    json_answer(&shared.config.json(authority))
+}
+
+fn json_answer(body: &Value) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    (headers, shared.config.json(authority).to_string()).into_response()
+    (headers, body.to_string()).into_response()
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {

@@ -284,14 +284,20 @@ async fn without_our_relay_a_peer_is_found_through_its_own() {
     assert_echo(&a, &b, vec![2]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_relay_of_somebody_else_that_becomes_ours_leads_to_others_too() {
+/// Two relays, a node at the first, and two at the second.
+async fn one_and_two() -> ([Relay; 2], [Node; 3]) {
     let (ours, theirs) = (Relay::start().await, Relay::start().await);
     let a = Node::start(1, &[&ours], &[]);
     let (b, c) = (Node::start(2, &[&theirs], &[]), Node::start(3, &[&theirs], &[]));
-    a.reserved(1).await;
-    b.reserved(1).await;
-    c.reserved(1).await;
+    for node in [&a, &b, &c] {
+        node.reserved(1).await;
+    }
+    ([ours, theirs], [a, b, c])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_of_somebody_else_that_becomes_ours_leads_to_others_too() {
+    let ([_ours, theirs], [a, b, c]) = one_and_two().await;
     a.network.add_route(&b.name, vec![theirs.address()]);
     assert_echo(&a, &b, vec![1]).await;
     a.network.add_relays(vec![theirs.address()]);
@@ -305,12 +311,7 @@ async fn a_relay_of_somebody_else_that_becomes_ours_leads_to_others_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_at_a_relay_that_is_not_ours_are_found_though_only_one_dial_can_lead_there() {
-    let (ours, theirs) = (Relay::start().await, Relay::start().await);
-    let a = Node::start(1, &[&ours], &[]);
-    let (b, c) = (Node::start(2, &[&theirs], &[]), Node::start(3, &[&theirs], &[]));
-    a.reserved(1).await;
-    b.reserved(1).await;
-    c.reserved(1).await;
+    let ([_ours, theirs], [a, b, c]) = one_and_two().await;
     for node in [&b, &c] {
         a.network.add_route(&node.name, vec![theirs.address()]);
     }
