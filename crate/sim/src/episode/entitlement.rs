@@ -1,7 +1,7 @@
 //! Who may see which event, worked out anew from the graph and the rules, for comparison with what the servers
 //! show. Spec: Client-Server API, section 'Room history visibility'.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_homeserver::rooms::event::StoredEvent;
 use ruma_common::OwnedEventId;
@@ -14,8 +14,9 @@ pub(crate) struct Entitlement<'a> {
     user: &'a str,
     /// Every event at which the user was joined, or is now, and everything before one.
     shared_past: BTreeSet<OwnedEventId>,
-    /// The joins after which the user never left: they may be out by state resolution alone.
-    standing_joins: Vec<&'a OwnedEventId>,
+    /// The user's joins, and until when each held, in milliseconds since the Unix epoch: until another membership
+    /// followed it, not until state resolution took its effect.
+    joins: BTreeMap<&'a OwnedEventId, u64>,
 }
 
 impl<'a> Entitlement<'a> {
@@ -24,7 +25,7 @@ impl<'a> Entitlement<'a> {
             knowledge,
             user,
             shared_past: BTreeSet::new(),
-            standing_joins: Vec::new(),
+            joins: BTreeMap::new(),
         };
         let accepted = knowledge.events.values().filter(|event| !event.decision.rejected);
         let joined = accepted.filter(|event| entitlement.is_joined_at(event));
@@ -40,9 +41,13 @@ impl<'a> Entitlement<'a> {
         let (joins, others): (Vec<_>, Vec<_>) = accepted
             .filter(|event| entitlement.is_membership(event))
             .partition(|event| entitlement.joins_by(event));
-        let followed = knowledge.past(others.into_iter().map(|event| &event.event_id));
-        let standing = joins.into_iter().map(|event| &event.event_id);
-        entitlement.standing_joins = standing.filter(|join| !followed.contains(*join)).collect();
+        let mut joins: BTreeMap<_, _> = joins.into_iter().map(|join| (&join.event_id, u64::MAX)).collect();
+        for other in others {
+            let past = knowledge.past([&other.event_id]);
+            let ended = joins.iter_mut().filter(|(join, _)| past.contains(**join));
+            ended.for_each(|(_, until)| *until = (*until).min(other.origin_server_ts()));
+        }
+        entitlement.joins = joins;
         entitlement
     }
 
@@ -59,13 +64,14 @@ impl<'a> Entitlement<'a> {
         self.is_membership(event) && event.content_text("membership") == Some("join")
     }
 
-    /// Whether `event` was not sent after a join that holds. Of what happened beside it on another branch of the graph
-    /// nobody can say that it did not come before ("if [...] the user joined the room at any point after the event was
-    /// sent, allow"); state resolution may soft-fail one or take the other's effect.
-    fn is_beside_standing_join(&self, event: &StoredEvent) -> bool {
+    /// Whether `event` was not sent after a join, on the graph, nor after that had ended, by the one clock that all
+    /// servers here have. Of what happened beside a join on another branch of the graph nobody can say that it did not
+    /// come before ("if [...] the user joined the room at any point after the event was sent, allow"); state resolution
+    /// may soft-fail one or take the other's effect.
+    fn is_beside_join(&self, event: &StoredEvent) -> bool {
         let past = self.knowledge.past([&event.event_id]);
-        let mut joins = self.standing_joins.iter();
-        joins.any(|join| !past.contains(*join))
+        let mut joins = self.joins.iter();
+        joins.any(|(join, until)| !past.contains(*join) && event.origin_server_ts() <= *until)
     }
 
     fn membership_at(&self, event: &StoredEvent) -> &str {
@@ -81,7 +87,7 @@ impl<'a> Entitlement<'a> {
         let invited = self.membership_at(event) == "invite" || self.invites(event);
         visibilities(self.knowledge, event).any(|visibility| match visibility {
             "world_readable" => true,
-            "shared" => self.shared_past.contains(&event.event_id) || self.is_beside_standing_join(event),
+            "shared" => self.shared_past.contains(&event.event_id) || self.is_beside_join(event),
             "invited" => invited,
             _ => false,
         })

@@ -198,41 +198,70 @@ pub(crate) fn servers_with_own_heads(knowledge: &Knowledge) -> Vec<usize> {
 }
 
 /// All servers in the room have the same heads and the same state.
-pub(crate) fn states_agree(knowledge: &Knowledge) -> Result<(), Violation> {
-    let Some((first, expected)) = knowledge.believers().next() else {
-        return Ok(());
-    };
+pub(crate) fn states_agree(users: &[Client], knowledge: &Knowledge) -> Result<(), Violation> {
     let mut differences = Vec::new();
-    for (server, belief) in knowledge.believers() {
-        // Who soft-failed an event lets nothing follow it (Server-Server API, 'Soft failure'), and who did not may
-        // have no user left who may speak after it: as long as the state is the same, no server can do more.
-        let soft_failed = |event_id: &OwnedEventId| {
-            let mut held = [first, server]
-                .map(|server| knowledge.held(server, event_id))
-                .into_iter();
-            held.any(|held| held.is_some_and(|event| event.decision.soft_failed))
-        };
-        let apart = belief.extremities.symmetric_difference(&expected.extremities);
-        for event_id in apart.filter(|event_id| !soft_failed(event_id)) {
-            differences.push(format!("head of only one of s{first} and s{server}:"));
-            differences.extend(decided_by_all(knowledge, event_id));
-        }
-        let keys: BTreeSet<_> = belief.state.keys().chain(expected.state.keys()).collect();
-        for key in keys {
-            let (here, there) = (expected.state.get(key), belief.state.get(key));
-            if here != there {
-                differences.push(format!("{}[{}]: s{first} and s{server} differ:", key.0, key.1));
-                let events = [here, there].into_iter().flatten();
-                differences.extend(events.flat_map(|id| decided_by_all(knowledge, id)));
-            }
-        }
-        if belief.root != expected.root && differences.is_empty() {
-            differences.push(format!(
-                "s{first} and s{server} have different trees of the same state"
-            ));
+    let believers: Vec<_> = knowledge.believers().collect();
+    for (number, first) in believers.iter().enumerate() {
+        let others = believers.iter().skip(number + 1);
+        for second in others.filter(|second| !has_parted(users, knowledge, *first, **second)) {
+            differences.extend(difference(knowledge, *first, *second));
         }
     }
     Violation::found("all servers in the room have the same state", differences)
+}
+
+/// Whether one of two servers is in the room no more as the other sees it, which soft-failed what came from there since:
+/// what the one says is judged by a state without its users, on and on, and the other has nothing to tell it
+/// (Server-Server API, 'Soft failure'). Only somebody who is in the room for both can bring them together.
+fn has_parted(
+    users: &[Client],
+    knowledge: &Knowledge,
+    first: (usize, &Belief),
+    second: (usize, &Belief),
+) -> bool {
+    [(first, second), (second, first)]
+        .into_iter()
+        .any(|(one, other)| {
+            let mut local = users.iter().filter(|client| client.server == one.0);
+            let out = |client: &Client| knowledge.membership(&other.1.state, &client.user_id) != "join";
+            let refused = |event_id: &OwnedEventId| {
+                let held = knowledge.held(other.0, event_id);
+                held.is_some_and(|event| event.decision.soft_failed)
+            };
+            local.all(out) && one.1.extremities.iter().any(refused)
+        })
+}
+
+/// How the heads and the states of two servers differ.
+fn difference(knowledge: &Knowledge, first: (usize, &Belief), second: (usize, &Belief)) -> Vec<String> {
+    let ((first, expected), (second, belief)) = (first, second);
+    let mut differences = Vec::new();
+    // Who soft-failed an event lets nothing follow it (Server-Server API, 'Soft failure'), and who did not may
+    // have no user left who may speak after it: as long as the state is the same, no server can do more.
+    let soft_failed = |event_id: &OwnedEventId| {
+        let held = [first, second].map(|server| knowledge.held(server, event_id));
+        held.into_iter().flatten().any(|event| event.decision.soft_failed)
+    };
+    let apart = belief.extremities.symmetric_difference(&expected.extremities);
+    for event_id in apart.filter(|event_id| !soft_failed(event_id)) {
+        differences.push(format!("head of only one of s{first} and s{second}:"));
+        differences.extend(decided_by_all(knowledge, event_id));
+    }
+    let keys: BTreeSet<_> = belief.state.keys().chain(expected.state.keys()).collect();
+    for key in keys {
+        let (here, there) = (expected.state.get(key), belief.state.get(key));
+        if here != there {
+            differences.push(format!("{}[{}]: s{first} and s{second} differ:", key.0, key.1));
+            let events = [here, there].into_iter().flatten();
+            differences.extend(events.flat_map(|id| decided_by_all(knowledge, id)));
+        }
+    }
+    if belief.root != expected.root && differences.is_empty() {
+        differences.push(format!(
+            "s{first} and s{second} have different trees of the same state"
+        ));
+    }
+    differences
 }
 
 /// Exactly the servers that the state has joined users of believe to be in the room, and their users' own rows
@@ -304,12 +333,18 @@ pub(crate) fn deliveries_are_right(
 ) -> Result<(), Violation> {
     let mut wrong = Vec::new();
     for (client, reader) in users.iter().zip(readers) {
-        wrong.extend(delivery(world, client, reader, knowledge));
+        wrong.extend(delivery(world, users, client, reader, knowledge));
     }
     Violation::found("users see exactly what they are entitled to", wrong)
 }
 
-fn delivery(world: &World, client: &Client, reader: &Reader, knowledge: &Knowledge) -> Vec<String> {
+fn delivery(
+    world: &World,
+    users: &[Client],
+    client: &Client,
+    reader: &Reader,
+    knowledge: &Knowledge,
+) -> Vec<String> {
     let Some(row) = own_row(world, client, knowledge) else {
         return Vec::new();
     };
@@ -349,7 +384,8 @@ fn delivery(world: &World, client: &Client, reader: &Reader, knowledge: &Knowled
             wrong.push(format!("{} is not told by /sync of:", client.user_id));
             wrong.extend(decided_by_all(knowledge, event_id));
         }
-        for event in due(client, knowledge, &entitlement).filter(|event| !distinct.contains(&event.event_id))
+        for event in
+            due(users, client, knowledge, &entitlement).filter(|event| !distinct.contains(&event.event_id))
         {
             wrong.push(format!("{} is not shown:", client.user_id));
             wrong.extend(decided_by_all(knowledge, &event.event_id));
@@ -369,16 +405,22 @@ fn is_news(reader: &Reader, knowledge: &Knowledge, event_id: &OwnedEventId) -> b
 }
 
 /// What a joined user has to be shown: all in the past of the room as their server knows it, as far as anybody in
-/// the room still has it, that was neither refused by all nor, for the time being, by their server.
+/// the room still has it who has not parted from their server, that was neither refused by all nor, for the time being, by their server.
 fn due<'a>(
+    users: &[Client],
     client: &Client,
     knowledge: &'a Knowledge,
     entitlement: &Entitlement<'_>,
 ) -> impl Iterator<Item = &'a StoredEvent> {
     let belief = knowledge.believers().find(|(server, _)| *server == client.server);
-    let past = belief
-        .map(|(_, belief)| knowledge.past_to_be_had(&belief.extremities))
-        .unwrap_or_default();
+    let past = belief.map(|own| {
+        let may_be_asked = |server: usize| {
+            let mut others = knowledge.believers().filter(|(other, _)| *other == server);
+            !others.any(|other| has_parted(users, knowledge, own, other))
+        };
+        knowledge.past_to_be_had(&own.1.extremities, may_be_asked)
+    });
+    let past = past.unwrap_or_default();
     let server = client.server;
     let accepted = past
         .into_iter()

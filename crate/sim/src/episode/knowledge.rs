@@ -126,16 +126,17 @@ impl Knowledge {
         self.walk_back(from, |_| true)
     }
 
-    /// `from` and what happened before, as far back as servers in the room hold every event: what lies behind one
-    /// that only servers hold which have left, nobody can be asked for.
+    /// `from` and what happened before, as far back as servers that `may_be_asked`, of those in the room, hold every event:
+    /// what lies behind one that only others hold, such as who has left, is not to be had.
     pub(crate) fn past_to_be_had<'a>(
         &'a self,
         from: impl IntoIterator<Item = &'a OwnedEventId>,
+        may_be_asked: impl Fn(usize) -> bool,
     ) -> BTreeSet<OwnedEventId> {
+        let asked = self.believers().filter(|(server, _)| may_be_asked(*server));
+        let asked: Vec<_> = asked.map(|(server, _)| server).collect();
         self.walk_back(from, |event_id| {
-            let mut held = self
-                .believers()
-                .filter_map(|(server, _)| self.held(server, event_id));
+            let mut held = asked.iter().filter_map(|server| self.held(*server, event_id));
             held.any(|event| event.decision.order.is_some() || event.decision.state_before.is_some())
         })
     }

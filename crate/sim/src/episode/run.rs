@@ -353,7 +353,7 @@ impl<'a> Episode<'a> {
     fn check(&self, room: &Room, knowledge: &Knowledge) -> Result<(), Violation> {
         invariant::acknowledged_is_stored(knowledge, &room.acknowledged)?;
         invariant::decisions_agree(knowledge)?;
-        invariant::states_agree(knowledge)?;
+        invariant::states_agree(&self.users, knowledge)?;
         invariant::memberships_agree(&self.world, &self.users, knowledge)?;
         invariant::nothing_leaks(&self.world, &self.users, knowledge)?;
         invariant::redactions_agree(&self.users, knowledge)?;
