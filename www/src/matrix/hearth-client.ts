@@ -194,7 +194,7 @@ export class HearthClient {
   /** Sends a text; its local echo shows what becomes of it. */
   send(roomId: string, body: string): void {
     const txnId = crypto.randomUUID();
-    outbox.add({ roomId, txnId, body });
+    outbox.add({ userId: this.userId, roomId, txnId, body });
     void this.#deliver(roomId, txnId, body);
   }
 
@@ -263,7 +263,7 @@ export class HearthClient {
 
   /** What an earlier page could not get acknowledged. The server knows the transaction ids that it has seen. */
   #resume(): void {
-    for (const { roomId, txnId, body } of outbox.list()) {
+    for (const { roomId, txnId, body } of outbox.list(this.userId)) {
       const room = this.#client.getRoom(roomId);
       if (room?.getMyMembership() !== "join" || hasArrived(room, txnId)) outbox.remove(txnId);
       else void this.#deliver(roomId, txnId, body);

@@ -3,21 +3,23 @@ const KEY = "hearth.outbox";
 const MAX_MESSAGES = 200;
 
 export interface Unsent {
+  /** Who sends it: nobody else who signs in here does. Those that an earlier version kept name nobody. */
+  userId?: string;
   roomId: string;
   txnId: string;
   body: string;
 }
 
 export const outbox = {
-  list: read,
+  /** The messages of one user, oldest first. */
+  list(userId: string): Unsent[] {
+    return read().filter((one) => (one.userId ?? userId) === userId);
+  },
   add(message: Unsent): void {
     write([...read().filter((one) => one.txnId !== message.txnId), message].slice(-MAX_MESSAGES));
   },
   remove(txnId: string): void {
     write(read().filter((one) => one.txnId !== txnId));
-  },
-  clear(): void {
-    localStorage.removeItem(KEY);
   },
 };
 
@@ -31,6 +33,10 @@ function read(): Unsent[] {
 }
 
 function write(messages: readonly Unsent[]): void {
-  if (messages.length === 0) localStorage.removeItem(KEY);
-  else localStorage.setItem(KEY, JSON.stringify(messages));
+  try {
+    if (messages.length === 0) localStorage.removeItem(KEY);
+    else localStorage.setItem(KEY, JSON.stringify(messages));
+  } catch {
+    // Another client of this origin has filled the storage: the message is sent all the same, only not after a reload.
+  }
 }
