@@ -82,13 +82,14 @@ impl Change<'_> {
                 self.keep(event);
                 return Ok(outcome);
             }
-            self.add_extremity(&event).await?;
+            let doubtful = self.add_extremity(&event, after_gap).await?;
             if after_gap {
                 self.note_followed(&event).await?;
             }
             self.tell_newcomer(&event).await?;
             self.append_remote(event, servers).await?;
             self.advance_state().await?;
+            self.forget_followed(&doubtful).await?;
             Ok(outcome)
         })
     }

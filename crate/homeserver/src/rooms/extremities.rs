@@ -47,20 +47,29 @@ pub(crate) struct Merges {
 }
 
 impl Change<'_> {
-    /// Makes `event` an extremity, in place of those that it follows; unless another one is known to follow it.
-    pub(crate) async fn add_extremity(&mut self, event: &StoredEvent) -> Result<(), Error> {
-        let followed = self.followed_by(&event.pdu).await?;
-        let is_followed = self.is_followed(event).await?;
+    /// Makes `event` an extremity, in place of those that it follows. If the state before it `is_told`, by its sender's
+    /// server and nobody else, they stay for now; if another one of which that is so is known to follow it, it comes beside
+    /// that. Returns those that are doubtful so: [`Change::forget_followed`] takes them out, once the state is known.
+    pub(crate) async fn add_extremity(
+        &mut self,
+        event: &StoredEvent,
+        is_told: bool,
+    ) -> Result<BTreeSet<OwnedEventId>, Error> {
+        let mut followed = self.followed_by(&event.pdu).await?;
         let extremities = &mut self.snapshot.record.extremities;
-        extremities.retain(|id| !followed.contains(id));
-        if !is_followed {
-            extremities.push(event.event_id.clone());
+        if !is_told {
+            extremities.retain(|id| !followed.contains(id));
+            followed.clear();
         }
-        Ok(())
+        extremities.push(event.event_id.clone());
+        if self.is_followed(event).await? {
+            followed.insert(event.event_id.clone());
+        }
+        Ok(followed)
     }
 
     /// Notes that those events are followed which `event` follows and which are not known: it came after a gap.
-    /// Should they come later, they are no extremities.
+    /// Should they come later, they are no extremities where the state is the same without them.
     pub(crate) async fn note_followed(&mut self, event: &StoredEvent) -> Result<(), Error> {
         let known = self.known_events(event.pdu.prev_events()).await?;
         let known: BTreeSet<_> = known
@@ -75,8 +84,8 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Takes those extremities out that are among `followed`, as history has shown, if the state of the room is the
-    /// same without them: what comes after a gap may rest on nothing but the word of one server.
+    /// Takes those extremities out that are among `followed`, as history or another server has shown, if the state of
+    /// the room is the same without them: what comes after a gap may rest on nothing but the word of one server.
     pub(crate) async fn forget_followed(&mut self, followed: &BTreeSet<OwnedEventId>) -> Result<(), Error> {
         let mut left = self.snapshot.record.extremities.clone();
         left.retain(|id| !followed.contains(id));

@@ -51,10 +51,12 @@ impl Change<'_> {
     async fn recheck(&mut self, event: &Arc<StoredEvent>) -> Result<(), Error> {
         let is_join = self.snapshot.record.extremities.is_empty();
         let current = self.snapshot.record.state.clone();
-        let (root, now) = match &event.decision.state_before {
-            _ if is_join => (current.clone(), current),
-            Some(root) if !event.decision.partial => (root.clone(), self.state_beside(root).await?),
-            _ => (self.state_at_prev(&event.pdu).await?, current),
+        let told = event.decision.state_before.as_ref();
+        let told = told.filter(|_| !is_join && !event.decision.partial);
+        let (root, now) = match told {
+            Some(root) => (root.clone(), self.state_beside(root).await?),
+            None if is_join => (current.clone(), current),
+            None => (self.state_at_prev(&event.pdu).await?, current),
         };
         // The whole state was seen to allow the join before anything else was done with it.
         let outcome = match is_join {
@@ -82,7 +84,7 @@ impl Change<'_> {
             self.keep(event);
             return Ok(());
         }
-        self.add_extremity(&event).await?;
+        let doubtful = self.add_extremity(&event, told.is_some()).await?;
         match order {
             Some(_) => self.keep(event),
             None => {
@@ -90,6 +92,7 @@ impl Change<'_> {
                     .await?
             }
         }
-        self.advance_state().await
+        self.advance_state().await?;
+        self.forget_followed(&doubtful).await
     }
 }

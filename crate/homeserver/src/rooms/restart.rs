@@ -37,8 +37,9 @@ impl Homeserver {
         if change.snapshot.is_partial() {
             return Err(Error::PartialState);
         }
-        change.add_extremity(&event).await?;
+        let doubtful = change.add_extremity(&event, false).await?;
         change.advance_state().await?;
+        change.forget_followed(&doubtful).await?;
         change.commit().await.map(drop)
     }
 

@@ -451,6 +451,67 @@ fn state_after_join(world: &World, mallory: &Outsider, template: &Value) -> Valu
     state
 }
 
+/// Lets mallory say that before any event of the room there was nothing but its creation and mallory's own join.
+fn tell_of_an_empty_room(world: &World, alice: &Client, mallory: &Outsider, template: &Value) {
+    let mut told = state_after_join(world, mallory, template);
+    let room = template["room_id"].as_str().unwrap();
+    let others = alice
+        .state(world, room)
+        .into_iter()
+        .filter(|(kind, key, _)| kind != "m.room.create" && *key != mallory.user_id);
+    let others: Vec<_> = others.map(|(_, _, event_id)| json!(event_id)).collect();
+    told["pdu_ids"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|id| !others.contains(id));
+    told["auth_chain_ids"].as_array_mut().unwrap().extend(others);
+    world.stand_in(mallory.identity.server_name(), move |uri, _| match uri {
+        _ if uri.contains("/state_ids/") => Some((200, told.clone())),
+        _ if uri.contains("/org.hearth/") => {
+            Some((404, json!({ "errcode": "M_UNRECOGNIZED", "error": "unknown" })))
+        }
+        _ => uri
+            .contains("/get_missing_events/")
+            .then(|| (200, json!({ "events": [] }))),
+    });
+}
+
+#[test]
+fn a_state_that_one_server_tells_does_not_replace_that_of_the_room() {
+    let (world, alice, mallory, room, template) = joined(56);
+    let before = alice.state(&world, &room);
+    tell_of_an_empty_room(&world, &alice, &mallory, &template);
+    let own = template["prev_events"][0].as_str().unwrap();
+    let mut told = after(&template, own, "told");
+    told["prev_events"] = json!([own, format!("${:043}", 0)]);
+    let told = mallory.sign(RoomVersion::V12, told);
+    let said = verdict(&world, &mallory, "1", json_of(&told), told.event_id().as_str());
+    assert_eq!(said, json!({}));
+    assert_eq!(alice.messages(&world, &room), ["told"]);
+    assert_eq!(alice.state(&world, &room), before);
+    alice.send(&world, &room, "unharmed").expect(200);
+}
+
+#[test]
+fn what_a_told_state_follows_does_not_replace_the_state_of_the_room_when_it_comes() {
+    let (world, alice, mallory, room, template) = joined(57);
+    let before = alice.state(&world, &room);
+    tell_of_an_empty_room(&world, &alice, &mallory, &template);
+    let own = template["prev_events"][0].as_str().unwrap();
+    let withheld = mallory.sign(RoomVersion::V12, after(&template, own, "withheld"));
+    let told = mallory.sign(
+        RoomVersion::V12,
+        after(&template, withheld.event_id().as_str(), "told"),
+    );
+    for (txn_id, pdu) in [("1", &told), ("2", &withheld)] {
+        let said = verdict(&world, &mallory, txn_id, json_of(pdu), pdu.event_id().as_str());
+        assert_eq!(said, json!({}));
+    }
+    assert_eq!(alice.messages(&world, &room).len(), 2);
+    assert_eq!(alice.state(&world, &room), before);
+    alice.send(&world, &room, "unharmed").expect(200);
+}
+
 #[test]
 fn an_event_of_which_nobody_tells_the_state_is_no_history() {
     let (world, alice, mallory, room, template) = joined(53);
