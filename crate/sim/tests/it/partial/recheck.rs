@@ -245,3 +245,57 @@ fn what_was_held_back_appears_when_the_whole_state_allows_it() {
     let (told, _) = lazy_sync(&world, bob, id, Some(&since));
     assert!(told["timeline"]["events"].to_string().contains("I may speak"));
 }
+
+#[test]
+fn a_room_becomes_whole_though_what_one_server_told_of_it_is_not_allowed() {
+    let (world, clients, room) = large_room(76, 2, 60);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let id = room.room_id.as_str();
+    // Members 5 and 25 are of one server, and the first is banned, which server 1 cannot know yet.
+    let banned = room.user_id(5);
+    let auth = vec![room.members()[5].event_id().to_owned()];
+    let last = newest(&world, alice, id);
+    let ban = room.event(member_event(0, banned.as_str(), "ban", &last, auth, 100));
+    let answer = by(&room, 0).transaction(&world, "1", vec![json_of(&ban)]);
+    assert_eq!(answer.expect(200)["pdus"][ban.event_id().as_str()], json!({}));
+    let gate = Gate::shut(&world, 0);
+    bob.join(&world, id, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    let join = newest(&world, bob, id);
+    let says = |member, prev: &OwnedEventId, text| {
+        room.event(Utterance {
+            member,
+            kind: "m.room.message",
+            state_key: None,
+            content: json!({"msgtype": "m.text", "body": text}),
+            prev_events: vec![prev.clone()],
+            auth_events: Vec::new(),
+            depth: 200,
+        })
+    };
+    let withheld = says(25, &join, "withheld");
+    let unlawful = says(5, &withheld.event_id().to_owned(), "I am not here");
+    let own = [0, 5, 25].map(|member| &room.members()[member]);
+    let own = room.settings().iter().chain(own);
+    let ids: Vec<_> = own.clone().map(Pdu::event_id).map(ToString::to_string).collect();
+    let state: Vec<_> = own.map(json_of).collect();
+    world.stand_in(room.server_of(5).server_name(), move |uri, _| match uri {
+        _ if uri.contains("/event_auth/") => Some((200, json!({ "auth_chain": state }))),
+        _ if uri.contains("/state_ids/") => Some((200, json!({ "pdu_ids": ids, "auth_chain_ids": ids }))),
+        _ if uri.contains("/state/") => Some((200, json!({ "pdus": state, "auth_chain": state }))),
+        _ => uri
+            .contains("/get_missing_events/")
+            .then(|| (200, json!({ "events": [] }))),
+    });
+    for (number, pdu) in [&unlawful, &withheld].into_iter().enumerate() {
+        let answer = by(&room, 5).transaction_to(&world, 1, &number.to_string(), vec![json_of(pdu)]);
+        assert_eq!(answer.expect(200)["pdus"][pdu.event_id().as_str()], json!({}));
+    }
+    assert_eq!(bob.messages(&world, id).len(), 2);
+    gate.open();
+    world.settle();
+    assert_eq!(members(&world, bob, id).len(), 62);
+    assert!(!members(&world, bob, id).contains(banned.as_str()));
+    assert_eq!(bob.messages(&world, id), ["withheld"]);
+    bob.send(&world, id, "whole").expect(200);
+}
