@@ -43,8 +43,8 @@ struct Effects {
     mail: Vec<Letter>,
     /// Whether guests may be let in who were not, or the other way about.
     guest_access: bool,
-    /// Servers that are out of the room by what its branches come to together.
-    put_out: BTreeSet<OwnedServerName>,
+    /// If servers are out of the room now, those that are so by what its branches come to together.
+    put_out: Option<BTreeSet<OwnedServerName>>,
 }
 
 /// What a change shows once it is durable.
@@ -117,7 +117,7 @@ impl Change<'_> {
                 words: words.map(|words| self.write_words(words)).transpose()?,
                 mail,
                 guest_access: changes.iter().any(|change| change.event_type == GUEST_ACCESS.0),
-                put_out: self.put_out(&removed),
+                put_out: (!removed.is_empty()).then(|| self.put_out(&removed)),
             };
             self.write_room(&removed, last)?;
             let shared = homeserver
@@ -349,7 +349,9 @@ impl Outcome {
         if effects.guest_access {
             homeserver.dismiss_guests(&room.room_id);
         }
-        homeserver.merge_for(&room, effects.put_out);
+        if let Some(out) = effects.put_out {
+            homeserver.merge_for(&room, out);
+        }
         drop(self.guard);
     }
 }

@@ -4,9 +4,11 @@
 //! event of another server costs is bounded, whatever that server does. While there are many, and nobody here
 //! speaks, an event that clients never see joins them. Rejected and soft-failed events are *not* among them.
 //!
-//! Such an event also joins branches of which one takes a server out of the room that is in it by the other, where
-//! no event of its own says so. That server may have soft-failed the first branch, and believe for ever to be in a
-//! room that nobody tells it of any more: only an event that follows both shows it what they come to.
+//! Such an event also joins branches of which one takes a server out of the room. Where no event of its own says so, that
+//! server may have soft-failed that branch, and believe for ever to be in a room that nobody tells it of any more; who
+//! came into the room by another branch has not heard of a leave that is the server's last word; and a server that left
+//! and came back by another branch may be out by both together: only an event that follows all shows it what they
+//! come to.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -21,6 +23,7 @@ use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUser
 use crate::{
     Error, Homeserver, JsonObject,
     rooms::{
+        append::removed_server,
         change::Change,
         draft::Draft,
         event::StoredEvent,
@@ -100,12 +103,6 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Whether somebody has just joined the extremities.
-    async fn were_joined(&self) -> Result<bool, Error> {
-        let heads = self.known_events(&self.snapshot.record.extremities).await?;
-        Ok(matches!(&heads[..], [head] if head.kind() == DUMMY))
-    }
-
     async fn is_followed(&self, event: &StoredEvent) -> Result<bool, Error> {
         let key = followed_key(event.room_id(), &event.event_id);
         let row = self.homeserver().seams.store.get(Table::Events, &key).await?;
@@ -166,13 +163,13 @@ impl Homeserver {
         }
     }
 
-    /// Joins the extremities of a room in a while, and tells those servers too that are `out` of the room by them
-    /// together, though not by each. In a large room only some servers do so.
+    /// Joins the extremities of a room in a while that servers are out of now, and tells those too that are `out` of it by
+    /// them together, though not by each. In a large room only some servers do so.
     pub(crate) fn merge_for(&self, room: &Arc<Room>, out: BTreeSet<OwnedServerName>) {
         let snapshot = room.snapshot();
         let others = snapshot.servers.get().map_or(0, |servers| servers.len());
         let is_branched = snapshot.record.extremities.len() > 1;
-        if !out.is_empty() && is_branched && self.is_one_of_few(others) {
+        if is_branched && self.is_one_of_few(others) {
             self.begin_merge(room, out);
         }
     }
@@ -192,16 +189,29 @@ impl Homeserver {
         });
     }
 
-    async fn merge_extremities(&self, room: &Arc<Room>, out: BTreeSet<OwnedServerName>) -> Result<(), Error> {
+    async fn merge_extremities(
+        &self,
+        room: &Arc<Room>,
+        mut out: BTreeSet<OwnedServerName>,
+    ) -> Result<(), Error> {
         let mut change = self.change(room).await;
-        let heads = &change.snapshot.record.extremities;
-        let must_tell = !out.is_empty() && !change.were_joined().await?;
-        if heads.len() <= FEW && !must_tell {
+        let heads = change.known_events(&change.snapshot.record.extremities).await?;
+        let were_joined = matches!(&heads[..], [head] if head.kind() == DUMMY);
+        if were_joined || (heads.len() <= 1 && out.is_empty()) {
             return Ok(());
         }
         let Some(sender) = self.speaker(&change).await? else {
             return Ok(());
         };
+        // Who spoke on a branch, and is out by another, is to hear of both; but not who said goodbye.
+        let last_words = heads.iter().filter(|head| {
+            let server = Some(head.sender().server_name());
+            removed_server(head).as_deref() != server
+        });
+        out.extend(last_words.map(|head| head.sender().server_name().to_owned()));
+        let own = self.server_name();
+        let members = change.others(own).await?;
+        out.retain(|server| server != own && !members.contains(server));
         change.also_tell(out);
         change
             .send(Draft::message(&sender, DUMMY, JsonObject::new()))

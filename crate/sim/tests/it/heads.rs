@@ -319,3 +319,26 @@ fn a_server_hears_that_branches_together_put_it_out_of_the_room() {
     }
     same_state(&world, &[alice.clone(), bob.clone()], &room);
 }
+
+#[test]
+fn who_came_in_beside_the_last_word_of_a_server_hears_of_it_though_nobody_speaks() {
+    let (world, clients) = world(82, 3);
+    let [alice, bob, carol] = &clients[..] else {
+        panic!()
+    };
+    let room = alice.create_room(&world, &json!({"preset": "public_chat"}));
+    bob.join(&world, &room, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    world.cut(0, 1);
+    world.cut(0, 2);
+    carol.join(&world, &room, &[world.server(1).name()]).expect(200);
+    alice.leave(&world, &room).expect(200);
+    world.settle();
+    assert_eq!(membership(&world, carol, &room, alice).as_deref(), Some("join"));
+    // Who left has mail for bob's server alone.
+    world.heal(0, 1);
+    world.settle();
+    for client in [bob, carol] {
+        assert_eq!(membership(&world, client, &room, alice).as_deref(), Some("leave"));
+    }
+}
