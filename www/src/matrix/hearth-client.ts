@@ -214,7 +214,14 @@ export class HearthClient {
   }
 
   async redact(roomId: string, eventId: string): Promise<void> {
-    await this.#client.redactEvent(roomId, eventId, crypto.randomUUID());
+    const txnId = crypto.randomUUID();
+    try {
+      await this.#client.redactEvent(roomId, eventId, txnId);
+    } catch (error) {
+      // Pending, it would hide the message here alone, and nothing would be sent after it.
+      this.discard(roomId, txnId);
+      throw error;
+    }
   }
 
   async loadOlder(roomId: string): Promise<void> {
