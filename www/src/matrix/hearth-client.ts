@@ -28,7 +28,7 @@ import { type RoomSummary, sortRooms } from "../domain/room-list.ts";
 import type { TimelineEvent } from "../domain/timeline.ts";
 import { TYPING_TIMEOUT_MS } from "../domain/typing.ts";
 import { localpart, nameOf, personOf, summaryOf, timelineOf, topicOf } from "./convert.ts";
-import { outbox } from "./outbox.ts";
+import { type Unsent, outbox } from "./outbox.ts";
 import { createSendQueue } from "./send-queue.ts";
 import type { Session } from "./session-store.ts";
 import { Topics } from "./topics.ts";
@@ -269,12 +269,19 @@ export class HearthClient {
   }
 
   /** What an earlier page could not get acknowledged. The server knows the transaction ids that it has seen. */
-  #resume(): void {
-    for (const { roomId, txnId, body } of outbox.list(this.userId)) {
+  async #resume(): Promise<void> {
+    const unplaced: Unsent[] = [];
+    for (const unsent of outbox.list(this.userId)) {
+      const { roomId, txnId, body } = unsent;
       const room = this.#client.getRoom(roomId);
-      if (room?.getMyMembership() !== "join" || hasArrived(room, txnId)) outbox.remove(txnId);
-      else void this.#deliver(roomId, txnId, body);
+      if (room && hasArrived(room, txnId)) outbox.remove(txnId);
+      else if (room?.getMyMembership() === "join") void this.#deliver(roomId, txnId, body);
+      else unplaced.push(unsent);
     }
+    if (unplaced.length === 0) return;
+    // The user has left their rooms, or joined them in another tab just now: of neither does the first sync tell.
+    const { joined_rooms: joined } = await this.#client.getJoinedRooms();
+    for (const { roomId, txnId } of unplaced) if (!joined.includes(roomId)) outbox.remove(txnId);
   }
 
   // What the SDK tells.
@@ -316,7 +323,7 @@ export class HearthClient {
       ({ displayname }) => this.#knowMyName(displayname),
       () => undefined,
     );
-    this.#resume();
+    this.#resume().catch(() => undefined);
   }
 
   #knowMyName(name: string | undefined): void {
