@@ -45,6 +45,8 @@ export interface RoomView {
   name: string;
   topic: string;
   membership: string;
+  /** Who may join: `public` is whoever has the link. */
+  joinRule: string;
   memberCount: number;
 }
 
@@ -132,7 +134,14 @@ export class HearthClient {
     return this.#topics.read(`room:${roomId}`, () => {
       const room = this.#client.getRoom(roomId);
       if (!room) return undefined;
-      return { roomId, name: nameOf(room), topic: topicOf(room), membership: room.getMyMembership(), memberCount: room.getJoinedMemberCount() };
+      return {
+        roomId,
+        name: nameOf(room),
+        topic: topicOf(room),
+        membership: room.getMyMembership(),
+        joinRule: room.getJoinRule(),
+        memberCount: room.getJoinedMemberCount(),
+      };
     });
   }
 
@@ -189,6 +198,11 @@ export class HearthClient {
   async leave(roomId: string): Promise<void> {
     await this.#client.leave(roomId);
     this.#touchRoom(roomId);
+  }
+
+  /** Invites a user, by way of their server. */
+  async invite(roomId: string, userId: string): Promise<void> {
+    await this.#client.invite(roomId, userId);
   }
 
   /** Sends a text; its local echo shows what becomes of it. */

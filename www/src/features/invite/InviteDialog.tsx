@@ -8,15 +8,16 @@ import type { RoomView } from "../../matrix/hearth-client.ts";
 import { copyText } from "../../platform/clipboard.ts";
 import { statusStore } from "../../platform/status-store.ts";
 import { useTopic } from "../session/client-context.ts";
+import { InviteById } from "./InviteById.tsx";
 import classes from "./InviteDialog.module.css";
 
 const MAX_RELAYS = 3;
 
-/** The room's link, to copy or to scan. */
+/** The room's link, to copy or to scan. A room that it does not let anybody into asks whom to invite. */
 export function InviteDialog({ room, opened, onClose }: { room: RoomView; opened: boolean; onClose: () => void }) {
   return (
     <Modal opened={opened} onClose={onClose} title={`Invite to ${room.name}`}>
-      <InviteLink room={room} />
+      {room.joinRule === "public" ? <InviteLink room={room} /> : <InviteById roomId={room.roomId} onDone={onClose} />}
     </Modal>
   );
 }

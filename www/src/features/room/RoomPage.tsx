@@ -122,6 +122,11 @@ function RoomActions({ room, membersShown, onMembers, onInvite }: ActionProps) {
   );
 }
 
+function afterLeaving({ memberCount, joinRule }: RoomView): string {
+  if (memberCount === 1) return "You are its last member: nobody could come back to it.";
+  return joinRule === "public" ? "You can come back with an invite link." : "You can come back only if someone lets you in again.";
+}
+
 function LeaveDialog({ room, opened, onClose }: { room: RoomView; opened: boolean; onClose: () => void }) {
   const client = useClient();
   const [busy, setBusy] = useState(false);
@@ -139,7 +144,7 @@ function LeaveDialog({ room, opened, onClose }: { room: RoomView; opened: boolea
   return (
     <Modal opened={opened} onClose={onClose} title={`Leave ${room.name}?`} size="sm">
       <Text size="sm" c="dimmed">
-        {room.memberCount === 1 ? "You are its last member: nobody could come back to it." : "You can come back with an invite link."}
+        {afterLeaving(room)}
       </Text>
       <Group justify="flex-end" mt="lg">
         <Button variant="default" onClick={onClose}>
