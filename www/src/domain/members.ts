@@ -15,6 +15,16 @@ export function sortMembers(members: readonly Member[]): Member[] {
   return [...members].sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name) || a.userId.localeCompare(b.userId));
 }
 
+/** More rows than these take a browser seconds to lay out. */
+const MAX_SHOWN = 200;
+
+/** Of those whose name or user id holds `query`, the first, and how many more there are. */
+export function findMembers(members: readonly Member[], query: string): { shown: readonly Member[]; more: number } {
+  const wanted = query.trim().toLocaleLowerCase();
+  const found = members.filter(({ name, userId }) => `${name}\n${userId}`.toLocaleLowerCase().includes(wanted));
+  return { shown: found.slice(0, MAX_SHOWN), more: Math.max(found.length - MAX_SHOWN, 0) };
+}
+
 /** Up to `limit` servers of the room to join through: our own, then those with the most members. */
 export function viaServers(members: readonly Member[], own: string, limit = 3): string[] {
   const counts = new Map<string, number>();

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Member, sortMembers, viaServers } from "./members.ts";
+import { type Member, findMembers, sortMembers, viaServers } from "./members.ts";
 import { AVATAR_COLOURS, colourOf, initials, serverOf, shortServer } from "./person.ts";
 import { usernameFor, usernameWithSuffix } from "./username.ts";
 
@@ -48,6 +48,22 @@ describe("people", () => {
   test("who are in stand before those who are invited", () => {
     const sorted = sortMembers([member("@bob:x", "invite"), member("@zoe:x"), member("@ada:x")]);
     expect(sorted.map(({ name }) => name)).toEqual(["ada", "zoe", "bob"]);
+  });
+});
+
+describe("the people of a large room", () => {
+  const members = Array.from({ length: 1_000 }, (_, index) => member(`@Person${index}:x`));
+
+  test("are shown in part, and the others counted", () => {
+    const { shown, more } = findMembers(members, "");
+    expect(shown).toEqual(members.slice(0, 200));
+    expect(more).toBe(800);
+  });
+
+  test("are found by name and by user id", () => {
+    expect(findMembers(members, " pERSON99 ").shown.map(({ name }) => name)).toEqual(["Person99", ...Array.from({ length: 10 }, (_, index) => `Person99${index}`)]);
+    expect(findMembers(members, "@person7:x")).toEqual({ shown: [members[7]], more: 0 });
+    expect(findMembers(members, "nobody").shown).toEqual([]);
   });
 });
 

@@ -1,14 +1,20 @@
-import { ActionIcon, Badge, Button, CopyButton, Text, Tooltip } from "@mantine/core";
-import { IconUserPlus, IconX } from "@tabler/icons-react";
-import type { Member } from "../../domain/members.ts";
+import { ActionIcon, Badge, Button, CopyButton, Text, TextInput, Tooltip } from "@mantine/core";
+import { IconSearch, IconUserPlus, IconX } from "@tabler/icons-react";
+import { memo, useState } from "react";
+import { type Member, findMembers } from "../../domain/members.ts";
 import { shortServer } from "../../domain/person.ts";
 import { PersonAvatar } from "../../ui/PersonAvatar.tsx";
 import { useClient, useTopic } from "../session/client-context.ts";
 import classes from "./MembersPanel.module.css";
 
+/** A filter is of no use for a handful of people. */
+const FILTER_FROM = 20;
+
 /** Who is in a room. */
 export function MembersPanel({ roomId, onInvite, onClose }: { roomId: string; onInvite: () => void; onClose: () => void }) {
   const members = useTopic(`members:${roomId}`, (client) => client.members(roomId));
+  const [query, setQuery] = useState("");
+  const { shown, more } = findMembers(members, query);
   return (
     <section className={classes["panel"]} aria-label="Members">
       <div className={classes["head"]}>
@@ -19,10 +25,23 @@ export function MembersPanel({ roomId, onInvite, onClose }: { roomId: string; on
           <IconX size={18} />
         </ActionIcon>
       </div>
+      {(members.length >= FILTER_FROM || query) && (
+        <TextInput className={classes["filter"] ?? ""} size="sm" placeholder="Filter" aria-label="Filter members" leftSection={<IconSearch size={15} />} value={query} onChange={(event) => setQuery(event.currentTarget.value)} />
+      )}
       <ul className={classes["people"]} aria-label="People">
-        {members.map((member) => (
-          <MemberRow key={member.userId} member={member} />
+        {shown.map((member) => (
+          <MemberRow key={member.userId} {...member} />
         ))}
+        {more > 0 && (
+          <Text component="li" c="dimmed" size="sm" ta="center" py="sm">
+            and {more} more
+          </Text>
+        )}
+        {shown.length === 0 && query && (
+          <Text component="li" c="dimmed" size="sm" ta="center" mt="xl">
+            Nobody here has this name.
+          </Text>
+        )}
       </ul>
       <div className={classes["foot"]}>
         <Button fullWidth variant="light" leftSection={<IconUserPlus size={17} />} onClick={onInvite}>
@@ -33,7 +52,8 @@ export function MembersPanel({ roomId, onInvite, onClose }: { roomId: string; on
   );
 }
 
-function MemberRow({ member }: { member: Member }) {
+/** Of plain values, so that it is rendered again only if one of them has changed. */
+const MemberRow = memo(function MemberRow(member: Member) {
   const me = useClient().userId === member.userId;
   return (
     <li className={classes["person"]} data-away={member.membership === "invite" || undefined}>
@@ -56,4 +76,4 @@ function MemberRow({ member }: { member: Member }) {
       {member.admin && member.membership === "join" && <Badge variant="light" size="sm">Admin</Badge>}
     </li>
   );
-}
+});
