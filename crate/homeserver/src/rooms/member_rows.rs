@@ -13,6 +13,7 @@ use std::{
 use hearth_rooms::state_tree::Difference;
 use hearth_storage::Table;
 use ruma_common::{OwnedEventId, OwnedServerName, OwnedUserId, UserId};
+use serde_json::Value;
 
 use crate::{
     Error, JsonObject,
@@ -39,6 +40,14 @@ const INVITE_STATE: [Key<'static>; 8] = [
     ("m.room.encryption", ""),
     TOMBSTONE,
 ];
+
+/// Whether a stripped event describes a room to whom is invited to it: a member does too. Clients break on others, and on
+/// a member who is no user, if no server has checked them: matrix-js-sdk then shows no room at all.
+pub(super) fn describes(event: &JsonObject) -> bool {
+    let text = |field: &str| event.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (kind, state_key) = (text("type"), text("state_key"));
+    INVITE_STATE.contains(&(kind, state_key)) || (kind == MEMBER && UserId::parse(state_key).is_ok())
+}
 
 /// How many members are read before others get their turn.
 const SLICE: usize = 200;

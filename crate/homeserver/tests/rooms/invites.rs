@@ -2,14 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
-use hearth_homeserver::{Error, accounts::Registration};
+use hearth_homeserver::{Error, accounts::Registration, sync::SyncRequest};
 use hearth_storage::{Direction, KeyRange, Store, Table};
 use ruma_common::{OwnedRoomId, RoomId, UserId};
 use serde_json::{Value, json};
 
 use crate::{
     peer::{Peer, value},
-    support::{Server, settle},
+    support::{Server, device, settle},
 };
 
 /// A room that nobody here knows.
@@ -67,6 +67,38 @@ async fn what_is_kept_of_an_invite_is_bounded() {
     assert_eq!(state.len(), 3);
     assert_eq!(Value::Object(state[1].clone()), small);
     assert_eq!(state[2]["type"], "m.room.member");
+}
+
+#[tokio::test]
+async fn clients_are_shown_only_what_describes_the_room() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let user = sleeper(&server).await;
+    let state = |kind: &str, state_key: &str| json!({ "type": kind, "state_key": state_key, "sender": peer.user(), "content": {} });
+    let stripped = [
+        state("m.room.member", "toString"),
+        state("m.room.member", peer.user().as_str()),
+        state("m.beacon_info", peer.user().as_str()),
+        state("m.room.name", "__proto__"),
+        state("m.room.name", ""),
+    ];
+    invite(&server, &peer, &user, &room(1), &stripped).await.unwrap();
+    let shown = server.homeserver.invite_state(&user, &room(1)).await.unwrap();
+    let kinds: Vec<_> = shown
+        .iter()
+        .map(|event| (&event["type"], &event["state_key"]))
+        .collect();
+    let expected = [
+        json!(["m.room.member", peer.user()]),
+        json!(["m.room.name", ""]),
+        json!(["m.room.member", user]),
+    ];
+    assert_eq!(json!(kinds), json!(expected));
+    let request = SyncRequest::default();
+    let synced = server.homeserver.sync(&user, device(), request).await.unwrap();
+    let synced = serde_json::to_value(synced).unwrap();
+    let told = &synced["rooms"]["invite"][room(1).as_str()]["invite_state"]["events"];
+    assert_eq!(told[0]["state_key"], *peer.user().as_str());
+    assert_eq!(told.as_array().unwrap().len(), 3);
 }
 
 #[tokio::test]
