@@ -3,7 +3,7 @@ import { module } from "./assets.ts";
 import { Instance, InstanceLost } from "./bridge.ts";
 import { fetchRelays, knownRelays } from "./config.ts";
 import { Ownership } from "./handover.ts";
-import { emptyPoll, hurriedPoll, isReadWhole, isRepeatable } from "./route.ts";
+import { hurriedPoll, isReadWhole, isRepeatable, isWaiting } from "./route.ts";
 
 declare const self: ServiceWorkerGlobalScope;
 
@@ -27,7 +27,7 @@ export class Supervisor {
   readonly #onRestart: (reason: string) => void;
   /** The requests that are being answered. */
   readonly #answering = new Set<Promise<Response>>();
-  /** Ways to answer the long-polls that wait now. */
+  /** Ways to have the long-polls that wait now answered. */
   readonly #polls = new Set<() => void>();
   #starting: Promise<Instance> | undefined;
   #losses: number[] = [];
@@ -71,17 +71,24 @@ export class Supervisor {
       return (await this.#running()).fetch(hurried, body);
     }
     const instance = await this.#running();
-    const empty = emptyPoll(request);
-    const answer = instance.fetch(request, body);
-    return empty === undefined ? answer : this.#poll(answer, empty);
+    return isWaiting(request) ? this.#poll(instance, request) : instance.fetch(request, body);
   }
 
-  /** `answer`, or `empty` when a newer version comes to wait: the next poll begins where this one did. */
-  #poll(answer: Promise<Response>, empty: string): Promise<Response> {
+  /**
+   * What `instance` answers to a poll, and when a newer version comes to wait: what it answers at once. An answer from
+   * here would lack what clients take for none if it is not said, as the count of one-time keys.
+   */
+  #poll(instance: Instance, poll: Request): Promise<Response> {
     return new Promise((resolve, reject) => {
-      const cutShort = () => resolve(json(empty, 200));
+      const cutShort = () => {
+        const hurried = hurriedPoll(poll);
+        if (hurried) resolve(instance.fetch(hurried, undefined));
+      };
       this.#polls.add(cutShort);
-      answer.then(resolve, reject).finally(() => this.#polls.delete(cutShort));
+      instance
+        .fetch(poll, undefined)
+        .then(resolve, reject)
+        .finally(() => this.#polls.delete(cutShort));
     });
   }
 
@@ -128,6 +135,7 @@ export class Supervisor {
   yield(): void {
     this.#yieldsUntil = Date.now() + YIELD_MS;
     for (const cutShort of this.#polls) cutShort();
+    this.#polls.clear();
   }
 
   /** A newer version is in charge: ends what is under way and lets go of the database. For good. */

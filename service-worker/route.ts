@@ -40,15 +40,12 @@ function isUpload(request: Pick<Request, "url">): boolean {
 /** A `/sync`, by whatever name it goes, or `/events`. */
 const POLL = /^\/_matrix\/client\/(?:unstable\/)?[^/]+\/(sync|events)$/;
 
-/** What a `/sync` or `/events` that found nothing new answers, if `request` is one that can be cut short. */
-export function emptyPoll(request: Pick<Request, "url" | "method">): string | undefined {
+/** Whether `request` is a poll that waits for what is new, and loses nothing by being asked again. */
+export function isWaiting(request: Pick<Request, "url" | "method">): boolean {
   const url = new URL(request.url);
-  const [since, from] = ["since", "from"].map((name) => url.searchParams.get(name));
   const [, poll] = POLL.exec(url.pathname) ?? [];
-  if (request.method !== "GET") return undefined;
-  if (poll === "sync" && since) return JSON.stringify({ next_batch: since });
-  if (poll === "events" && from) return JSON.stringify({ start: from, end: from, chunk: [] });
-  return undefined;
+  if (request.method !== "GET" || poll === undefined) return false;
+  return Boolean(url.searchParams.get(poll === "sync" ? "since" : "from"));
 }
 
 /** `request` without its body and without time to wait for news, if it is a poll. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { relays } from "../config.ts";
 import { toOtherWorker, toWorker } from "../messages.ts";
-import { emptyPoll, hurriedPoll, isRepeatable, route } from "../route.ts";
+import { hurriedPoll, isRepeatable, isWaiting, route } from "../route.ts";
 
 const ORIGIN = "https://hearth.example";
 
@@ -44,15 +44,15 @@ test("only what names its effect is asked twice", () => {
   assert.ok(!repeatable("PUT", "/_matrix/media/v3/upload/hearth/id"));
 });
 
-test("a poll that waits is cut short where it began", () => {
-  const cut = (method: string, path: string) => emptyPoll({ method, url: ORIGIN + path });
-  assert.equal(cut("GET", "/_matrix/client/v3/sync?timeout=25000&since=s1%2F2"), '{"next_batch":"s1/2"}');
-  assert.equal(cut("GET", "/_matrix/client/v3/sync?timeout=25000"), undefined);
-  assert.equal(cut("GET", "/_matrix/client/v3/events?from=s1_2&room_id=!r"), '{"start":"s1_2","end":"s1_2","chunk":[]}');
-  assert.equal(cut("GET", "/_matrix/client/v3/events?room_id=!r"), undefined);
-  assert.equal(cut("GET", "/_matrix/client/v3/events/$e?from=s1_2"), undefined);
-  assert.equal(cut("POST", "/_matrix/client/v3/sync?since=s1"), undefined);
-  assert.equal(cut("GET", "/_matrix/client/v3/rooms/!r/messages?since=s1"), undefined);
+test("a poll that says where it began waits for what is new", () => {
+  const waits = (method: string, path: string) => isWaiting({ method, url: ORIGIN + path });
+  assert.ok(waits("GET", "/_matrix/client/v3/sync?timeout=25000&since=s1%2F2"));
+  assert.ok(!waits("GET", "/_matrix/client/v3/sync?timeout=25000"));
+  assert.ok(waits("GET", "/_matrix/client/v3/events?from=s1_2&room_id=!r"));
+  assert.ok(!waits("GET", "/_matrix/client/v3/events?room_id=!r"));
+  assert.ok(!waits("GET", "/_matrix/client/v3/events/$e?from=s1_2"));
+  assert.ok(!waits("POST", "/_matrix/client/v3/sync?since=s1"));
+  assert.ok(!waits("GET", "/_matrix/client/v3/rooms/!r/messages?since=s1"));
 });
 
 test("a poll is hurried, whoever sends it", () => {

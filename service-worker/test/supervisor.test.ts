@@ -22,12 +22,17 @@ async function until<T>(found: () => T | undefined): Promise<T> {
 
 const text = async (answer: Promise<Response>) => (await answer).text();
 
-test("a poll under way ends where it began when a newer version comes to wait", async () => {
+test("a poll under way is asked once more, without waiting, when a newer version comes to wait", async () => {
   const supervisor = new Supervisor(() => {});
   const answer = supervisor.answer(new Request(SYNC));
   await until(() => asked[0]);
   supervisor.yield();
-  assert.equal(await text(answer), '{"next_batch":"s1"}');
+  supervisor.yield();
+  const hurried = await until(() => asked[1]);
+  assert.equal(new URL(hurried.request.url).search, "?since=s1&timeout=0");
+  hurried.answer("nothing new, and 50 keys");
+  assert.equal(await text(answer), "nothing new, and 50 keys");
+  assert.equal(asked.length, 2);
 });
 
 test("while a newer version waits polls are answered by the homeserver, at once and together", async () => {
