@@ -36,9 +36,13 @@ impl Homeserver {
         Filter::parse(&String::from_utf8_lossy(&row))?;
         let hash = Sha256::digest(&row);
         let id = URL_SAFE_NO_PAD.encode(hash.get(..ID_BYTES).unwrap_or(&hash));
-        let mut batch = WriteBatch::new();
-        batch.put(Table::Accounts, key(FILTER, &[user_id.as_str(), &id]), row);
-        self.seams.store.commit(batch).await?;
+        let (key, store) = (key(FILTER, &[user_id.as_str(), &id]), &self.seams.store);
+        // Clients store theirs at every start, also where nothing can be stored any more.
+        if store.get(Table::Accounts, &key).await?.is_none() {
+            let mut batch = WriteBatch::new();
+            batch.put(Table::Accounts, key, row);
+            store.commit(batch).await?;
+        }
         Ok(id)
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use hearth_storage::{Direction, KeyRange, MaybeSend, Table, WriteBatch};
+use hearth_storage::{Direction, KeyRange, MaybeSend, StoreError, Table, WriteBatch};
 use ruma_common::{DeviceId, OwnedDeviceId, OwnedServerName, OwnedUserId, UserId};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -179,7 +179,8 @@ impl Homeserver {
         reservation.commit(batch, entries, publish).await.map(drop)
     }
 
-    /// Deletes the messages up to the log position `upto`, which the client has got.
+    /// Deletes the messages up to the log position `upto`, which the client has got. Where nothing can be stored any more
+    /// they stay: what the client says next deletes them, and until then it can go on reading.
     pub(crate) async fn acknowledge_messages(
         &self,
         user_id: &UserId,
@@ -215,7 +216,10 @@ impl Homeserver {
             drop(lock);
         };
         let reservation = self.log.reserve(0);
-        reservation.commit(batch, Vec::new(), publish).await.map(drop)
+        match reservation.commit(batch, Vec::new(), publish).await {
+            Ok(_) | Err(Error::Store(StoreError::Full)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// At most `limit` messages, and about [`MAX_TOLD_BYTES`], for a device after `from` up to `to`, the oldest first,

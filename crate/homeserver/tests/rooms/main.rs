@@ -17,6 +17,7 @@ mod extremities;
 mod federation;
 mod floods;
 mod forks;
+mod full_store;
 mod invites;
 mod large_room;
 mod membership;
