@@ -2,7 +2,8 @@
  * One instance of the WebAssembly module: its start, its requests, its end.
  *
  * An instance that trapped cannot be trusted and never answers what it was asked. So every request can be given up
- * from outside, and an instance that is given up is cut off from its sockets and timers: what calls it finds nothing.
+ * from outside, and an instance that is given up is cut off from its sockets, its database and its timers: what calls it
+ * finds nothing. A database left open could be neither upgraded nor deleted.
  */
 import bindings from "hearth:bindings";
 
@@ -58,6 +59,7 @@ export interface Options {
 export class Instance {
   readonly #death = new AbortController();
   readonly #sockets = new Set<WebSocket>();
+  readonly #databases = new Set<IDBDatabase>();
   /** Ways to give up what is being waited for. */
   readonly #waiting = new Set<(loss: InstanceLost) => void>();
   readonly #onLost: (loss: InstanceLost) => void;
@@ -82,7 +84,7 @@ export class Instance {
 
   async #start(module: Promise<Response>, options: Options): Promise<void> {
     const begin = performance.now();
-    const load = bindings(this.#trackedSocket(), this.#guardedWebAssembly()) as Bindings;
+    const load = bindings(this.#trackedSocket(), this.#guardedWebAssembly(), this.#trackedDatabases()) as Bindings;
     await load({ module_or_path: await module });
     const moduleMs = performance.now() - begin;
     const relays = await options.relays;
@@ -140,6 +142,7 @@ export class Instance {
     for (const giveUp of this.#waiting) giveUp(loss);
     this.#death.abort(loss);
     for (const socket of this.#sockets) socket.close();
+    for (const database of this.#databases) database.close();
   }
 
   #call<T>(use: (hearth: Hearth) => T): T {
@@ -167,6 +170,19 @@ export class Instance {
         this.addEventListener("close", () => sockets.delete(this));
       }
     };
+  }
+
+  /** An `indexedDB` whose databases can be closed from here; one that opens too late is closed at once. */
+  #trackedDatabases(): Pick<IDBFactory, "open"> {
+    const open = (name: string, version?: number) => {
+      const request = indexedDB.open(name, version);
+      request.addEventListener("success", () => {
+        this.#databases.add(request.result);
+        if (this.#loss) request.result.close();
+      });
+      return request;
+    };
+    return { open };
   }
 
   /** A `WebAssembly` whose instances are guarded. */

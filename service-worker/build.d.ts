@@ -14,5 +14,9 @@ declare const HEARTH_TEST_HOOKS: boolean;
 
 /** The bindings that wasm-bindgen made, as a function: each call gives bindings of their own. */
 declare module "hearth:bindings" {
-  export default function bindings(webSocket: typeof WebSocket, webAssembly: object): unknown;
+  export default function bindings(
+    webSocket: typeof WebSocket,
+    webAssembly: object,
+    indexedDB: Pick<IDBFactory, "open">,
+  ): unknown;
 }

@@ -75,7 +75,7 @@ function compressed(content) {
 function provideBindings(build) {
   build.onResolve({ filter: /^hearth:bindings$/ }, () => ({ path: "bindings", namespace: "hearth" }));
   build.onLoad({ filter: /.*/, namespace: "hearth" }, () => ({
-    contents: `export default function bindings(WebSocket, WebAssembly) {\n${glue}\nreturn wasm_bindgen;\n}`,
+    contents: `export default function bindings(WebSocket, WebAssembly, indexedDB) {\n${glue}\nreturn wasm_bindgen;\n}`,
     loader: "js",
   }));
 }

@@ -23,6 +23,24 @@ export const said: unknown[] = [];
 /** What the caches hold, all in one. */
 export const kept = new Map<string, Response>();
 
+/** Databases that open when the test says so. */
+export class Database {
+  isOpen = true;
+
+  close(): void {
+    this.isOpen = false;
+  }
+}
+
+/** Requests for databases. Each is told that it succeeded by `succeed`. */
+export class Opening extends EventTarget {
+  readonly result = new Database();
+
+  succeed(): void {
+    this.dispatchEvent(new Event("success"));
+  }
+}
+
 class Channel extends EventTarget {
   postMessage(message: unknown): void {
     said.push(message);
@@ -40,6 +58,7 @@ Object.assign(globalThis, {
   WebSocket: EventTarget,
   caches: { ...cache, open: () => Promise.resolve(cache) },
   fetch: () => Promise.resolve(new Response()),
+  indexedDB: { open: () => new Opening() },
   self: {
     location: { origin: "https://hearth.example" },
     registration,

@@ -72,6 +72,19 @@ test("a homeserver that lost its database is started anew", async () => {
   assert.deepEqual(reasons, ["the database was deleted"]);
 });
 
+test("the databases of a homeserver that is lost are closed, also one that opens later", async () => {
+  const supervisor = new Supervisor(() => {});
+  void supervisor.answer(new Request("https://hearth.example/_matrix/client/versions"));
+  await until(() => asked[0]);
+  const [before, after] = [started[0]?.indexedDB.open("hearth"), started[0]?.indexedDB.open("hearth")];
+  before?.succeed();
+  assert.equal(before?.result.isOpen, true);
+  started[0]?.config.onLost("panic", "");
+  assert.equal(before?.result.isOpen, false);
+  after?.succeed();
+  assert.equal(after?.result.isOpen, false);
+});
+
 test("while a page is open the configuration is read again every minute, and given up if it does not come", async (context) => {
   context.mock.timers.enable({ apis: ["Date"], now: Date.parse("2026-01-01") });
   const read: (AbortSignal | null | undefined)[] = [];

@@ -22,6 +22,9 @@ test("a panic in the worker is logged with its stack, and the homeserver is repl
   expect(panic?.level.toUpperCase()).toBe("ERROR");
   // A frame of the module: the stack came along.
   expect(panic?.message).toMatch(/wasm-function|hearth.*\.wasm/);
+
+  // The homeserver that broke down lets go of the database: one that kept it open would have its deletion wait.
+  await ada.deleteDatabase();
 });
 
 test("a homeserver whose database was deleted is replaced by a new one, which says so", async ({ relay, profile }) => {
@@ -32,13 +35,7 @@ test("a homeserver whose database was deleted is replaced by a new one, which sa
   const before = await name();
   expect(before).toBeTruthy();
 
-  await ada.page.evaluate(() => {
-    const deletion = indexedDB.deleteDatabase("hearth");
-    return new Promise((resolve, reject) => {
-      deletion.onsuccess = resolve;
-      deletion.onerror = reject;
-    });
-  });
+  await ada.deleteDatabase();
   await expect.poll(async () => ((await name()) ?? before) !== before).toBe(true);
   expect(await answer("/_matrix/client/versions")).toContain("v1.1");
   expect(await answer("/_hearth/log")).toContain("the database was deleted");

@@ -74,6 +74,18 @@ export class App {
     });
   }
 
+  /** Deletes the homeserver's database, as a user may in the browser's settings. Waits until nobody has it open. */
+  async deleteDatabase(): Promise<void> {
+    await this.page.evaluate(
+      () =>
+        new Promise((resolve, reject) => {
+          const deletion = indexedDB.deleteDatabase("hearth");
+          deletion.onsuccess = resolve;
+          deletion.onerror = reject;
+        }),
+    );
+  }
+
   /** Stops the service worker, as the browser may do at any moment. The next request starts it again. */
   async killWorker(): Promise<void> {
     const devtools = await this.page.context().newCDPSession(this.page);

@@ -30,6 +30,11 @@ extern "C" {
         mode: IdbTransactionMode,
         options: &JsValue,
     ) -> Result<IdbTransaction, JsValue>;
+
+    /// That of a page, worker or service worker. Read by its name, so that whoever loads the module can give it another
+    /// that knows which databases it opened.
+    #[wasm_bindgen(thread_local_v2, js_name = indexedDB)]
+    static INDEXED_DB: Option<IdbFactory>;
 }
 
 /// A connection that is opened anew when the browser drops it.
@@ -193,12 +198,9 @@ async fn open(name: &str, missing: Missing) -> Result<IdbDatabase, StoreError> {
     }
 }
 
-/// `indexedDB` of a page, worker or service worker.
 fn factory() -> Result<IdbFactory, StoreError> {
-    let factory = Reflect::get(&js_sys::global(), &"indexedDB".into()).map_err(failure)?;
-    factory
-        .dyn_into()
-        .map_err(|_| StoreError::Backend("this browser context has no IndexedDB".into()))
+    let missing = || StoreError::Backend("this browser context has no IndexedDB".into());
+    INDEXED_DB.with(Clone::clone).ok_or_else(missing)
 }
 
 /// Runs the migrations that the database has not seen. The browser's version change transaction, which
