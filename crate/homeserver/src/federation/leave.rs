@@ -1,4 +1,6 @@
-//! Leaving through another server, both sides. Spec: Server-Server API, section 'Leaving Rooms'.
+//! Leaving through another server, both sides, and what came from outside. Spec: Server-Server API, section 'Leaving Rooms'.
+
+use std::sync::Arc;
 
 use http::Method;
 use ruma_common::{EventId, RoomId, ServerName, UserId};
@@ -12,6 +14,8 @@ use crate::{
         event::{Decision, StoredEvent},
         membership::membership_content,
         memberships::UserMembership,
+        room::Room,
+        view::{View, member},
     },
 };
 
@@ -79,13 +83,13 @@ impl Homeserver {
         }
         let Some(_outside) = self.stay_outside(room_id).await? else {
             // Somebody of this server has joined in the meantime.
-            let draft = Draft {
-                from: Some(&["invite", "knock"]),
-                ..Draft::member(user_id, user_id, content)
-            };
+            let room = self.known_room(room_id).await?;
             return match told {
                 Some(_) => Ok(()),
-                None => self.send_draft(room_id, draft).await.map(drop),
+                None => {
+                    self.leave_resident(user_id, &room, content, Some(&["invite", "knock"]))
+                        .await
+                }
             };
         };
         if self.user_membership(user_id, room_id).as_ref() != Some(&entry) {
@@ -101,6 +105,48 @@ impl Homeserver {
         };
         self.set_outside(user_id, room_id, leave, None, told.as_ref())
             .await
+    }
+
+    /// Leaves a room that this server is in; only from one of the memberships `from`, if it names any. An invite or a
+    /// knock from outside of which the room knows nothing ends here alone.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] if there is nothing to leave, [`Error::PartialState`] if the room may still come to know of the
+    /// invite or knock.
+    pub(crate) async fn leave_resident(
+        &self,
+        user_id: &UserId,
+        room: &Arc<Room>,
+        content: JsonObject,
+        from: Option<&'static [&'static str]>,
+    ) -> Result<(), Error> {
+        let room_id = &room.room_id;
+        let is_known = |state: &View| matches!(state.membership(user_id), "join" | "invite" | "knock");
+        let waiting = || {
+            let row = self.user_membership(user_id, room_id);
+            row.filter(|row| matches!(row.membership.as_str(), "invite" | "knock"))
+        };
+        let mut state = self.view(&room.snapshot(), &[member(user_id)]).await?;
+        if !is_known(&state) && waiting().is_some() {
+            self.whole(room).await?;
+            // Nobody changes the row meanwhile, be it from outside.
+            let _joining = self.partial.joining(room_id).lock_arc().await;
+            let _changing = room.lock.lock_arc().await;
+            state = self.view(&room.snapshot(), &[member(user_id)]).await?;
+            if let Some(row) = waiting().filter(|_| !is_known(&state)) {
+                let membership = state.membership(user_id).to_owned();
+                let ended = UserMembership { membership, ..row };
+                return self.set_outside(user_id, room_id, ended, None, None).await;
+            }
+        }
+        match state.membership(user_id) {
+            "join" | "invite" | "knock" => {
+                let leave = Draft::member(user_id, user_id, content);
+                self.send_draft(room_id, Draft { from, ..leave }).await.map(drop)
+            }
+            "leave" if state.get("m.room.member", user_id.as_str()).is_some() => Ok(()),
+            _ => Err(Error::Forbidden("you are not in this room".into())),
+        }
     }
 
     /// Leaves through `server`. Returns the leave event.

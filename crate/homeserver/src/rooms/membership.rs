@@ -13,7 +13,6 @@ use crate::{
         memberships::{invite_key, user_key},
         restricted::Voucher,
         room::Room,
-        view::member,
     },
 };
 
@@ -142,7 +141,8 @@ impl Homeserver {
     /// Leaves a room or rejects an invite. An invite is rejected here even if its server cannot be reached.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] if the user is neither in the room nor invited.
+    /// [`Error::Forbidden`] if the user is neither in the room nor invited, [`Error::PartialState`] if the room may still
+    /// come to know of the invite.
     // Boxed, so that it is compiled here and not in each crate that awaits it.
     pub fn leave_room<'a>(
         &'a self,
@@ -152,18 +152,10 @@ impl Homeserver {
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let content = membership_content("leave", reason);
-            if let Some(room) = self.resident_room(room_id).await? {
-                let state = self.view(&room.snapshot(), &[member(user_id)]).await?;
-                return match state.membership(user_id) {
-                    "leave" if state.get("m.room.member", user_id.as_str()).is_some() => Ok(()),
-                    "join" | "invite" | "knock" => self
-                        .send_draft(room_id, Draft::member(user_id, user_id, content))
-                        .await
-                        .map(drop),
-                    _ => Err(Error::Forbidden("you are not in this room".into())),
-                };
-            }
-            self.reject_invite(user_id, room_id, content).await
+            let Some(room) = self.resident_room(room_id).await? else {
+                return self.reject_invite(user_id, room_id, content).await;
+            };
+            self.leave_resident(user_id, &room, content, None).await
         })
     }
 

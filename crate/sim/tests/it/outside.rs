@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use hearth_rooms::RoomVersion;
 use hearth_sim::{Client, Pending, World};
 use serde_json::json;
 
-use crate::{membership, soon, world};
+use crate::{
+    membership,
+    outsider::{Outsider, encode, json_of},
+    soon, world,
+};
 
 /// A private room of the first user's that the third has joined and all others are invited to.
 fn room_with_invites(world: &World, clients: &[Client]) -> String {
@@ -63,4 +68,61 @@ fn an_invite_is_declined_though_somebody_else_joins_meanwhile() {
     decline.answer().unwrap().expect(200);
     assert!(bob.sync(&world, None)["rooms"]["invite"][&room].is_null());
     assert_eq!(membership(&world, dave, &room, bob).as_deref(), Some("leave"));
+}
+
+/// Server 0 is told of an invite by somebody who has nothing to do with the room.
+fn invite_from_nowhere(world: &World, room: &str, target: &Client) {
+    let mallory = Outsider::new(7);
+    let invite = mallory.sign(
+        RoomVersion::V12,
+        json!({
+            "type": "m.room.member", "state_key": target.user_id, "sender": mallory.user_id, "room_id": room,
+            "content": {"membership": "invite"}, "prev_events": [], "auth_events": [], "depth": 5,
+            "origin_server_ts": 1_700_000_000_000_u64,
+        }),
+    );
+    let (room, id) = (encode(room), encode(invite.event_id().as_str()));
+    let body = json!({"room_version": "12", "event": json_of(&invite), "invite_room_state": []});
+    let uri = format!("/_matrix/federation/v2/invite/{room}/{id}");
+    mallory.ask(world, "PUT", &uri, Some(body)).expect(200);
+}
+
+#[test]
+fn an_invite_of_which_the_room_knows_nothing_is_declined_though_somebody_here_is_in_it() {
+    let (world, clients) = world(43, 2);
+    let (alice, bob) = (&clients[0], &clients[1]);
+    let carol = world.register(0, "carol");
+    let room = bob.create_room(&world, &json!({"preset": "public_chat"}));
+    invite_from_nowhere(&world, &room, &carol);
+    alice.join(&world, &room, &[world.server(1).name()]).expect(200);
+    world.settle();
+    let before = carol.sync(&world, None);
+    assert!(before["rooms"]["invite"][&room].is_object(), "{}", before.body);
+    carol.leave(&world, &room).expect(200);
+    let after = carol.sync(&world, before["next_batch"].as_str());
+    let told = &after["rooms"]["leave"][&room]["timeline"]["events"];
+    assert_eq!(told[0]["content"]["membership"], "leave", "{}", after.body);
+    assert!(carol.sync(&world, None)["rooms"]["invite"][&room].is_null());
+    let path = format!("/rooms/{}/forget", encode(&room));
+    carol.post(&world, &path, &json!({})).expect(200);
+    assert_eq!(carol.leave(&world, &room).status, 403);
+}
+
+#[test]
+fn an_invite_from_nowhere_is_declined_though_somebody_joins_meanwhile() {
+    let (world, clients) = world(44, 2);
+    let (alice, bob) = (&clients[0], &clients[1]);
+    let carol = world.register(0, "carol");
+    let room = bob.create_room(&world, &json!({"preset": "public_chat"}));
+    invite_from_nowhere(&world, &room, &carol);
+    world.set_delay(Duration::from_secs(10), Duration::from_secs(10));
+    let path = format!("/_matrix/client/v3/rooms/{}/leave", encode(&room));
+    let mut decline = world.begin(0, "POST", &path, Some(&carol.token), Some(&json!({})));
+    world.run_for(Duration::from_millis(10));
+    world.set_delay(Duration::ZERO, Duration::ZERO);
+    alice.join(&world, &room, &[world.server(1).name()]).expect(200);
+    assert!(decline.answer().is_none(), "it waits for who invited");
+    world.settle();
+    decline.answer().unwrap().expect(200);
+    assert!(carol.sync(&world, None)["rooms"]["invite"][&room].is_null());
 }

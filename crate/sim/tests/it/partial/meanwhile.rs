@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Gate, joined, large_room, lazy_sync, members, rows_fit_state, say, types};
 use crate::{
+    membership,
     outsider::{Outsider, encode, json_of},
     same_state, soon, timeline, world,
 };
@@ -175,6 +176,28 @@ fn events_of_members_who_are_not_known_yet_are_shown() {
     world.settle();
     assert_eq!(bob.messages(&world, id), ["not known yet", "known"]);
     same_state(&world, &clients, id);
+}
+
+#[test]
+fn an_invite_is_declined_once_the_room_knows_of_it() {
+    let (world, clients, room) = large_room(88, 2, 60);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let room = room.room_id.as_str();
+    let carol = world.register(1, "carol");
+    alice.invite(&world, room, &carol.user_id).expect(200);
+    let gate = Gate::shut(&world, 0);
+    bob.join(&world, room, &[world.server(0).name()]).expect(200);
+    let path = format!("/_matrix/client/v3/rooms/{}/leave", encode(room));
+    let mut decline = world.begin(1, "POST", &path, Some(&carol.token), Some(&json!({})));
+    soon(&world);
+    assert!(decline.answer().is_none(), "it waits for the members");
+    gate.open();
+    world.settle();
+    decline.answer().unwrap().expect(200);
+    assert!(carol.sync(&world, None)["rooms"]["invite"][room].is_null());
+    for client in [alice, bob] {
+        assert_eq!(membership(&world, client, room, &carol).as_deref(), Some("leave"));
+    }
 }
 
 #[test]
