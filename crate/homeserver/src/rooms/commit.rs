@@ -246,18 +246,23 @@ impl Change<'_> {
         if Arc::ptr_eq(before, after) {
             return BTreeSet::new();
         }
-        let was_here = self.before.members().local > 0;
-        let is_new = |server: &&OwnedServerName| !was_here || !before.contains_key(*server);
+        let is_new = |server: &&OwnedServerName| self.begins_anew() || !before.contains_key(*server);
         match self.snapshot.members().local {
             0 => BTreeSet::new(),
             _ => after.keys().filter(is_new).cloned().collect(),
         }
     }
 
-    /// The servers that this change removes from the room.
+    /// Whether nobody of this server was in the room before.
+    pub(super) fn begins_anew(&self) -> bool {
+        self.before.members().local == 0
+    }
+
+    /// The servers that this change removes from the room. Who was there in an earlier stay is not removed by it.
     fn removed_servers(&self) -> BTreeSet<OwnedServerName> {
+        let goes_on = !self.becomes_whole && !self.begins_anew();
         match (self.before.servers.get(), self.snapshot.servers.get()) {
-            (Some(before), Some(after)) if !self.becomes_whole && !Arc::ptr_eq(before, after) => {
+            (Some(before), Some(after)) if goes_on && !Arc::ptr_eq(before, after) => {
                 let gone = before.keys().filter(|server| !after.contains_key(*server));
                 gone.cloned().collect()
             }

@@ -252,8 +252,9 @@ impl Change<'_> {
             if !member.is_written {
                 self.write_member(&member)?;
             }
-            if self.homeserver.is_local(&member.user_id) {
-                let row = self.write_local_member(&member, first, last)?;
+            if self.homeserver.is_local(&member.user_id)
+                && let Some(row) = self.write_local_member(&member, first, last)?
+            {
                 local.insert(member.user_id, row);
             }
         }
@@ -276,21 +277,27 @@ impl Change<'_> {
     }
 
     /// Writes a local user's own row, and the stripped state of an invite. Who is no member any more, because
-    /// resolution took the event away, has left. A membership that resolution brings back is news as of now, though
-    /// its event is old.
+    /// resolution took the event away, has left; who is left out where a room begins anew has not. A membership that
+    /// resolution brings back is news as of now, though its event is old; an old leave is none to whom it is all that
+    /// there is, as to who has forgotten the room.
     fn write_local_member(
         &mut self,
         member: &MemberChange,
         first: u64,
         last: u64,
-    ) -> Result<UserMembership, Error> {
+    ) -> Result<Option<UserMembership>, Error> {
         let (user_id, room_id) = (&member.user_id, &self.room.room_id);
         let own = self.own_event(&member.event_id);
+        let before = self.homeserver.user_membership(user_id, room_id);
+        let is_left_out = member.after.is_none() && self.snapshot.is_partial() && self.begins_anew();
+        let is_left = matches!(member.after.as_deref(), None | Some("leave"));
+        if is_left_out || (is_left && own.is_none() && before.is_none()) {
+            return Ok(None);
+        }
         let order = own.map_or(member.order, |event| event.decision.order);
         let place = order.map_or(last, |order| order.max(0).cast_unsigned());
         let position = if place < first { last } else { place };
         let membership = member.after.clone().unwrap_or_else(|| "leave".to_owned());
-        let before = self.homeserver.user_membership(user_id, room_id);
         let same = |row: &&UserMembership| row.event_id == member.event_id && row.membership == membership;
         let position = before.as_ref().filter(same).map_or(position, |row| row.position);
         let was_joined = before.as_ref().is_some_and(|before| before.membership == "join");
@@ -321,7 +328,7 @@ impl Change<'_> {
             Some(stripped) => self.batch.put(Table::Memberships, invite_key, to_vec(stripped)?),
             None => self.batch.delete(Table::Memberships, invite_key),
         };
-        Ok(row)
+        Ok(Some(row))
     }
 
     /// What a local user is shown whom the change invites, or who knocks by it.

@@ -4,6 +4,7 @@ mod answers;
 mod completion;
 mod meanwhile;
 mod recheck;
+mod returning;
 
 use std::{
     collections::BTreeSet,
