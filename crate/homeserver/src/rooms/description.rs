@@ -19,8 +19,10 @@ pub(super) const CHILDREN_STATE: &str = "children_state";
 pub(super) const CHILD: &str = "m.space.child";
 /// The most children of one space that are looked at.
 pub(super) const MAX_CHILDREN: usize = 500;
-/// How long the answer of another server is remembered, in milliseconds.
-const REMEMBERED: u64 = 5 * 60 * 1000;
+/// How long the answer of another server is remembered, in milliseconds,
+pub(super) const REMEMBERED: u64 = 5 * 60 * 1000;
+/// and that it gave none.
+pub(super) const SILENCE: u64 = 20 * 1000;
 /// The most bytes that are kept of the answer of another server,
 const MAX_ANSWER: usize = 512 * 1024;
 /// and of all that are remembered.
@@ -37,10 +39,10 @@ pub(crate) struct Remembered(Cache<Saying, Said>);
 type Saying = (OwnedServerName, OwnedRoomId);
 
 /// What was said, as JSON, which is much smaller than what is made of it; `None` for what a server would not tell or
-/// does not know.
+/// does not know, or did not answer.
 pub(super) type Told = Option<Arc<[u8]>>;
 
-/// What was said, and when.
+/// What was said, and until when that is remembered.
 type Said = (u64, Told);
 
 impl Default for Remembered {
@@ -50,20 +52,24 @@ impl Default for Remembered {
 }
 
 impl Remembered {
-    /// What the first of `servers` has said that has told something.
+    /// What the first of `servers` has said that has told something, or that none of them would.
     pub(super) fn get(&self, room_id: &RoomId, servers: &[OwnedServerName], now: u64) -> Option<Told> {
-        let said = |server: &OwnedServerName| self.0.get(&(server.clone(), room_id.to_owned()));
-        let recent = servers.iter().filter_map(said);
-        let mut recent = recent.filter(|(at, _)| now.saturating_sub(*at) < REMEMBERED);
-        let (_, first) = recent.next()?;
-        Some(first.or_else(|| recent.find_map(|(_, told)| told)))
+        let mut nobody_would = true;
+        for server in servers {
+            let said = self.0.get(&(server.clone(), room_id.to_owned()));
+            match said.filter(|(until, _)| now < *until) {
+                Some((_, Some(told))) => return Some(Some(told)),
+                said => nobody_would &= said.is_some(),
+            }
+        }
+        nobody_would.then_some(None)
     }
 
-    pub(super) fn put(&self, server: &ServerName, room_id: &RoomId, now: u64, told: Option<&JsonObject>) {
+    pub(super) fn put(&self, server: &ServerName, room_id: &RoomId, until: u64, told: Option<&JsonObject>) {
         let told: Told = told.and_then(|told| Some(to_vec(told).ok()?.into()));
         let weight = ENTRY + told.as_ref().map_or(0, |told| told.len());
         self.0
-            .put((server.to_owned(), room_id.to_owned()), (now, told), weight);
+            .put((server.to_owned(), room_id.to_owned()), (until, told), weight);
     }
 }
 
@@ -241,13 +247,13 @@ mod tests {
             (0..upto).filter(is_kept).count()
         };
         for number in 0..40 {
-            remembered.put(&server, &room(number), 1, large.as_object());
+            remembered.put(&server, &room(number), 2, large.as_object());
         }
         assert_eq!(kept(40), 15);
         for number in 0..20_000 {
-            remembered.put(&server, &room(number), 1, None);
+            remembered.put(&server, &room(number), 2, None);
         }
         assert_eq!(kept(20_000), 8_192);
-        assert_eq!(remembered.get(&room(19_999), &servers, 1 + REMEMBERED), None);
+        assert_eq!(remembered.get(&room(19_999), &servers, 2), None);
     }
 }

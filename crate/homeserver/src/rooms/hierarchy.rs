@@ -19,9 +19,11 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver, JsonObject,
-    federation::uri::path,
+    federation::{request::RequestError, uri::path},
     rooms::{
-        description::{CHILD, CHILDREN, CHILDREN_STATE, MAX_CHILDREN, description, id_of},
+        description::{
+            CHILD, CHILDREN, CHILDREN_STATE, MAX_CHILDREN, REMEMBERED, SILENCE, Told, description, id_of,
+        },
         event::StoredEvent,
         room::{Room, Snapshot},
         summary::{SPACE, Visitor},
@@ -152,17 +154,18 @@ impl Homeserver {
         Ok(json!({ "room": space, "children": children, "inaccessible_children": inaccessible }))
     }
 
-    /// What a room that is not held here is like, as the first of `servers` says that answers. `None` if none does, or
-    /// it is not for `visitor` to know.
+    /// What a room that is not held here is like, as the first of `servers` says that tells of it. `None` if none does,
+    /// or it is not for `visitor` to know.
     pub(crate) async fn remote_description(
         &self,
         visitor: Visitor<'_>,
         room_id: &RoomId,
         servers: &[OwnedServerName],
     ) -> Result<Option<JsonObject>, Error> {
-        let known = self.hierarchies.get(room_id, servers, self.now());
-        let found = match known {
-            Some(told) => told.map(|told| from_slice(&told)).transpose()?,
+        let told = self.hierarchies.get(room_id, &self.asked(servers), self.now());
+        let found = match told.flatten() {
+            Some(told) => Some(from_slice(&told)?),
+            // Who would not tell may have let us in since.
             None => self.ask_for_description(room_id, servers).await,
         };
         Ok(found.filter(|summary| self.may_know(visitor, room_id, summary)))
@@ -170,22 +173,31 @@ impl Homeserver {
 
     async fn ask_for_description(&self, room_id: &RoomId, servers: &[OwnedServerName]) -> Option<JsonObject> {
         let uri = path("v1/hierarchy", &[room_id.as_str()], "suggested_only=false");
-        let mut asked = BTreeSet::from([self.server_name().to_owned()]);
-        let servers = servers.iter().filter(|server| asked.insert((*server).clone()));
-        for server in servers.take(MAX_ASKED) {
-            let answer = match self.request(server, Method::GET, &uri, None).await {
-                Ok(answer) => answer,
+        for server in self.asked(servers) {
+            let (room, remembered) = match self.request(&server, Method::GET, &uri, None).await {
+                Ok(answer) => (description(room_id, answer), REMEMBERED),
+                Err(RequestError::Refused {
+                    status: 403 | 404, ..
+                }) => (None, REMEMBERED),
                 Err(error) => {
                     tracing::debug!(%server, %room_id, %error, "a server did not describe a room");
-                    continue;
+                    (None, SILENCE)
                 }
             };
-            if let Some(room) = description(room_id, answer) {
-                self.hierarchies.put(server, room_id, self.now(), Some(&room));
-                return Some(room);
+            let until = self.now() + remembered;
+            self.hierarchies.put(&server, room_id, until, room.as_ref());
+            if room.is_some() {
+                return room;
             }
         }
         None
+    }
+
+    /// Those of `servers` that are asked of one room.
+    fn asked(&self, servers: &[OwnedServerName]) -> Vec<OwnedServerName> {
+        let mut asked = BTreeSet::from([self.server_name().to_owned()]);
+        let others = servers.iter().filter(|server| asked.insert((*server).clone()));
+        others.take(MAX_ASKED).cloned().collect()
     }
 
     /// The state events of a space that list rooms, in the order in which these are told; none of a room that is no
@@ -267,7 +279,7 @@ impl<'a> Walk<'a> {
             if !self.seen.insert(child.room_id.clone()) {
                 continue;
             }
-            let Some((room, children)) = self.visit(&child).await? else {
+            let Some((room, children)) = self.visit(&child, depth).await? else {
                 if depth == 0 {
                     return Err(Error::Forbidden("no such space, or none that you may see".into()));
                 }
@@ -290,7 +302,7 @@ impl<'a> Walk<'a> {
     }
 
     /// What the room is like, and which rooms it lists.
-    async fn visit(&mut self, child: &Child) -> Result<Option<(JsonObject, Vec<Child>)>, Error> {
+    async fn visit(&mut self, child: &Child, depth: u64) -> Result<Option<(JsonObject, Vec<Child>)>, Error> {
         let homeserver = self.homeserver;
         if let Some(room) = homeserver.resident_room(&child.room_id).await? {
             let Some(mut summary) = homeserver.described(self.visitor, &room).await? else {
@@ -303,7 +315,14 @@ impl<'a> Walk<'a> {
         }
         let found = match self.told.remove(&child.room_id) {
             Some(told) => Some(told).filter(|told| homeserver.may_know(self.visitor, &child.room_id, told)),
-            None if !self.is_remembered(child) && homeserver.now() >= self.until => None,
+            // Those who can be asked were, ahead of this.
+            None if depth > 0
+                && self
+                    .said_of(child)
+                    .map_or(homeserver.now() >= self.until, |told| told.is_none()) =>
+            {
+                None
+            }
             None => {
                 homeserver
                     .remote_description(self.visitor, &child.room_id, &child.via)
@@ -327,11 +346,11 @@ impl<'a> Walk<'a> {
         Ok(Some((summary, children)))
     }
 
-    /// Whether it is known what those say of a room who can be asked.
-    fn is_remembered(&self, child: &Child) -> bool {
-        let now = self.homeserver.now();
+    /// What those said of a room who can be asked, if that is remembered.
+    fn said_of(&self, child: &Child) -> Option<Told> {
+        let servers = self.homeserver.asked(&child.via);
         let known = &self.homeserver.hierarchies;
-        known.get(&child.room_id, &child.via, now).is_some()
+        known.get(&child.room_id, &servers, self.homeserver.now())
     }
 
     /// Asks for those of `children` that are not known here, several at once, as long as there is time.
@@ -343,7 +362,7 @@ impl<'a> Walk<'a> {
                 homeserver.resident_room(&child.room_id).await,
                 Ok(Some(_)) | Err(_)
             );
-            let is_known = self.told.contains_key(&child.room_id) || self.is_remembered(child);
+            let is_known = self.told.contains_key(&child.room_id) || self.said_of(child).is_some();
             if !is_here && !is_known && !self.seen.contains(&child.room_id) {
                 unknown.push(child);
             }
@@ -353,19 +372,12 @@ impl<'a> Walk<'a> {
             if left == 0 {
                 return;
             }
-            let asking = join_all(some.iter().map(|child| self.ask_for(child)));
+            let asking = some
+                .iter()
+                .map(|child| homeserver.ask_for_description(&child.room_id, &child.via));
+            let asking = join_all(asking);
             let patience = homeserver.seams.clock.sleep(Duration::from_millis(left));
             select(pin!(asking), patience).await;
-        }
-    }
-
-    async fn ask_for(&self, child: &Child) {
-        let homeserver = self.homeserver;
-        let found = homeserver.ask_for_description(&child.room_id, &child.via).await;
-        for server in child.via.iter().filter(|_| found.is_none()) {
-            homeserver
-                .hierarchies
-                .put(server, &child.room_id, homeserver.now(), None);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Spaces whose rooms are on several servers, and what rooms are like that one is not in.
 
+use std::time::Duration;
+
 use hearth_sim::{Client, World};
 use hearth_storage::{Direction, KeyRange, Table};
 use serde_json::{Value, json};
@@ -124,6 +126,56 @@ fn a_server_that_does_not_answer_leaves_its_rooms_out() {
     }
     world.cut(0, 1);
     assert_eq!(names(&world, alice, &root, ""), ["root", "carol's"]);
+}
+
+#[test]
+fn a_server_that_did_not_answer_is_asked_again_soon_and_speaks_for_itself_alone() {
+    let (world, clients) = world(47, 3);
+    let [alice, bob, carol] = &clients[..] else {
+        panic!()
+    };
+    let via = [1, 2].map(|server| world.server(server).name());
+    let shared = room(&world, bob, "shared", "public_chat");
+    carol.join(&world, &shared, &via[..1]).expect(200);
+    let (first, second) = (space(&world, alice, "first"), space(&world, alice, "second"));
+    list(&world, alice, &first, &shared, &json!({"via": via[..1]}));
+    list(&world, alice, &second, &shared, &json!({"via": via}));
+    world.cut(0, 1);
+    assert_eq!(names(&world, alice, &first, ""), ["first"]);
+    assert_eq!(names(&world, alice, &second, ""), ["second", "shared"]);
+    world.heal(0, 1);
+    world.run_for(Duration::from_secs(30));
+    assert_eq!(names(&world, alice, &first, ""), ["first", "shared"]);
+}
+
+#[test]
+fn who_would_not_tell_of_a_room_is_not_asked_again_for_every_page() {
+    let (world, clients) = world(48, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let secret = room(&world, bob, "secret", "private_chat");
+    let root = space(&world, alice, "root");
+    // This server is among those that can be asked.
+    let via = [0, 1].map(|server| world.server(server).name());
+    list(&world, alice, &root, &secret, &json!({ "via": via }));
+    for _ in 0..3 {
+        assert_eq!(names(&world, alice, &root, ""), ["root"]);
+        world.run_for(Duration::from_secs(60));
+    }
+    let asked = world.traffic();
+    let asked = asked.iter().filter(|one| one.request.contains("/hierarchy/"));
+    assert_eq!(asked.count(), 1);
+    // Who asks for the room itself may have been let in.
+    bob.set_state(
+        &world,
+        &secret,
+        "m.room.join_rules",
+        "",
+        &json!({"join_rule": "public"}),
+    )
+    .expect(200);
+    let path = format!("/_matrix/client/v1/room_summary/{secret}?via={}", via[1]);
+    let told = world.request(0, "GET", &path, Some(&alice.token), None);
+    assert_eq!(told.expect(200)["name"], "secret");
 }
 
 #[test]
