@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver, JsonObject,
+    deadline::{Late, within},
     federation::{request::RequestError, uri::path},
     rooms::{
         description::{
@@ -42,7 +43,7 @@ const MAX_DEPTH: u64 = 20;
 const MAX_ASKED: usize = 3;
 /// How many rooms are asked for at once.
 const AT_ONCE: usize = 8;
-/// How long one walk asks other servers, in milliseconds.
+/// How long one walk asks other servers, and how long those of one room are asked, in milliseconds.
 const PATIENCE: u64 = 10_000;
 
 /// What a client asks of a space.
@@ -173,19 +174,26 @@ impl Homeserver {
 
     async fn ask_for_description(&self, room_id: &RoomId, servers: &[OwnedServerName]) -> Option<JsonObject> {
         let uri = path("v1/hierarchy", &[room_id.as_str()], "suggested_only=false");
-        for server in self.asked(servers) {
-            let (room, remembered) = match self.request(&server, Method::GET, &uri, None).await {
-                Ok(answer) => (description(room_id, answer), REMEMBERED),
-                Err(RequestError::Refused {
+        let servers = self.asked(servers);
+        let until = self.now() + PATIENCE;
+        for (place, server) in servers.iter().enumerate() {
+            // Whoever is slow leaves time for those who come after.
+            let share = until.saturating_sub(self.now()) / (servers.len() - place) as u64;
+            let share = Duration::from_millis(share);
+            let asking = self.request(server, Method::GET, &uri, None);
+            let (room, remembered) = match within(&*self.seams.clock, share, asking).await {
+                Ok(Ok(answer)) => (description(room_id, answer), REMEMBERED),
+                Ok(Err(RequestError::Refused {
                     status: 403 | 404, ..
-                }) => (None, REMEMBERED),
-                Err(error) => {
+                })) => (None, REMEMBERED),
+                Ok(Err(error)) => {
                     tracing::debug!(%server, %room_id, %error, "a server did not describe a room");
                     (None, SILENCE)
                 }
+                Err(Late) => (None, SILENCE),
             };
-            let until = self.now() + remembered;
-            self.hierarchies.put(&server, room_id, until, room.as_ref());
+            self.hierarchies
+                .put(server, room_id, self.now() + remembered, room.as_ref());
             if room.is_some() {
                 return room;
             }

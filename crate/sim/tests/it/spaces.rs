@@ -179,6 +179,23 @@ fn who_would_not_tell_of_a_room_is_not_asked_again_for_every_page() {
 }
 
 #[test]
+fn a_room_is_summarised_though_those_who_are_asked_first_are_slow() {
+    let (world, clients) = world(49, 4);
+    let room = room(&world, &clients[3], "far", "public_chat");
+    let mut path = format!("/_matrix/client/v1/room_summary/{room}?");
+    for server in 1..4 {
+        path += &format!("via={}&", world.server(server).name());
+    }
+    for slow in [1, 2] {
+        world.set_slow(0, slow, Duration::from_secs(100_000));
+    }
+    let began = world.elapsed();
+    let told = world.request(0, "GET", &path, Some(&clients[0].token), None);
+    assert_eq!(told.expect(200)["name"], "far");
+    assert!(world.elapsed() - began < Duration::from_secs(10));
+}
+
+#[test]
 fn a_room_is_summarised_to_who_could_come_in() {
     let (world, clients) = world(43, 2);
     let [alice, bob] = &clients[..] else { panic!() };
