@@ -66,18 +66,11 @@ impl Query {
         self.parsed(name, |value| value.parse().ok())
     }
 
-    /// The servers named by `via`, or by the older `server_name`.
-    ///
-    /// # Errors
-    /// `M_INVALID_PARAM` if one is not a server name.
-    pub(crate) fn servers(&self) -> Result<Vec<OwnedServerName>, ApiError> {
+    /// The servers named by `via`, or by the older `server_name`. They are offers, often taken from an event of somebody
+    /// else: what is no server name is left out.
+    pub(crate) fn servers(&self) -> Vec<OwnedServerName> {
         let named = self.all("via").chain(self.all("server_name"));
-        named
-            .map(|name| {
-                ServerName::parse(name)
-                    .map_err(|_| ApiError::invalid_param(format!("{name} is no server name")))
-            })
-            .collect()
+        named.filter_map(|name| ServerName::parse(name).ok()).collect()
     }
 
     /// `name` turned into a `T` by `parse`.
@@ -147,6 +140,12 @@ mod tests {
         assert_eq!(query.get("flag"), Some(""));
         assert!(query.number("x").is_err());
         assert!(query.required("missing").is_err());
+    }
+
+    #[test]
+    fn leaves_out_what_is_no_server_name() {
+        let query = Query::parse("via=bad_host&server_name=b&via=a.c:1&via=").unwrap();
+        assert_eq!(query.servers(), ["a.c:1", "b"]);
     }
 
     #[test]

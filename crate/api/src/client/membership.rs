@@ -51,7 +51,7 @@ async fn join(call: UserCall) -> Outcome {
 
 async fn join_room(mut call: UserCall, room: &RoomOrAliasId) -> Outcome {
     let body: Reason = call.json_or_empty().await?;
-    let via = call.query.servers()?;
+    let via = call.query.servers();
     let room_id = call
         .homeserver()
         .join_room(&call.requester.user_id, room, &via, body.reason)
@@ -62,7 +62,7 @@ async fn join_room(mut call: UserCall, room: &RoomOrAliasId) -> Outcome {
 async fn knock(mut call: UserCall) -> Outcome {
     let room: OwnedRoomOrAliasId = call.id("roomIdOrAlias")?;
     let body: Reason = call.json_or_empty().await?;
-    let via = call.query.servers()?;
+    let via = call.query.servers();
     let room_id = call
         .homeserver()
         .knock(&call.requester.user_id, &room, &via, body.reason)

@@ -34,7 +34,7 @@ pub(super) fn routes() -> Vec<Route> {
 /// For anybody; who shows a token is told of more rooms, and the token has to be right.
 async fn summary(call: PublicCall) -> Outcome {
     let room: OwnedRoomOrAliasId = call.id("roomIdOrAlias")?;
-    let via = call.query.servers()?;
+    let via = call.query.servers();
     let session = auth::optional_session(call.homeserver(), &call.headers, &call.query)?;
     let user_id = session.as_ref().map(|session| &*session.user_id);
     answer::json(&call.homeserver().room_summary(user_id, &room, &via).await?)
@@ -46,7 +46,7 @@ async fn hierarchy(call: UserCall) -> Outcome {
         limit: call.query.number("limit")?,
         max_depth: call.query.number("max_depth")?,
         from: call.query.get("from").map(str::to_owned),
-        via: call.query.servers()?,
+        via: call.query.servers(),
     };
     if query.limit == Some(0) {
         return Err(ApiError::invalid_param("limit is 0"));
