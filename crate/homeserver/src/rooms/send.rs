@@ -23,8 +23,8 @@ use crate::{
 const KEPT: [&str; 2] = [CREATE.0, SERVER_ACL.0];
 
 impl Homeserver {
-    /// Sends a message event. The same `txn_id` from the same device to the same room and type gives the same
-    /// event id again, also after a restart, and sends nothing.
+    /// Sends a message event. The same `txn_id` from the same device to the same room and type, or for the same event that
+    /// is redacted, gives the same event id again, also after a restart, and sends nothing.
     ///
     /// # Errors
     /// [`Error::Forbidden`] if the user is not in the room or may not send it, [`Error::TooLarge`] if the event
@@ -39,9 +39,10 @@ impl Homeserver {
         content: JsonObject,
     ) -> Result<OwnedEventId, Error> {
         self.check_guest(sender, room_id).await?;
-        let key = transaction_key(sender, device_id, room_id, kind, txn_id);
         let mut draft = Draft::message(sender, kind, content);
         draft.redacts = redacts(kind, &mut draft.content);
+        let path = draft.redacts.as_deref().map_or(kind, EventId::as_str);
+        let key = transaction_key(sender, device_id, room_id, path, txn_id);
         draft.transaction = Some((device_id.to_owned(), txn_id.to_owned()));
         let room = self.known_room(room_id).await?;
         self.note_active(sender);

@@ -314,3 +314,25 @@ async fn what_a_room_cannot_do_without_is_not_redacted() {
         .await
         .unwrap();
 }
+
+/// Transaction ids are of one path, and that of a redaction names what is redacted.
+#[tokio::test]
+async fn one_transaction_id_redacts_several_events_each_once() {
+    let server = Server::new().await;
+    let (alice, room) = (server.alice(), server.public_room().await);
+    let mut redactions = Vec::new();
+    for text in ["first", "second"] {
+        let said = server.say(&alice, &room, text, text).await.unwrap();
+        for _ in 0..2 {
+            let redaction = server
+                .homeserver
+                .redact_event(&alice, device(), &room, &said, "1", None);
+            redactions.push(redaction.await.unwrap());
+        }
+    }
+    assert_eq!(redactions[0], redactions[1]);
+    assert_eq!(redactions[2], redactions[3]);
+    let shown = server.timeline(&room).await;
+    assert_eq!(shown.iter().filter(|kind| *kind == "m.room.redaction").count(), 2);
+    assert!(!shown.contains(&"second".to_owned()), "{shown:?}");
+}
