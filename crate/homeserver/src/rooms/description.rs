@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use ruma_common::{OwnedRoomId, OwnedServerName, RoomId, ServerName};
+use ruma_common::{OwnedRoomId, OwnedServerName, RoomAliasId, RoomId, ServerName};
 use serde_json::Value;
 
 use crate::{
@@ -145,32 +145,32 @@ fn is_stripped_child(event: &Value) -> bool {
         && event["origin_server_ts"].is_u64()
 }
 
-/// What is kept of a summary, if `value` has what it must have.
-fn read_summary(value: Value) -> Option<JsonObject> {
+/// What is kept of a summary, if `value` has what it must have and clients can read it.
+pub(super) fn read_summary(value: Value) -> Option<JsonObject> {
     let Value::Object(mut room) = value else {
         return None;
     };
     room.retain(|field, value| match field.as_str() {
         "room_id" | "num_joined_members" | "world_readable" | "guest_can_join" => true,
         "allowed_room_ids" => keep_names(value),
-        field => TEXTS.contains(&field),
+        "canonical_alias" => value
+            .as_str()
+            .is_some_and(|alias| RoomAliasId::parse(alias).is_ok()),
+        field => TEXTS.contains(&field) && value.is_string(),
     });
-    let fits = id_of(&room).is_some()
-        && room.get("num_joined_members").is_some_and(Value::is_u64)
+    let members = room.get("num_joined_members").and_then(Value::as_u64);
+    let fits = id_of(&room).is_some_and(|id| RoomId::parse(id).is_ok())
+        && members.is_some_and(|members| members < 1 << 53)
         && room.get("world_readable").is_some_and(Value::is_boolean)
-        && room.get("guest_can_join").is_some_and(Value::is_boolean)
-        && TEXTS
-            .iter()
-            .all(|field| room.get(*field).is_none_or(Value::is_string));
+        && room.get("guest_can_join").is_some_and(Value::is_boolean);
     fits.then_some(room)
 }
 
-/// The fields of a summary that are strings.
-const TEXTS: [&str; 8] = [
+/// The fields of a summary that may be any string.
+const TEXTS: [&str; 7] = [
     "name",
     "topic",
     "avatar_url",
-    "canonical_alias",
     "join_rule",
     "room_type",
     "room_version",

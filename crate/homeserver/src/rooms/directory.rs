@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Homeserver, JsonObject,
+    federation::received::take_array,
     rooms::{
         create::object,
+        description::read_summary,
         room::Snapshot,
         view::{AVATAR, CANONICAL_ALIAS, CREATE, GUEST_ACCESS, HISTORY_VISIBILITY, JOIN_RULES, NAME, TOPIC},
     },
@@ -40,6 +42,7 @@ pub struct DirectoryQuery {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct DirectoryPage {
     /// The rooms, those with most members first.
+    #[serde(skip_deserializing)]
     pub chunk: Vec<JsonObject>,
     /// The token of the next page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,6 +192,7 @@ impl Homeserver {
         Ok(summary)
     }
 
+    /// A page of the directory of `server`, without the rooms that it does not describe as the specification says.
     async fn remote_directory(
         &self,
         server: &ServerName,
@@ -202,8 +206,14 @@ impl Homeserver {
         let mut body = object(body);
         body.retain(|_, value| !value.is_null());
         let uri = "/_matrix/federation/v1/publicRooms";
-        let answer = self.request(server, Method::POST, uri, Some(body.into())).await?;
-        serde_json::from_value(answer).map_err(|_| Error::Unreachable("the answer is malformed".into()))
+        let mut answer = self.request(server, Method::POST, uri, Some(body.into())).await?;
+        let chunk = take_array(&mut answer, "chunk", MAX_PAGE as usize).into_iter();
+        let page: DirectoryPage = serde_json::from_value(answer)
+            .map_err(|_| Error::Unreachable("the answer is malformed".into()))?;
+        Ok(DirectoryPage {
+            chunk: chunk.filter_map(read_summary).collect(),
+            ..page
+        })
     }
 }
 

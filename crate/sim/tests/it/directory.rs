@@ -63,6 +63,36 @@ fn a_directory_lists_rooms_while_its_users_are_in_them() {
 }
 
 #[test]
+fn of_the_directory_of_another_server_clients_are_told_what_they_can_read() {
+    let (world, clients) = world(54, 2);
+    let name = world.server(1).name().to_owned();
+    let room = json!({
+        "room_id": "!a:b.c", "num_joined_members": 1, "world_readable": false, "guest_can_join": false, "topic": "x",
+    });
+    let with = |field: &str, value: Value| {
+        let mut room = room.clone();
+        room[field] = value;
+        room
+    };
+    let chunk = json!([
+        7,
+        with("room_id", "no id".into()),
+        with("num_joined_members", Value::Null),
+        with("num_joined_members", (1_u64 << 53).into()),
+        with("canonical_alias", "no alias".into()),
+        with("name", Value::Null),
+        with("name", "A".into()),
+    ]);
+    world.tamper(&name, move |_, answer| answer["chunk"] = chunk.clone());
+    let page = clients[0].get(&world, &format!("/publicRooms?server={name}"));
+    let told = [room.clone(), room.clone(), with("name", "A".into())];
+    assert_eq!(page.expect(200)["chunk"], json!(told));
+    world.tamper(&name, |_, answer| *answer = json!("no directory"));
+    let page = clients[0].get(&world, &format!("/publicRooms?server={name}"));
+    page.expect(502);
+}
+
+#[test]
 fn a_profile_is_asked_of_its_server() {
     let (world, clients) = world(51, 2);
     let [alice, bob] = &clients[..] else { panic!() };
