@@ -19,8 +19,10 @@ use crate::{
     rooms::{event::StoredEvent, timeline::TimelineEvent},
 };
 
-/// How many events on each side of the place are looked at.
+/// How many events on each side of the place are looked at,
 const AROUND: usize = 100;
+/// and how many times as many are, on the side that is asked for, while none is for the reader to see.
+const MAX_PAGES: usize = 20;
 /// How many times older history is fetched for one answer.
 const MAX_FETCHES: usize = 10;
 /// How many events are fetched at once.
@@ -102,12 +104,25 @@ impl Homeserver {
             self.timeline_after(room_id, place.saturating_sub(1), AROUND)
                 .await?,
         );
-        around.retain(|(_, event)| event.is_shown() && direction.leads_to(ts, event.origin_server_ts()));
-        around.sort_by_key(|(order, event)| (event.origin_server_ts().abs_diff(ts), order.abs_diff(place)));
-        for (order, event) in around {
-            if self.is_shown_to(reader, &event).await? {
-                return Ok(Some((order, event)));
+        for _ in 0..MAX_PAGES {
+            let orders = around.iter().map(|(order, _)| *order);
+            let edge = match direction {
+                PageDirection::Backward => orders.min(),
+                PageDirection::Forward => orders.max(),
+            };
+            let Some(edge) = edge else { break };
+            around.retain(|(_, event)| event.is_shown() && direction.leads_to(ts, event.origin_server_ts()));
+            around
+                .sort_by_key(|(order, event)| (event.origin_server_ts().abs_diff(ts), order.abs_diff(place)));
+            for (order, event) in around {
+                if self.is_shown_to(reader, &event).await? {
+                    return Ok(Some((order, event)));
+                }
             }
+            around = match direction {
+                PageDirection::Backward => self.timeline_before(room_id, edge, AROUND).await?,
+                PageDirection::Forward => self.timeline_after(room_id, edge, AROUND).await?,
+            };
         }
         Ok(None)
     }

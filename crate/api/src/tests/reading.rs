@@ -50,6 +50,36 @@ async fn the_event_closest_to_a_moment_is_found() {
 }
 
 #[tokio::test]
+async fn the_event_closest_to_a_moment_is_found_beyond_what_the_reader_may_not_see() {
+    let server = TestServer::new().await;
+    let (ann, bob) = (server.register("ann").await, server.register("bob").await);
+    let joined = json!({"type": "m.room.history_visibility", "content": {"history_visibility": "joined"}});
+    let room = ann
+        .create_room(json!({"preset": "public_chat", "initial_state": [joined]}))
+        .await;
+    // Before it, everybody may see the events by which the room was made.
+    let first = ann.say(&room, "first", "x").await;
+    let first = ann.get(&format!("{ROOMS}/{room}/event/{first}")).await.ok();
+    let after_first = format!("ts={}&dir=f", first["origin_server_ts"]);
+    let mut own = Vec::new();
+    for step in ["join", "leave", "end"] {
+        for number in 0..250 {
+            ann.say(&room, &format!("{step}{number}"), "x").await;
+        }
+        if step != "end" {
+            bob.post(&format!("{ROOMS}/{room}/{step}"), json!({})).await.ok();
+            let member = format!("{ROOMS}/{room}/state/m.room.member/{}?format=event", bob.user_id);
+            own.push(ann.get(&member).await.ok()["event_id"].clone());
+        }
+    }
+    let path = format!("/_matrix/client/v1/rooms/{room}/timestamp_to_event");
+    for (query, event_id) in [(&*after_first, &own[0]), ("ts=9000000000000&dir=b", &own[1])] {
+        let found = bob.get(&format!("{path}?{query}")).await.ok();
+        assert_eq!(found["event_id"], *event_id, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn notifications_are_listed_newest_first() {
     let server = TestServer::new().await;
     let (ann, bob) = (server.register("ann").await, server.register("bob").await);
