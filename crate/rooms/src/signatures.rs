@@ -125,19 +125,30 @@ fn try_verify(
     pdu: &Pdu,
     key: &impl Fn(&ServerName, &str) -> Option<VerifyKey>,
 ) -> Result<Verification, String> {
+    let object = verify_signatures(pdu, key)?;
+    match content_hash_matches(pdu.version(), &object).map_err(|error| error.to_string())? {
+        Some(true) => Ok(Verification::Valid),
+        Some(false) => {
+            let redacted = pdu.redacted().map_err(|error| error.to_string())?;
+            // Without its third party, which redaction may take away, an invite is its sender's.
+            verify_signatures(&redacted, key)?;
+            Ok(Verification::HashMismatch(redacted))
+        }
+        None => Err("the event has no content hash".into()),
+    }
+}
+
+/// Checks that all have signed `pdu` who must. Returns it as JSON.
+fn verify_signatures(
+    pdu: &Pdu,
+    key: &impl Fn(&ServerName, &str) -> Option<VerifyKey>,
+) -> Result<JsonObject, String> {
     let object = pdu.to_object().map_err(|error| error.to_string())?;
     let signed = signed_text(pdu.version(), &object).map_err(|error| error.to_string())?;
     for server in required_servers(pdu).map_err(|error| error.to_string())? {
         verify_server(pdu, &object, &server, &signed, key)?;
     }
-    match content_hash_matches(pdu.version(), &object).map_err(|error| error.to_string())? {
-        Some(true) => Ok(Verification::Valid),
-        Some(false) => pdu
-            .redacted()
-            .map(Verification::HashMismatch)
-            .map_err(|error| error.to_string()),
-        None => Err("the event has no content hash".into()),
-    }
+    Ok(object)
 }
 
 /// Checks every signature of `server` whose key is known; there must be one.

@@ -97,6 +97,34 @@ fn an_invite_by_third_party_needs_no_signature_of_the_sender() {
 }
 
 #[test]
+fn an_invite_that_loses_its_third_party_is_signed_by_its_sender() {
+    let content = json!({"membership": "invite", "third_party_invite": {}});
+    for version in RoomVersion::ALL {
+        let verified = |servers: &[&str]| {
+            let mut event = event(version, "m.room.member", content.clone());
+            event.insert("hashes".into(), json!({"sha256": "A".repeat(43)}));
+            for server in servers {
+                sign(version, &mut event, server, &key_pair(server.as_bytes()[0], "1")).unwrap();
+            }
+            verify(&Pdu::from_object(version, event).unwrap(), key_of)
+        };
+        assert!(matches!(
+            verified(&["named", "sender"]),
+            Verification::HashMismatch(_)
+        ));
+        match verified(&["named"]) {
+            Verification::Invalid(_) => assert!(version < RoomVersion::V11, "version {version}"),
+            // Redaction leaves it the third party, whom the rules refuse.
+            Verification::HashMismatch(redacted) => {
+                let content: JsonObject = redacted.content_as().unwrap();
+                assert!(content.contains_key("third_party_invite"), "version {version}");
+            }
+            Verification::Valid => panic!("version {version}"),
+        }
+    }
+}
+
+#[test]
 fn who_lets_into_a_restricted_room_signs_from_version_8_on() {
     let content = json!({"membership": "join", "join_authorised_via_users_server": "@w:voucher"});
     for version in RoomVersion::ALL.into_iter().skip(2) {

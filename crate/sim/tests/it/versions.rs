@@ -1,6 +1,6 @@
 //! Every room version, from creation to resolution, and what only the old ones have.
 
-use hearth_rooms::RoomVersion;
+use hearth_rooms::{Pdu, RoomVersion, signatures::sign};
 use hearth_sim::{Client, World};
 use serde_json::{Value, json};
 
@@ -268,6 +268,60 @@ fn the_second_event_of_one_id_is_refused() {
         let answer = mallory.transaction(&world, "3", vec![json_of(&first)]);
         assert_eq!(answer.expect(200)["pdus"][first.event_id().as_str()], json!({}));
         assert_eq!(clients[0].messages(&world, &room), ["first"], "version {version}");
+    }
+}
+
+/// Whoever vouches for an invite by third party stands in for its sender's signature; here nobody does, and the second
+/// invite is, once redacted, of no third party any more.
+#[test]
+fn nobody_is_invited_in_the_name_of_another() {
+    for version in RoomVersion::ALL {
+        let (world, clients, room, mallory, join) = with_mallory(version);
+        let friend = mallory.user_id.replace("mallory", "friend");
+        let named = |id: &Value| match version {
+            RoomVersion::V1 | RoomVersion::V2 => json!([id, {}]),
+            _ => id.clone(),
+        };
+        let joined = clients[0]
+            .state(&world, &room)
+            .into_iter()
+            .filter(|(kind, key, _)| {
+                let is_create = kind == "m.room.create" && version < RoomVersion::V12;
+                let rules = ["m.room.power_levels", "m.room.join_rules"];
+                is_create || rules.contains(&kind.as_str()) || *key == clients[0].user_id
+            });
+        let auth: Vec<_> = joined.map(|(_, _, id)| named(&json!(id))).collect();
+        let join = Pdu::from_value(version, join).unwrap();
+        let invite = mallory.sign(
+            version,
+            json!({
+                "type": "m.room.member", "state_key": friend, "sender": clients[0].user_id, "room_id": room,
+                "content": {"membership": "invite", "third_party_invite": {}}, "depth": 100, "auth_events": auth,
+                "prev_events": [named(&json!(join.event_id()))], "origin_server_ts": 1_700_000_000_000_u64,
+            }),
+        );
+        let mut changed = invite.to_object().unwrap();
+        changed["hashes"] = json!({ "sha256": "A".repeat(43) });
+        changed["signatures"] = json!({});
+        if version < RoomVersion::V3 {
+            changed["event_id"] = json!(format!("$changed:{}", mallory.identity.server_name()));
+        }
+        let (name, key_pair) = (mallory.identity.server_name(), mallory.identity.key_pair());
+        sign(version, &mut changed, name, key_pair).unwrap();
+        let changed = Pdu::from_object(version, changed).unwrap();
+        for (txn_id, pdu) in [("1", invite), ("2", changed)] {
+            let answer = mallory.transaction(&world, txn_id, vec![json_of(&pdu)]);
+            let refused = &answer.expect(200)["pdus"][pdu.event_id().as_str()];
+            assert!(
+                refused["error"].is_string(),
+                "version {version}, {txn_id}: {refused}"
+            );
+        }
+        let state = clients[0].state(&world, &room);
+        assert!(
+            state.iter().all(|(_, key, _)| *key != friend),
+            "version {version}"
+        );
     }
 }
 
