@@ -27,7 +27,11 @@ use serde_json::Value;
 
 use crate::{
     Error, Homeserver,
-    federation::{acl::is_denied, backfill::MAX_HELPERS, received::verified},
+    federation::{
+        acl::is_denied,
+        backfill::MAX_HELPERS,
+        received::{to_value, verified},
+    },
     rooms::{
         room::Room,
         view::{SERVER_ACL, member},
@@ -65,7 +69,7 @@ struct Held {
     is_stranger: bool,
     /// When it came, in milliseconds since the Unix epoch.
     since: u64,
-    /// The event as it came.
+    /// The event, without the `unsigned` that it came with, which may be of any size.
     pdu: Value,
 }
 
@@ -218,15 +222,10 @@ impl Homeserver {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub(crate) async fn hold(
-        &self,
-        origin: &ServerName,
-        room_id: &RoomId,
-        event_id: &EventId,
-        pdu: Value,
-    ) -> Result<bool, Error> {
+    pub(crate) async fn hold(&self, origin: &ServerName, pdu: &Pdu) -> Result<bool, Error> {
+        let room_id = pdu.room_id();
         let is_stranger = !self.has_server(room_id, origin).await?;
-        let mut key = held_key(room_id, event_id);
+        let mut key = held_key(room_id, pdu.event_id());
         if is_stranger {
             // What it passes on does not keep out what a member sends, which is tried with more help.
             key.push(0);
@@ -239,7 +238,7 @@ impl Homeserver {
             origin: origin.to_owned(),
             is_stranger,
             since: self.now(),
-            pdu,
+            pdu: to_value(pdu)?,
         };
         let mut batch = WriteBatch::new();
         batch.insert(Table::Federation, key, to_vec(&held)?);

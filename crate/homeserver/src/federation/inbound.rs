@@ -136,13 +136,13 @@ impl Homeserver {
         let Some(event_id) = id_of(version, &value) else {
             return Ok(None);
         };
-        let outcome = match verified(version, value.clone()) {
+        let outcome = match verified(version, value) {
             Ok(_) if is_denied(origin, &self.view(&room.snapshot(), &[SERVER_ACL]).await?) => {
                 Err(Refusal("the room's access list denies your server".into()))
             }
-            Ok(pdu) => match self.take_in(origin, &room, pdu, gaps).await {
+            Ok(pdu) => match self.take_in(origin, &room, pdu.clone(), gaps).await {
                 Err(Error::Store(error)) => return Err(Error::Store(error)),
-                Err(error) => self.set_aside(origin, &room_id, &event_id, value, error).await?,
+                Err(error) => self.set_aside(origin, &pdu, error).await?,
                 Ok(outcome) => outcome,
             },
             Err(reason) => Err(Refusal(reason)),
@@ -162,13 +162,12 @@ impl Homeserver {
     async fn set_aside(
         &self,
         origin: &ServerName,
-        room_id: &RoomId,
-        event_id: &EventId,
-        value: Value,
+        pdu: &Pdu,
         error: Error,
     ) -> Result<Result<(), Refusal>, Error> {
+        let event_id = pdu.event_id();
         tracing::info!(%origin, %event_id, %error, "an event has to wait for what came before it");
-        if self.hold(origin, room_id, event_id, value).await? {
+        if self.hold(origin, pdu).await? {
             return Ok(Ok(()));
         }
         self.compare_heads_soon(origin);

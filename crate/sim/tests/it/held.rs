@@ -129,6 +129,11 @@ impl Scene {
 
     /// How many events server 0 holds.
     fn held(&self) -> usize {
+        self.held_bytes().len()
+    }
+
+    /// How many bytes each of the events takes that server 0 holds.
+    fn held_bytes(&self) -> Vec<usize> {
         let store = self.world.server(0).store().clone();
         let range = KeyRange::prefix(b"h\0");
         let rows = self.world.block_on(async move {
@@ -136,7 +141,7 @@ impl Scene {
                 .scan(Table::Federation, range, Direction::Forward, usize::MAX)
                 .await
         });
-        rows.unwrap().len()
+        rows.unwrap().into_iter().map(|(_, row)| row.len()).collect()
     }
 
     fn is_stored(&self, pdu: &Pdu) -> bool {
@@ -255,6 +260,17 @@ fn what_somebody_banned_says_is_not_held() {
     assert_eq!(scene.held(), 0);
     let asked = scene.asked(before, |_| true);
     assert!(asked.is_empty(), "{asked:?}");
+}
+
+#[test]
+fn what_couriers_add_to_an_event_is_not_held() {
+    let mut scene = Scene::new(138, 1);
+    let (mallory, own) = scene.member();
+    let mut sent = json_of(&scene.message(&mallory, &nothing(0), &own, "?"));
+    sent["unsigned"] = json!({ "padding": "x".repeat(1 << 20) });
+    mallory.transaction(&scene.world, "1", vec![sent]).expect(200);
+    let held = scene.held_bytes();
+    assert!(matches!(held[..], [..4096]), "{held:?}");
 }
 
 #[test]
