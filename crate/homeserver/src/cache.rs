@@ -58,6 +58,18 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         entries.shrink(self.limit);
     }
 
+    /// Forgets what `key` stood for, which is nothing now.
+    pub(crate) fn remove<Q: Hash + Eq + ?Sized>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
+        let mut entries = self.entries();
+        entries.writes += 1;
+        if let Some((_, weight)) = entries.values.pop(key) {
+            entries.weight -= weight;
+        }
+    }
+
     /// The present moment.
     pub(crate) fn moment(&self) -> Moment {
         Moment(self.entries().writes)
@@ -138,6 +150,18 @@ mod tests {
         assert_eq!((cache.get(&1), cache.get(&3)), (Some(2), None));
         cache.fill(cache.moment(), [(3, 3, 1)]);
         assert_eq!(cache.get(&3), Some(3));
+    }
+
+    #[test]
+    fn what_was_read_before_it_was_removed_is_not_kept() {
+        let cache = Cache::new(10);
+        cache.put(1, 1, 10);
+        let before = cache.moment();
+        cache.remove(&1);
+        cache.fill(before, [(1, 1, 1)]);
+        assert!(kept(&cache).is_empty());
+        cache.put(2, 2, 10);
+        assert_eq!(kept(&cache), [2]);
     }
 
     #[test]

@@ -193,8 +193,9 @@ impl Homeserver {
         let mut has_own_event = before
             .as_ref()
             .is_some_and(|before| is_same(before) && before.has_own_event);
-        if let Some(replaced) = before.filter(|before| !is_same(before)) {
-            self.delete_own_event(room_id, &replaced, &mut batch).await?;
+        let replaced = before.filter(|before| !is_same(before));
+        if let Some(replaced) = &replaced {
+            self.delete_own_event(room_id, replaced, &mut batch).await?;
         }
         if let Some(event) = event {
             let key = event.event_id.as_bytes();
@@ -227,6 +228,9 @@ impl Homeserver {
         let shared = self.shared();
         let publish = move || {
             if let Some(shared) = shared {
+                if let Some(replaced) = replaced {
+                    shared.events.forget(&replaced.event_id);
+                }
                 shared.user_rooms.publish(&user_id, &room_id, Some(membership));
             }
         };
@@ -234,7 +238,8 @@ impl Homeserver {
     }
 
     /// Deletes the event of a membership from outside, with `batch`, if nothing else names it: nothing is known here of
-    /// its room, or it came when nobody here was in the room any more.
+    /// its room, or it came when nobody here was in the room any more. Once that is durable, the event is to be
+    /// [forgotten](crate::rooms::event::EventCache::forget).
     pub(crate) async fn delete_own_event(
         &self,
         room_id: &RoomId,

@@ -236,6 +236,11 @@ impl EventCache {
         let weight = event.weight();
         self.events.put(event.event_id.clone(), event, weight);
     }
+
+    /// Forgets an event that may just have been deleted.
+    pub(crate) fn forget(&self, event_id: &EventId) {
+        self.events.remove(event_id);
+    }
 }
 
 impl Homeserver {

@@ -228,6 +228,7 @@ impl Homeserver {
         batch.delete(Table::Memberships, invite_key(user_id, room_id));
         self.delete_own_event(room_id, &entry, &mut batch).await?;
         self.seams.store.commit(batch).await?;
+        self.events.forget(&entry.event_id);
         self.user_rooms.publish(user_id, room_id, None);
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hearth_rooms::RoomVersion;
 use hearth_sim::{Client, Pending, World};
+use ruma_common::EventId;
 use serde_json::json;
 
 use crate::{
@@ -125,4 +126,40 @@ fn an_invite_from_nowhere_is_declined_though_somebody_joins_meanwhile() {
     world.settle();
     decline.answer().unwrap().expect(200);
     assert!(carol.sync(&world, None)["rooms"]["invite"][&room].is_null());
+/// Bob is invited, declines, forgets the room if he `forgets`, and takes the next invite. Whether his server has all
+/// that the last one rests on when it starts again.
+fn keeps_what_an_invite_rests_on(seed: u64, forgets: bool) -> bool {
+    let (mut world, clients) = world(seed, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let room = alice.create_room(&world, &json!({"preset": "private_chat"}));
+    let mut rested_on = Vec::new();
+    let mut note = || {
+        let mut own = alice.state(&world, &room).into_iter();
+        let own = own.find(|(_, key, _)| *key == bob.user_id).unwrap();
+        rested_on.push(EventId::parse(own.2).unwrap());
+    };
+    alice.invite(&world, &room, &bob.user_id).expect(200);
+    note();
+    bob.leave(&world, &room).expect(200);
+    soon(&world);
+    note();
+    if forgets {
+        let path = format!("/rooms/{}/forget", room.replace('!', "%21"));
+        bob.post(&world, &path, &json!({})).expect(200);
+    }
+    alice.invite(&world, &room, &bob.user_id).expect(200);
+    note();
+    bob.join(&world, &room, &[]).expect(200);
+    soon(&world);
+    world.restart(1);
+    let homeserver = world.server(1).homeserver().unwrap().clone();
+    let count = rested_on.len();
+    let stored = world.block_on(async move { homeserver.stored_events(&rested_on).await });
+    stored.unwrap().len() == count
+}
+
+#[test]
+fn what_an_invite_rests_on_is_stored_though_the_user_had_declined_one_before() {
+    assert!(keeps_what_an_invite_rests_on(43, false));
+    assert!(keeps_what_an_invite_rests_on(44, true));
 }
