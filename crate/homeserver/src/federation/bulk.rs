@@ -102,8 +102,7 @@ impl Homeserver {
         let is_in_room = self.check_past_access(origin, room_id, &events).await?;
         let mut allowed = Vec::with_capacity(events.len());
         for event in events {
-            let is_state = event.state_key().is_some();
-            if event.room_id() == room_id && (is_state || self.may_have(origin, is_in_room, &event).await?) {
+            if event.room_id() == room_id && self.may_have(origin, is_in_room, &event).await? {
                 allowed.push(event.event_id.clone());
             }
         }

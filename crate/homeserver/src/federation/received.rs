@@ -105,16 +105,20 @@ impl Homeserver {
         })
     }
 
-    /// Whether `origin` may have `event`. Who is not in the room any more gets no messages of after that, whatever
-    /// the history visibility says: nobody there can see them.
+    /// Whether `origin` may have `event`: all state of its time in the room, and of what was said what it may see. Who is
+    /// not in the room any more gets no messages of after that, whatever the history visibility says: nobody there can
+    /// see them.
     pub(crate) async fn may_have(
         &self,
         origin: &ServerName,
         is_in_room: bool,
         event: &StoredEvent,
     ) -> Result<bool, Error> {
-        let was_there = is_in_room || event.state_key().is_some() || self.was_joined(origin, event).await?;
-        Ok(was_there && self.server_may_see(origin, event).await?)
+        let is_state = event.state_key().is_some();
+        let was_there = is_in_room
+            || (is_state && self.was_in_room_until(origin, event).await?)
+            || self.was_joined(origin, event).await?;
+        Ok(was_there && (is_state || self.server_may_see(origin, event).await?))
     }
 
     /// An event as other servers get it: without what was said, if its sender asked for that to be erased. State and
@@ -132,7 +136,7 @@ impl Homeserver {
 
     /// The events as another server may see them: state whole, others redacted where it may not. Where it is not known
     /// here whether it may, because nobody here knows who was in the room then, they are left out: whoever takes a
-    /// redacted event never takes the whole one any more.
+    /// redacted event never takes the whole one any more. So is all that came when it was not in the room any more.
     pub(crate) async fn as_seen_by(
         &self,
         origin: &ServerName,
@@ -141,10 +145,11 @@ impl Homeserver {
     ) -> Result<Vec<Value>, Error> {
         let mut pdus = Vec::with_capacity(events.len());
         for event in events {
-            let is_state = event.state_key().is_some();
-            if is_state || self.may_have(origin, is_in_room, event).await? {
+            if self.may_have(origin, is_in_room, event).await? {
                 pdus.push(to_value(&*self.given_out(event)?)?);
-            } else if event.decision.state_before.is_some() {
+            } else if event.decision.state_before.is_some()
+                && (is_in_room || self.was_in_room_until(origin, event).await?)
+            {
                 let redacted = event
                     .pdu
                     .redacted()

@@ -10,7 +10,8 @@ use ruma_common::{RoomId, ServerName};
 use crate::{Error, Homeserver, rooms::event::StoredEvent};
 
 impl Homeserver {
-    /// Whether `server` was in the room when `event` arrived here, or was removed by it.
+    /// Whether `server` was in the room when `event` arrived here, or was removed by it. When the events arrived that
+    /// states rest on is not known; those that were refused since it was removed may be its own, after anything.
     pub(crate) async fn was_in_room_until(
         &self,
         server: &ServerName,
@@ -22,7 +23,9 @@ impl Homeserver {
         };
         let removed = <[u8; 8]>::try_from(&*row).map_err(|_| Error::Damaged("a former server".into()))?;
         let removed = u64::from_be_bytes(removed).cast_signed();
-        Ok(event.decision.order.is_none_or(|order| order <= removed))
+        let is_outlier = event.decision.state_before.is_none();
+        let order = event.decision.order;
+        Ok(order.map_or(is_outlier, |order| order <= removed))
     }
 }
 

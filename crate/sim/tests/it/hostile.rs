@@ -553,6 +553,70 @@ fn an_event_of_which_nobody_tells_the_state_is_no_history() {
 }
 
 #[test]
+fn who_was_removed_is_given_nothing_of_what_came_after() {
+    let (world, alice, mallory, room, template) = joined(59);
+    let own = template["prev_events"][0].as_str().unwrap().to_owned();
+    alice.kick(&world, &room, &mallory.user_id).expect(200);
+    let state = |kind: &str, key: &str| {
+        let state = alice.state(&world, &room);
+        let entry = state.into_iter().find(|entry| entry.0 == kind && entry.1 == key);
+        entry.unwrap().2
+    };
+    let kick = state("m.room.member", &mallory.user_id);
+    let topic = json!({"topic": "secret"});
+    alice
+        .set_state(&world, &room, "m.room.topic", "", &topic)
+        .expect(200);
+    let topic = state("m.room.topic", "");
+    let last = alice.send(&world, &room, "last").expect(200)["event_id"].clone();
+    // Nobody lets it speak any more; what it says is after all that.
+    let mut refused = template.clone();
+    refused["prev_events"] = json!([last]);
+    let refused = mallory.sign(RoomVersion::V12, refused);
+    let refusal = verdict(
+        &world,
+        &mallory,
+        "1",
+        json_of(&refused),
+        refused.event_id().as_str(),
+    );
+    assert!(refusal["error"].is_string(), "{refusal}");
+
+    let room = encode(&room);
+    let missing = |latest: Value| {
+        let uri = format!("/_matrix/federation/v1/get_missing_events/{room}");
+        let body = json!({ "latest_events": latest, "earliest_events": [], "limit": 50 });
+        mallory.ask(&world, "POST", &uri, Some(body))
+    };
+    let by_id = |ids: Value| {
+        let uri = format!("/_matrix/federation/unstable/org.hearth/events/{room}");
+        mallory.ask(&world, "POST", &uri, Some(json!({ "event_ids": ids })))
+    };
+    for answer in [
+        missing(json!([kick, last])),
+        missing(json!([kick, refused.event_id()])),
+        by_id(json!([own, topic, last])),
+    ] {
+        let given = answer.expect(200).to_string();
+        assert!(given.contains(&mallory.user_id), "{given}");
+        assert!(
+            !given.contains("m.room.topic") && !given.contains("m.room.message"),
+            "{given}"
+        );
+    }
+    for endpoint in ["state", "state_ids", "event_auth"] {
+        let ids = [topic.as_str(), refused.event_id().as_str()];
+        for id in ids.map(encode) {
+            let uri = match endpoint {
+                "event_auth" => format!("/_matrix/federation/v1/event_auth/{room}/{id}"),
+                _ => format!("/_matrix/federation/v1/{endpoint}/{room}?event_id={id}"),
+            };
+            assert_eq!(mallory.ask(&world, "GET", &uri, None).status, 403, "{uri}");
+        }
+    }
+}
+
+#[test]
 fn history_that_leads_to_nothing_is_not_shown_and_a_refused_event_does_not_end_it() {
     let (world, mut clients) = world(54, 2);
     let (bob, alice) = (clients.pop().unwrap(), clients.pop().unwrap());
