@@ -386,7 +386,10 @@ impl Homeserver {
                     asked += 1;
                     self.learn_auth_events(server, room, pdu).await?;
                 }
-            } else if !self.are_settled(&beyond(pdu.prev_events().to_vec())).await? {
+            } else if !self
+                .are_settled(&room.room_id, &beyond(pdu.prev_events().to_vec()))
+                .await?
+            {
                 asked += 1;
                 let root = self.state_from_any(server, room, &event_id).await?;
                 states.extend(root.map(|root| (event_id, root)));
@@ -415,12 +418,12 @@ impl Homeserver {
         Ok(None)
     }
 
-    /// Whether all of `event_ids` are stored with the state before them.
-    async fn are_settled(&self, event_ids: &[OwnedEventId]) -> Result<bool, Error> {
+    /// Whether all of `event_ids` are events of the room that are stored with the state before them.
+    async fn are_settled(&self, room_id: &RoomId, event_ids: &[OwnedEventId]) -> Result<bool, Error> {
         let events = self.stored_events(event_ids).await?;
         let settled = events
             .iter()
-            .filter(|event| event.decision.state_before.is_some());
+            .filter(|event| event.decision.state_before.is_some() && event.room_id() == room_id);
         Ok(settled.count() == event_ids.len())
     }
 

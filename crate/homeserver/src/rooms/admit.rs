@@ -209,14 +209,15 @@ impl Change<'_> {
         self.joined_state(states).await
     }
 
-    /// The root of the state after each of `event_ids` of which that is known.
+    /// The root of the state after each of `event_ids` of which that is known. Events of other rooms have none here.
     pub(crate) async fn states_after(
         &mut self,
         event_ids: &[OwnedEventId],
     ) -> Result<Vec<(OwnedEventId, String)>, Error> {
         let mut states = Vec::with_capacity(event_ids.len());
         for event in self.known_events(event_ids).await? {
-            let Some(before) = event.decision.state_before.clone() else {
+            let before = event.decision.state_before.clone();
+            let Some(before) = before.filter(|_| event.room_id() == self.room_id()) else {
                 continue;
             };
             let changes = event.state_key().is_some() && !event.decision.rejected;

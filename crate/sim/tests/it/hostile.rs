@@ -553,6 +553,41 @@ fn an_event_of_which_nobody_tells_the_state_is_no_history() {
 }
 
 #[test]
+fn what_happened_in_another_room_is_no_past_of_this_one() {
+    let (world, alice, mallory, room, template) = joined(58);
+    let other = alice.create_room(&world, &json!({"preset": "public_chat", "room_version": "12"}));
+    mallory.join(&world, &other);
+    let there = alice.state(&world, &other).into_iter();
+    let mut there = there.filter(|(_, key, _)| *key == mallory.user_id);
+    let there = there.next().unwrap().2;
+    let own = template["prev_events"][0].as_str().unwrap().to_owned();
+    let first = mallory.sign(RoomVersion::V12, after(&template, &there, "first"));
+    let mut second = after(&template, "", "second");
+    second["prev_events"] = json!([own, first.event_id()]);
+    let second = mallory.sign(RoomVersion::V12, second);
+    let third = mallory.sign(
+        RoomVersion::V12,
+        after(&template, second.event_id().as_str(), "third"),
+    );
+    let state = state_after_join(&world, &mallory, &template);
+    let (known, history) = (third.event_id().to_string(), [&first, &second].map(json_of));
+    world.stand_in(mallory.identity.server_name(), move |uri, _| {
+        let uri = uri.replace("%24", "$");
+        let (status, answer) = match () {
+            () if uri.contains("/state_ids/") && uri.contains(&known) => (200, state.clone()),
+            () if uri.contains("/backfill/") => (200, json!({ "pdus": history })),
+            () if uri.contains("/send/") => (200, json!({ "pdus": {} })),
+            () => (404, json!({ "errcode": "M_NOT_FOUND" })),
+        };
+        Some((status, answer))
+    });
+    verdict(&world, &mallory, "1", json_of(&third), third.event_id().as_str());
+    soon(&world);
+    assert!(asked(&world, &mallory, "/backfill/") > 0);
+    assert_eq!(alice.messages(&world, &room), ["third"]);
+}
+
+#[test]
 fn who_was_removed_is_given_nothing_of_what_came_after() {
     let (world, alice, mallory, room, template) = joined(59);
     let own = template["prev_events"][0].as_str().unwrap().to_owned();
