@@ -73,9 +73,11 @@ impl Homeserver {
             if known.len() < open.len() {
                 return Ok(false);
             }
-            // What is no deeper than the event does not follow it.
-            let deeper = known.iter().filter(|known| known.depth() > event.depth());
-            let prev = deeper.flat_map(|known| known.pdu.prev_events().to_vec());
+            // What is no deeper than the event, and came before it, does not follow it. Who sent it may lie about the depth.
+            let later = known
+                .iter()
+                .filter(|known| known.depth() > event.depth() || known.decision.order > event.decision.order);
+            let prev = later.flat_map(|known| known.pdu.prev_events().to_vec());
             open = prev.filter(|id| seen.insert(id.clone())).collect();
         }
         Ok(!seen.contains(&event.event_id))

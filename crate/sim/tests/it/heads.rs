@@ -9,9 +9,10 @@ use std::{
 };
 
 use hearth_rooms::RoomVersion;
-use hearth_sim::World;
+use hearth_sim::{Client, World};
 use hearth_storage::{Direction, KeyRange, Table, WriteBatch};
-use serde_json::json;
+use ruma_common::RoomId;
+use serde_json::{Value, json};
 
 use crate::{
     membership,
@@ -231,9 +232,14 @@ fn a_server_that_comes_back_hears_of_the_ban_that_its_helper_had_missed() {
     carol.send(&world, &room, "still here").expect(403);
 }
 
-#[test]
-fn what_a_server_knew_before_it_left_does_not_wait_for_history() {
-    let (world, clients) = world(78, 2);
+/// A room of alice's and bob's, each of a server of their own, and a message of mallory's, which says to be at `depth`
+/// and is told to `servers`; then bob leaves and joins again.
+fn known_before_bob_left(
+    seed: u64,
+    depth: Option<u64>,
+    servers: &[usize],
+) -> (World, Vec<Client>, String, Outsider, Value) {
+    let (world, clients) = world(seed, 2);
     let [alice, bob] = &clients[..] else { panic!() };
     let room = alice.create_room(&world, &json!({"preset": "public_chat", "room_version": "12"}));
     bob.join(&world, &room, &[world.server(0).name()]).expect(200);
@@ -246,23 +252,32 @@ fn what_a_server_knew_before_it_left_does_not_wait_for_history() {
         json!(entry.unwrap().2)
     };
     let own = id("m.room.member", &mallory.user_id);
+    let depth = depth.unwrap_or(join["depth"].as_u64().unwrap() + 1);
     let known = mallory.sign(
         RoomVersion::V12,
         json!({
-            "type": "m.room.message", "room_id": room, "sender": mallory.user_id,
-            "depth": join["depth"].as_u64().unwrap() + 1, "content": {"msgtype": "m.text", "body": "known"},
-            "origin_server_ts": 1_700_000_000_000_u64, "prev_events": [own],
-            "auth_events": [id("m.room.power_levels", ""), own],
+            "type": "m.room.message", "room_id": room, "sender": mallory.user_id, "depth": depth,
+            "content": {"msgtype": "m.text", "body": "known"}, "origin_server_ts": 1_700_000_000_000_u64,
+            "prev_events": [own], "auth_events": [id("m.room.power_levels", ""), own],
         }),
     );
     let known = json_of(&known);
-    mallory
-        .transaction_to(&world, 1, "1", vec![known.clone()])
-        .expect(200);
+    for server in servers {
+        mallory
+            .transaction_to(&world, *server, "1", vec![known.clone()])
+            .expect(200);
+    }
     bob.leave(&world, &room).expect(200);
     soon(&world);
     bob.join(&world, &room, &[world.server(0).name()]).expect(200);
     soon(&world);
+    (world, clients, room, mallory, known)
+}
+
+#[test]
+fn what_a_server_knew_before_it_left_does_not_wait_for_history() {
+    let (world, clients, room, mallory, known) = known_before_bob_left(78, None, &[1]);
+    let bob = &clients[1];
     let way = Duration::from_secs(20);
     world.set_delay(way, way);
     let path = format!(
@@ -275,6 +290,22 @@ fn what_a_server_knew_before_it_left_does_not_wait_for_history() {
     let began = world.elapsed();
     mallory.transaction_to(&world, 1, "2", vec![known]).expect(200);
     assert!(world.elapsed() - began < Duration::from_secs(1));
+}
+
+#[test]
+fn what_is_in_the_past_of_a_room_is_not_beside_it_however_deep_it_says_it_is() {
+    let deepest = (1 << 53) - 1;
+    let (world, _, room, mallory, known) = known_before_bob_left(79, Some(deepest), &[0, 1]);
+    let homeserver = world.server(1).homeserver().unwrap().clone();
+    let heads = || {
+        let (homeserver, room_id) = (homeserver.clone(), RoomId::parse(&room).unwrap());
+        let room = world.block_on(async move { homeserver.room(&room_id).await });
+        room.unwrap().unwrap().snapshot().record.extremities.clone()
+    };
+    let before = heads();
+    assert_eq!(before.len(), 1);
+    mallory.transaction_to(&world, 1, "2", vec![known]).expect(200);
+    assert_eq!(heads(), before);
 }
 
 #[test]
