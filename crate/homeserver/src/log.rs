@@ -395,7 +395,8 @@ impl Positions {
         }
         while self.tail.len() > TAIL {
             if let Some((position, _)) = self.tail.pop_first() {
-                self.tail_from = position;
+                // What was in flight for long comes after greater positions were dropped.
+                self.tail_from = self.tail_from.max(position);
             }
         }
     }
@@ -610,5 +611,18 @@ mod tests {
         assert_eq!(positions(&log, 5, 8).await, [6, 7, 8]);
         assert_eq!(positions(&log, all - 2, all).await, [all - 1, all]);
         assert!(log.shared.positions().tail.len() <= TAIL);
+    }
+
+    #[tokio::test]
+    async fn what_was_in_flight_for_long_hides_nothing_that_only_the_store_has() {
+        let log = open(&Arc::default()).await;
+        let slow = log.reserve(1);
+        log.commit(WriteBatch::new(), (0..2 * TAIL).map(entry).collect())
+            .await
+            .unwrap();
+        slow.commit(WriteBatch::new(), vec![entry(0)], || ())
+            .await
+            .unwrap();
+        assert_eq!(positions(&log, 1, 4).await, [2, 3, 4]);
     }
 }
