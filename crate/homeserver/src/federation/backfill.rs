@@ -310,7 +310,8 @@ impl Homeserver {
     /// Stores an old event with what is decided about it. `Some(true)` if it belongs into the timeline, `Some(false)`
     /// if it is known and judged already or is rejected, `None` if it cannot be judged because its auth events or the
     /// state before it are not known. As long as the room's members are on their way, it is judged by its auth
-    /// events alone: what the room has decided since does not count.
+    /// events alone: what the room has decided since does not count. A state that lacks members is not noted with it, as
+    /// nobody looks at it again when they are there.
     async fn keep_old(
         &self,
         change: &mut Change<'_>,
@@ -332,22 +333,21 @@ impl Homeserver {
         }
         let state_before = match edge {
             Some(root) => Some(root.clone()),
+            None if change.is_partial_at(pdu).await? => None,
             None => change.known_state_after(pdu.prev_events()).await?,
         };
-        let (rejected, partial) = match &state_before {
+        let rejected = match &state_before {
             Some(root) => {
-                let partial = edge.is_none() && change.is_partial_at(pdu).await?;
                 let now = change.snapshot.record.state.clone();
-                let outcome = change.judge(pdu, root, partial, &now).await?;
-                (matches!(outcome, Outcome::Rejected(_)), partial)
+                let outcome = change.judge(pdu, root, false, &now).await?;
+                matches!(outcome, Outcome::Rejected(_))
             }
             None if !change.snapshot.is_partial() => return Ok(None),
             None if change.allowing_events(pdu).await?.is_err() => return Ok(Some(false)),
-            None => (false, false),
+            None => false,
         };
         let decision = Decision {
             rejected,
-            partial,
             state_before,
             ..decision.clone()
         };

@@ -126,6 +126,8 @@ fn an_invite_from_nowhere_is_declined_though_somebody_joins_meanwhile() {
     world.settle();
     decline.answer().unwrap().expect(200);
     assert!(carol.sync(&world, None)["rooms"]["invite"][&room].is_null());
+}
+
 /// Bob is invited, declines, forgets the room if he `forgets`, and takes the next invite. Whether his server has all
 /// that the last one rests on when it starts again.
 fn keeps_what_an_invite_rests_on(seed: u64, forgets: bool) -> bool {

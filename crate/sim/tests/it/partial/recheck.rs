@@ -1,7 +1,7 @@
 //! What was taken in while the members were missing is looked at again when they are there.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
@@ -11,13 +11,13 @@ use hearth_sim::{
     synthetic::{SyntheticRoom, Utterance},
 };
 use hearth_storage::{Table, WriteBatch};
-use ruma_common::OwnedEventId;
+use ruma_common::{OwnedEventId, RoomId};
 use serde_json::json;
 
 use super::{Gate, by, large_room, lazy_sync, member_rows, members, newest, rows_fit_state, say};
 use crate::{
     outsider::{Outsider, json_of},
-    same_state, soon,
+    same_state, soon, world,
 };
 
 #[test]
@@ -298,4 +298,65 @@ fn a_room_becomes_whole_though_what_one_server_told_of_it_is_not_allowed() {
     assert!(!members(&world, bob, id).contains(banned.as_str()));
     assert_eq!(bob.messages(&world, id), ["withheld"]);
     bob.send(&world, id, "whole").expect(200);
+}
+
+/// More than are asked for with `get_missing_events`.
+const MISSED: usize = 120;
+
+#[test]
+fn nothing_that_fills_a_gap_stays_under_a_partial_state() {
+    let (world, clients) = world(76, 3);
+    let [alice, bob, carol] = &clients[..] else {
+        panic!()
+    };
+    let room = alice.create_room(&world, &json!({"preset": "public_chat", "room_version": "12"}));
+    carol.join(&world, &room, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    // Nobody gives the state before bob's join; that before later events they give.
+    let (join, shut) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(true)));
+    for server in [0, 2] {
+        let (join, shut) = (join.clone(), shut.clone());
+        world.stand_in(world.server(server).name(), move |uri, _| {
+            let join = join.lock().unwrap();
+            let uri = uri.replace("%24", "$");
+            let is_later = join.as_deref().is_some_and(|join: &str| !uri.contains(join));
+            let is_kept = uri.contains("/state") && !is_later && shut.load(Ordering::Relaxed);
+            is_kept.then(|| (503, json!({"errcode": "M_UNKNOWN"})))
+        });
+    }
+    bob.join(&world, &room, &[world.server(0).name()]).expect(200);
+    *join.lock().unwrap() = Some(newest(&world, bob, &room).to_string());
+    soon(&world);
+    world.cut(0, 1);
+    for number in 0..MISSED {
+        alice.send(&world, &room, &number.to_string()).expect(200);
+    }
+    soon(&world);
+    carol.send(&world, &room, "after").expect(200);
+    soon(&world);
+    let homeserver = world.server(1).homeserver().unwrap().clone();
+    let room_id = RoomId::parse(&room).unwrap();
+    let is_partial = || {
+        let (homeserver, room_id) = (homeserver.clone(), room_id.clone());
+        let room = world.block_on(async move { homeserver.room(&room_id).await });
+        room.unwrap().unwrap().snapshot().is_partial()
+    };
+    assert!(is_partial());
+    let said = bob.messages(&world, &room);
+    assert_eq!(said.len(), MISSED + 1);
+    shut.store(false, Ordering::Relaxed);
+    world.heal(0, 1);
+    world.settle();
+    assert!(!is_partial());
+    assert_eq!(bob.messages(&world, &room), said);
+    let ids = bob.history(&world, &room).into_iter();
+    let ids = ids.map(|event| event["event_id"].as_str().unwrap().try_into().unwrap());
+    let ids: Vec<OwnedEventId> = ids.collect();
+    let stored = world.block_on(async move { homeserver.stored_events(&ids).await });
+    let partial = stored
+        .unwrap()
+        .iter()
+        .filter(|event| event.decision.partial)
+        .count();
+    assert_eq!(partial, 0);
 }
