@@ -41,12 +41,22 @@ const INVITE_STATE: [Key<'static>; 8] = [
     TOMBSTONE,
 ];
 
-/// Whether a stripped event describes a room to whom is invited to it: a member does too. Clients break on others, and on
-/// a member who is no user, if no server has checked them: matrix-js-sdk then shows no room at all.
+/// What clients show of its content, and take for a string if it is there and not null.
+const SHOWN: [&str; 6] = ["name", "topic", "url", "alias", "displayname", "avatar_url"];
+
+/// Whether a stripped event describes a room to whom is invited to it: a member does too. Clients break on others, on a
+/// member who is no user, and on a name that is no string, if no server has checked them: matrix-js-sdk then shows no room
+/// at all.
 pub(super) fn describes(event: &JsonObject) -> bool {
     let text = |field: &str| event.get(field).and_then(Value::as_str).unwrap_or_default();
     let (kind, state_key) = (text("type"), text("state_key"));
-    INVITE_STATE.contains(&(kind, state_key)) || (kind == MEMBER && UserId::parse(state_key).is_ok())
+    let is_known =
+        INVITE_STATE.contains(&(kind, state_key)) || (kind == MEMBER && UserId::parse(state_key).is_ok());
+    let can_be_shown = |field: &&str| {
+        let value = event.get("content").and_then(|content| content.get(*field));
+        matches!(value, None | Some(Value::Null | Value::String(_)))
+    };
+    is_known && SHOWN.iter().all(can_be_shown)
 }
 
 /// How many members are read before others get their turn.

@@ -254,7 +254,9 @@ impl Homeserver {
             return Ok(Vec::new());
         };
         let mut state: Vec<JsonObject> = from_slice(&row)?;
+        let own = state.pop();
         state.retain(describes);
+        state.extend(own);
         Ok(state)
     }
 }

@@ -102,6 +102,37 @@ async fn clients_are_shown_only_what_describes_the_room() {
 }
 
 #[tokio::test]
+async fn clients_are_shown_nothing_that_is_no_text_where_they_expect_one() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let user = sleeper(&server).await;
+    let state = |kind: &str, state_key: &str, content: Value| json!({ "type": kind, "state_key": state_key, "sender": peer.user(), "content": content });
+    let member = state(
+        "m.room.member",
+        peer.user().as_str(),
+        json!({ "membership": "join", "displayname": "Mallory", "avatar_url": null }),
+    );
+    let stripped = [
+        state("m.room.create", "", json!({ "type": "m.space" })),
+        state("m.room.name", "", json!({ "name": 5 })),
+        state("m.room.canonical_alias", "", json!({ "alias": {} })),
+        member.clone(),
+    ];
+    let kind = ("m.room.member", Some(user.as_str()));
+    let content = json!({ "membership": "invite", "displayname": [] });
+    let room = room(1);
+    let pdu = peer.event_after(&room, &[], Vec::new(), kind, content);
+    let body = json!({ "room_version": "12", "event": value(&pdu), "invite_room_state": stripped });
+    let homeserver = &server.homeserver;
+    let received = homeserver.receive_invite(peer.name(), &room, pdu.event_id(), body);
+    received.await.unwrap();
+    let shown = homeserver.invite_state(&user, &room).await.unwrap();
+    assert_eq!(json!(shown[..2]), json!([stripped[0], member]));
+    // Their own membership is shown as it is: without it they would not be invited.
+    assert_eq!(shown[2]["state_key"], user.as_str());
+    assert_eq!(shown.len(), 3);
+}
+
+#[tokio::test]
 async fn strangers_cannot_take_the_places_of_those_who_are_known() {
     let (server, friend) = (Server::new().await, Peer::new(7));
     let user = sleeper(&server).await;
