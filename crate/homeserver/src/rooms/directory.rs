@@ -2,7 +2,7 @@
 
 use hearth_storage::{Table, WriteBatch};
 use http::Method;
-use ruma_common::{OwnedServerName, RoomId, ServerName, UserId};
+use ruma_common::{OwnedServerName, RoomAliasId, RoomId, ServerName, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -176,6 +176,9 @@ impl Homeserver {
             GUEST_ACCESS,
         ];
         let state = self.view(snapshot, &keys).await?;
+        // It may be empty or malformed, for which clients refuse the whole directory.
+        let alias = state.text(CANONICAL_ALIAS, "alias");
+        let alias = alias.filter(|alias| RoomAliasId::parse(alias).is_ok());
         let mut summary = object(json!({
             "room_id": snapshot.room_id,
             "num_joined_members": snapshot.members().joined,
@@ -184,7 +187,7 @@ impl Homeserver {
             "name": state.text(NAME, "name"),
             "topic": state.text(TOPIC, "topic"),
             "avatar_url": state.text(AVATAR, "url"),
-            "canonical_alias": state.text(CANONICAL_ALIAS, "alias"),
+            "canonical_alias": alias,
             "join_rule": state.text(JOIN_RULES, "join_rule"),
             "room_type": state.text(CREATE, "type"),
         }));

@@ -208,6 +208,31 @@ async fn the_directory_lists_what_was_published() {
 }
 
 #[tokio::test]
+async fn the_directory_tells_no_alias_that_was_emptied() {
+    let server = Server::new().await;
+    let room = server
+        .create(json!({ "visibility": "public", "room_alias_name": "market" }))
+        .await
+        .unwrap();
+    let listed = async || {
+        server
+            .homeserver
+            .public_rooms(Default::default())
+            .await
+            .unwrap()
+            .chunk
+    };
+    let alias = format!("#market:{}", server.homeserver.server_name());
+    assert_eq!(listed().await[0]["canonical_alias"], alias);
+    let emptied = json!({ "alias": "" });
+    server
+        .set(&server.alice(), &room, "m.room.canonical_alias", emptied)
+        .await
+        .unwrap();
+    assert_eq!(listed().await[0].get("canonical_alias"), None);
+}
+
+#[tokio::test]
 async fn rows_of_earlier_versions_do_not_say_how_a_stay_ended() {
     let mut server = Server::new().await;
     let (alice, bob, room) = (server.alice(), server.bob(), server.public_room().await);
