@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use ruma_common::{OwnedRoomId, OwnedServerName, RoomAliasId, RoomId, ServerName};
+use ruma_common::{OwnedRoomId, OwnedServerName, RoomAliasId, RoomId, RoomVersionId, ServerName};
 use serde_json::Value;
 
 use crate::{
@@ -119,19 +119,19 @@ fn keep_listing(content: &mut Value) {
         return;
     };
     content.retain(|field, value| match field.as_str() {
-        "via" => keep_names(value),
+        "via" => keep_names(value, |_| true),
         "order" => value.is_string(),
         "suggested" => value.is_boolean(),
         _ => false,
     });
 }
 
-/// Keeps the first names of a list. Whether it is one.
-fn keep_names(list: &mut Value) -> bool {
+/// Keeps the first names of a list that are well-formed. Whether it is one.
+fn keep_names(list: &mut Value, is_name: fn(&str) -> bool) -> bool {
     let Some(names) = list.as_array_mut() else {
         return false;
     };
-    names.retain(Value::is_string);
+    names.retain(|name| name.as_str().is_some_and(is_name));
     names.truncate(MAX_NAMES);
     true
 }
@@ -152,10 +152,13 @@ pub(super) fn read_summary(value: Value) -> Option<JsonObject> {
     };
     room.retain(|field, value| match field.as_str() {
         "room_id" | "num_joined_members" | "world_readable" | "guest_can_join" => true,
-        "allowed_room_ids" => keep_names(value),
+        "allowed_room_ids" => keep_names(value, |name| RoomId::parse(name).is_ok()),
         "canonical_alias" => value
             .as_str()
             .is_some_and(|alias| RoomAliasId::parse(alias).is_ok()),
+        "room_version" => value
+            .as_str()
+            .is_some_and(|version| RoomVersionId::try_from(version).is_ok()),
         field => TEXTS.contains(&field) && value.is_string(),
     });
     let members = room.get("num_joined_members").and_then(Value::as_u64);
@@ -167,13 +170,12 @@ pub(super) fn read_summary(value: Value) -> Option<JsonObject> {
 }
 
 /// The fields of a summary that may be any string.
-const TEXTS: [&str; 7] = [
+const TEXTS: [&str; 6] = [
     "name",
     "topic",
     "avatar_url",
     "join_rule",
     "room_type",
-    "room_version",
     "encryption",
 ];
 
@@ -224,6 +226,18 @@ mod tests {
         expected["name"] = "A".into();
         expected[CHILDREN] = json!([with(summary("!b:x"), "allowed_room_ids", json!(["!d:x"]))]);
         assert_eq!(Value::Object(told), expected);
+    }
+
+    #[test]
+    fn ids_that_clients_cannot_read_are_left_out() {
+        let mut room = summary("!a:x");
+        room["allowed_room_ids"] = json!(["", "x", "!b:x"]);
+        room["room_version"] = "".into();
+        let mut expected = summary("!a:x");
+        expected["allowed_room_ids"] = json!(["!b:x"]);
+        assert_eq!(read_summary(room.clone()).map(Value::Object), Some(expected));
+        room["room_version"] = "org.example.1".into();
+        assert_eq!(read_summary(room).unwrap()["room_version"], "org.example.1");
     }
 
     #[test]
