@@ -48,6 +48,8 @@ pub struct Homeserver {
     pub(crate) events: EventCache,
     pub(crate) resolved: Resolved,
     pub(crate) user_rooms: UserRooms,
+    /// How those memberships ended that were forgotten. One whose user has one again is of no account.
+    pub(crate) forgotten_rooms: UserRooms,
     pub(crate) answers: Answers,
     pub(crate) outbox: Outbox,
     pub(crate) merges: Merges,
@@ -87,7 +89,8 @@ impl Homeserver {
         let log = Log::open(seams.store.clone(), seams.spawner.clone()).await?;
         let server_name = ServerName::parse(identity.server_name())
             .map_err(|error| Error::Damaged(format!("server name: {error}")))?;
-        let user_rooms = UserRooms::load(&*seams.store).await?;
+        let user_rooms = UserRooms::load(&*seams.store, b"u\0").await?;
+        let forgotten_rooms = UserRooms::load(&*seams.store, b"f\0").await?;
         let accounts = Accounts::load(&*seams.store).await?;
         let outbox = Outbox::load(&*seams.store).await?;
         let partial = PartialRooms::load(&*seams.store).await?;
@@ -106,6 +109,7 @@ impl Homeserver {
             events: EventCache::default(),
             resolved: Resolved::default(),
             user_rooms,
+            forgotten_rooms,
             answers: Answers::default(),
             outbox,
             merges: Merges::default(),

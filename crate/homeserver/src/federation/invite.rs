@@ -144,7 +144,7 @@ impl Homeserver {
         let mut ended: Vec<_> = ended.collect();
         ended.sort_by_key(|(_, entry)| Reverse(entry.position));
         for (room_id, _) in ended.into_iter().skip(most - 1) {
-            match self.forget_room(user_id, room_id).await {
+            match self.delete_membership(user_id, room_id, false).await {
                 // They may be invited again meanwhile.
                 Ok(()) | Err(Error::NotLeft) => (),
                 Err(error) => return Err(error),

@@ -10,10 +10,11 @@ use crate::{
     federation::member_event::VOUCHER,
     rooms::{
         draft::Draft,
-        memberships::{invite_key, user_key},
+        memberships::{UserMembership, forgotten_key, invite_key, user_key},
         restricted::Voucher,
         room::Room,
     },
+    stored::to_vec,
 };
 
 impl Homeserver {
@@ -206,11 +207,26 @@ impl Homeserver {
             .await
     }
 
-    /// Forgets a room that the user has left: it is no longer listed, and its history is no longer shown.
+    /// Forgets a room that the user has left: it is no longer listed, and its history is no longer shown. Clients that
+    /// knew it are still told that it has ended.
     ///
     /// # Errors
     /// [`Error::NotLeft`] if the user is still in the room.
     pub async fn forget_room(&self, user_id: &UserId, room_id: &RoomId) -> Result<(), Error> {
+        self.delete_membership(user_id, room_id, true).await
+    }
+
+    /// Deletes the membership of a user who has left the room. Whether clients that knew it `are_told` that it
+    /// has ended.
+    ///
+    /// # Errors
+    /// [`Error::NotLeft`] if the user is still in the room.
+    pub(crate) async fn delete_membership(
+        &self,
+        user_id: &UserId,
+        room_id: &RoomId,
+        are_told: bool,
+    ) -> Result<(), Error> {
         // Nobody joins or is invited meanwhile, be it from outside: their row would go with the one that was forgotten.
         let _joining = self.partial.joining(room_id).lock_arc().await;
         let _changing = match self.room(room_id).await? {
@@ -227,8 +243,27 @@ impl Homeserver {
         batch.delete(Table::Memberships, user_key(user_id, room_id));
         batch.delete(Table::Memberships, invite_key(user_id, room_id));
         self.delete_own_event(room_id, &entry, &mut batch).await?;
+        // Nothing of the stay itself is told any more.
+        let end = UserMembership {
+            joined_at: None,
+            left: None,
+            ..entry
+        };
+        let surplus = self.surplus_forgotten(user_id).filter(|_| are_told);
+        if let Some(surplus) = &surplus {
+            batch.delete(Table::Memberships, forgotten_key(user_id, surplus));
+        }
+        if are_told {
+            batch.put(Table::Memberships, forgotten_key(user_id, room_id), to_vec(&end)?);
+        }
         self.seams.store.commit(batch).await?;
-        self.events.forget(&entry.event_id);
+        self.events.forget(&end.event_id);
+        if let Some(surplus) = surplus {
+            self.forgotten_rooms.publish(user_id, &surplus, None);
+        }
+        if are_told {
+            self.forgotten_rooms.publish(user_id, room_id, Some(end));
+        }
         self.user_rooms.publish(user_id, room_id, None);
         Ok(())
     }

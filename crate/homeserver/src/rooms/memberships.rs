@@ -1,7 +1,8 @@
 //! Which rooms each local user has to do with: kept in memory, stored in `Table::Memberships`.
 //!
 //! Rows `u\0user\0room` are local users' own; rows `r\0room\0user` are everybody's in the rooms held here.
-//! Rows `i\0user\0room` hold the stripped state of invites and knocks. Rows `s\0room\0server` are in `member_counts`.
+//! Rows `i\0user\0room` hold the stripped state of invites and knocks, rows `f\0user\0room` how those memberships ended that
+//! were forgotten. Rows `s\0room\0server` are in `member_counts`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -62,19 +63,22 @@ pub struct RoomMember {
     pub event_id: OwnedEventId,
 }
 
+/// The most forgotten memberships of a user whose ends are kept: of those that ended last.
+const MAX_FORGOTTEN: usize = 500;
+
 /// How many changes of a membership are followed back to the one that ended the stay.
 const MAX_CHANGES: usize = 100;
 
-/// The memberships of all local users.
+/// The memberships of all local users: those that they have, or those that they have forgotten.
 #[derive(Default)]
 pub(crate) struct UserRooms {
     rooms: RwLock<BTreeMap<OwnedUserId, BTreeMap<OwnedRoomId, UserMembership>>>,
 }
 
 impl UserRooms {
-    /// Reads them from `store`.
-    pub(crate) async fn load(store: &dyn Store) -> Result<Self, Error> {
-        let rows = scan_all(store, Table::Memberships, b"u\0").await?;
+    /// Reads them from the rows of `store` that begin with `kind`.
+    pub(crate) async fn load(store: &dyn Store, kind: &[u8; 2]) -> Result<Self, Error> {
+        let rows = scan_all(store, Table::Memberships, kind).await?;
         let mut rooms = BTreeMap::<_, BTreeMap<_, _>>::new();
         for (key, value) in rows {
             let (user_id, room_id) = parse_key(&key)?;
@@ -119,6 +123,28 @@ impl Homeserver {
     /// Every room that the local user has to do with and has not forgotten, and how.
     pub fn memberships(&self, user_id: &UserId) -> BTreeMap<OwnedRoomId, UserMembership> {
         self.user_rooms.read(user_id, BTreeMap::clone)
+    }
+
+    /// `memberships` of the user, and how those ended that they have forgotten: clients that know the room may not know
+    /// that.
+    pub(crate) fn with_forgotten(
+        &self,
+        user_id: &UserId,
+        mut memberships: BTreeMap<OwnedRoomId, UserMembership>,
+    ) -> BTreeMap<OwnedRoomId, UserMembership> {
+        for (room_id, end) in self.forgotten_rooms.read(user_id, BTreeMap::clone) {
+            memberships.entry(room_id).or_insert(end);
+        }
+        memberships
+    }
+
+    /// The forgotten membership whose end is not kept if the user forgets one more.
+    pub(crate) fn surplus_forgotten(&self, user_id: &UserId) -> Option<OwnedRoomId> {
+        self.forgotten_rooms.read(user_id, |rooms| {
+            let oldest = rooms.iter().min_by_key(|(_, end)| end.position);
+            let surplus = oldest.filter(|_| rooms.len() >= MAX_FORGOTTEN);
+            surplus.map(|(room_id, _)| room_id.clone())
+        })
     }
 
     /// The membership of a local user in one room; `None` if they never had one or forgot it.
@@ -264,6 +290,11 @@ impl Homeserver {
 /// The key of a local user's own row.
 pub(crate) fn user_key(user_id: &UserId, room_id: &RoomId) -> Vec<u8> {
     key(b'u', user_id.as_str(), room_id.as_str())
+}
+
+/// The key of the end of a membership that a local user has forgotten.
+pub(crate) fn forgotten_key(user_id: &UserId, room_id: &RoomId) -> Vec<u8> {
+    key(b'f', user_id.as_str(), room_id.as_str())
 }
 
 /// What the keys of all members' rows of a room begin with.

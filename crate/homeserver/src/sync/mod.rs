@@ -210,6 +210,10 @@ impl Homeserver {
             to_device,
             ..context.to
         };
+        let memberships = match context.from {
+            Some(_) => self.with_forgotten(user_id, memberships),
+            None => memberships,
+        };
         Ok(SyncResponse {
             next_batch: next.to_string(),
             encryption,

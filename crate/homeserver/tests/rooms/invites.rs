@@ -237,6 +237,28 @@ async fn invites_to_a_room_that_nobody_is_in_any_more_leave_nothing() {
 }
 
 #[tokio::test]
+async fn of_what_was_forgotten_the_latest_ends_are_kept() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let user = sleeper(&server).await;
+    for number in 0..503 {
+        invite_in_vain(&server, &peer, &user, &room(number)).await;
+        server.homeserver.forget_room(&user, &room(number)).await.unwrap();
+    }
+    let since = Some(Default::default());
+    for server in [&server, &server.restarted().await] {
+        let request = SyncRequest {
+            since,
+            ..SyncRequest::default()
+        };
+        let answer = server.homeserver.sync(&user, device(), request).await.unwrap();
+        let answer = serde_json::to_value(answer).unwrap();
+        let told = answer["rooms"]["leave"].as_object().unwrap();
+        let expected: Vec<_> = (3..503).map(|number| room(number).to_string()).collect();
+        assert_eq!(told.keys().cloned().collect::<Vec<_>>(), expected);
+    }
+}
+
+#[tokio::test]
 async fn a_closed_account_declines_a_few_invites_at_a_time() {
     let (server, peer) = (Server::new().await, Peer::new(7));
     let user = sleeper(&server).await;

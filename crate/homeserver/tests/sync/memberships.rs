@@ -247,3 +247,38 @@ async fn what_changed_unseen_is_not_undone_by_an_older_event_of_the_timeline() {
         assert!(bodies(&room["timeline"]["events"]).is_empty());
     }
 }
+
+#[tokio::test]
+async fn clients_that_know_a_room_are_told_that_it_has_ended_though_it_is_forgotten() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let (joined_room, invited_room) = (server.room(&alice).await, server.room(&alice).await);
+    server.join(&bob, &joined_room).await;
+    let homeserver = &server.homeserver;
+    homeserver
+        .invite_user(&alice, &invited_room, &bob, None)
+        .await
+        .unwrap();
+    let since = server.client(&bob).await.since;
+    for room_id in [&joined_room, &invited_room] {
+        server.leave(&bob, room_id).await;
+        homeserver.forget_room(&bob, room_id).await.unwrap();
+        assert_eq!(homeserver.user_membership(&bob, room_id), None);
+    }
+    server.say(&alice, &joined_room, "unheard").await;
+    let server = server.restarted().await;
+    let answer = server.sync(&bob, since.as_deref(), json!({})).await;
+    for room_id in [&joined_room, &invited_room] {
+        let told = &answer["rooms"]["leave"][room_id.as_str()];
+        assert_eq!(members(&told["timeline"]["events"]), [bob.as_str()], "{answer}");
+    }
+    let next = answer["next_batch"].as_str();
+    assert_eq!(server.sync(&bob, next, json!({})).await.get("rooms"), None);
+    // Who begins anew does not know the rooms.
+    let filter = json!({ "room": { "include_leave": true } });
+    assert_eq!(server.sync(&bob, None, filter).await.get("rooms"), None);
+    server.join(&bob, &joined_room).await;
+    let answer = server.sync(&bob, since.as_deref(), json!({})).await;
+    assert!(joined(&answer, &joined_room).is_object());
+    assert_eq!(answer["rooms"]["leave"].get(joined_room.as_str()), None);
+}

@@ -365,6 +365,25 @@ async fn a_new_connection_is_told_who_removed_the_user_until_they_forget_the_roo
 }
 
 #[tokio::test]
+async fn a_connection_is_told_that_a_room_has_ended_though_it_is_forgotten() {
+    let server = Server::new().await;
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room_id = server.room(&bob).await;
+    server.join(&alice, &room_id).await;
+    let mut client = Slider::new(&server, &alice);
+    client.slide(first(5, 5)).await;
+    server.leave(&alice, &room_id).await;
+    server.homeserver.forget_room(&alice, &room_id).await.unwrap();
+    let answer = client.slide(first(5, 5)).await;
+    assert_eq!(answer["lists"]["all"]["count"], 0);
+    let told = room(&answer, &room_id);
+    assert_eq!(told["required_state"][0]["content"]["membership"], "leave");
+    assert_eq!(client.slide(first(5, 5)).await["rooms"], json!({}));
+    let mut client = Slider::new(&server, &alice);
+    assert_eq!(client.slide(first(5, 5)).await["rooms"], json!({}));
+}
+
+#[tokio::test]
 async fn a_connection_goes_on_after_a_restart() {
     let server = Server::new().await;
     let alice = server.user("alice");

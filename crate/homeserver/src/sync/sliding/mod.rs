@@ -169,6 +169,7 @@ impl Homeserver {
             }
             None => Changes::default(),
         };
+        let memberships = self.with_forgotten(context.viewer.user_id, memberships);
         let candidates = self.present_rooms(turn, &memberships).await?;
         let wanted = self.wanted(turn, &candidates).await?;
         let rooms = self.rooms_wanted(turn, &wanted, &changes).await?;
