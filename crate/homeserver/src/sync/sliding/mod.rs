@@ -282,6 +282,18 @@ impl Homeserver {
                 .for_each(|list| config.join(&list.config));
             wanted.add(room, &config);
         }
+        // Who is told of all members is told of a room when all are there.
+        for room_id in self.partial.all() {
+            let is_withheld = wanted.rooms.get(&*room_id).is_some_and(|(room, config)| {
+                context.membership(room.membership) == Some("join") && config.wants_all_members()
+            });
+            if is_withheld
+                && let Some(room) = self.room(&room_id).await?
+                && room.snapshot().is_partial()
+            {
+                wanted.remove(&room_id);
+            }
+        }
         Ok(wanted)
     }
 
@@ -341,6 +353,14 @@ impl<'a> Wanted<'a> {
         let known = self.rooms.entry(room.room_id);
         let (_, known) = known.or_insert_with(|| (room, RoomConfig::default()));
         known.join(config);
+    }
+
+    fn remove(&mut self, room_id: &RoomId) {
+        self.rooms.remove(room_id);
+        self.subscribed.remove(room_id);
+        for list in self.lists.values_mut() {
+            list.remove(room_id);
+        }
     }
 }
 

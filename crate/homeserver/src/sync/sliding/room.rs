@@ -112,10 +112,6 @@ impl Homeserver {
             return Ok(None);
         };
         let snapshot = room.snapshot();
-        // Who is told of all members is told of a room when all are there.
-        if snapshot.is_partial() && asked.config.wants_all_members() {
-            return Ok(None);
-        }
         let recent = asked.changes.map(|changes| &*changes.events).unwrap_or_default();
         let recent = news.is_live.then_some(recent);
         let window = self.window(context, asked.room_id, news.span, recent).await?;

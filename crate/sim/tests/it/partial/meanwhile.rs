@@ -327,6 +327,42 @@ fn sliding_sync_tells_how_many_there_are_when_all_have_come() {
     assert_eq!(slide(&after).0, None);
 }
 
+#[test]
+fn sliding_sync_tells_what_was_said_before_all_had_come() {
+    let (world, clients, room) = large_room(61, 2, 50);
+    let (bob, room) = (&clients[1], room.room_id.as_str());
+    let gate = Gate::shut(&world, 0);
+    bob.join(&world, room, &[world.server(0).name()]).expect(200);
+    let slide = |query: &str, subscriptions: Value| {
+        let path = format!("/_matrix/client/unstable/org.matrix.simplified_msc3575/sync{query}");
+        let list = json!({ "ranges": [[0, 9]], "timeline_limit": 5, "required_state": [] });
+        let body = json!({ "lists": { "all": list }, "room_subscriptions": subscriptions });
+        let answer = world.request(bob.server, "POST", &path, Some(&bob.token), Some(&body));
+        let answer = answer.expect(200);
+        let after = format!("?pos={}", answer["pos"].as_str().unwrap());
+        (answer["rooms"].get(room).cloned(), after)
+    };
+    let (told, mut after) = slide("", json!({}));
+    assert_eq!(told.unwrap()["initial"], true);
+    let all = json!({ room: { "timeline_limit": 5, "required_state": [["*", "*"]] } });
+    for message in ["first", "second"] {
+        bob.send(&world, room, message).expect(200);
+        let (told, next) = slide(&after, all.clone());
+        assert_eq!(told, None, "the members are not there");
+        after = next;
+    }
+    gate.open();
+    world.settle();
+    let told = slide(&after, all).0.unwrap();
+    let events = told["timeline"].as_array().unwrap();
+    let said: Vec<_> = events
+        .iter()
+        .filter_map(|event| event["content"]["body"].as_str())
+        .collect();
+    assert_eq!(said, ["first", "second"]);
+    assert!(told["required_state"].as_array().unwrap().len() > 53);
+}
+
 /// `HEARTH_LARGE_ROOM=13000` makes it as large as the largest rooms are.
 #[test]
 fn sync_answers_while_the_members_of_a_large_room_come() {
