@@ -55,9 +55,13 @@ pub fn check_auth_events(pdu: &Pdu, event: impl Fn(&EventId) -> Option<Pdu>) -> 
 /// Checks `pdu` against a state of the room, which `state` looks up.
 ///
 /// # Errors
-/// [`Rejection`] if that state does not allow the event.
+/// [`Rejection`] if that state does not allow the event, or is of a room of another version.
 pub fn check_state(pdu: &Pdu, state: impl Fn(&StateEventType, &str) -> Option<Pdu>) -> Result<(), Rejection> {
     let state: &dyn Fn(&StateEventType, &str) -> Option<Pdu> = &state;
+    let create = state(&StateEventType::RoomCreate, "");
+    if create.is_some_and(|create| create.version() != pdu.version()) {
+        return Err(Rejection("the room is of another version".into()));
+    }
     check_state_dependent_auth_rules(&pdu.version().rules().authorization, pdu, state).map_err(Rejection)
 }
 

@@ -1,7 +1,13 @@
 //! Every room version, from creation to resolution, and what only the old ones have.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use hearth_rooms::{Pdu, RoomVersion, signatures::sign};
 use hearth_sim::{Client, World};
+use ruma_common::OwnedEventId;
 use serde_json::{Value, json};
 
 use crate::{
@@ -413,5 +419,48 @@ fn floats_are_shared_in_old_rooms_and_refused_in_new_ones() {
             let seen = event(&world, client, &room, &event_id);
             assert_eq!(seen["content"], content, "version {version}");
         }
+    }
+}
+
+/// Ids are the same in versions 4 to 10: who helps a server back into a room may name another version than it has.
+#[test]
+fn a_room_that_is_known_is_not_joined_again_as_one_of_another_version() {
+    let (world, clients, room) = room_of(RoomVersion::V10);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let helper = world.server(0).name().to_owned();
+    let set = |kind: &str, content: Value| {
+        alice.set_state(&world, &room, kind, "", &content).expect(200);
+        soon(&world);
+    };
+    set("m.room.join_rules", json!({"join_rule": "public"}));
+    bob.leave(&world, &room).expect(200);
+    soon(&world);
+    set("m.room.topic", json!({"topic": "new"}));
+    let honest = Arc::new(AtomicBool::new(false));
+    let is_honest = honest.clone();
+    world.tamper(&helper, move |uri, answer| {
+        if is_honest.load(Ordering::Relaxed) {
+            return;
+        }
+        if uri.contains("/make_join/") {
+            answer["room_version"] = json!("6");
+        }
+        // The create event would not be allowed in a room of version 6: what rests on it comes before it.
+        if uri.contains("/send_join/") {
+            let state = answer["state"].as_array().unwrap().iter();
+            let resting = state.filter(|event| event["type"] != "m.room.create");
+            answer["auth_chain"] = resting.cloned().collect();
+        }
+    });
+    bob.join(&world, &room, &[&helper]).expect(403);
+    honest.store(true, Ordering::Relaxed);
+    bob.join(&world, &room, &[&helper]).expect(200);
+    world.settle();
+    same_state(&world, &clients, &room);
+    let homeserver = world.server(1).homeserver().unwrap().clone();
+    for (.., id) in alice.state(&world, &room) {
+        let (homeserver, id) = (homeserver.clone(), OwnedEventId::try_from(id).unwrap());
+        let event = world.block_on(async move { homeserver.stored_event(&id).await });
+        assert_eq!(event.unwrap().unwrap().pdu.version(), RoomVersion::V10);
     }
 }
