@@ -15,6 +15,7 @@ use crate::{
         received::{take_array, to_value, verified},
         uri::path,
     },
+    identity::public_key,
     rooms::{
         append::Audience,
         change::Change,
@@ -23,6 +24,9 @@ use crate::{
         view::{CREATE, MEMBER},
     },
 };
+
+/// The most servers of a room that are believed to be in it before the state says so: more than the largest rooms have.
+const MAX_SERVERS: usize = 20_000;
 
 impl Homeserver {
     /// Joins a local user to a room that this server is not in, through the first of `servers` that helps.
@@ -166,12 +170,15 @@ fn partial_join(helper: &ServerName, join: &Pdu, answer: &Value, began: u64) -> 
         .as_bool()
         .filter(|omitted| *omitted)?;
     let servers = answer.get("servers_in_room").and_then(Value::as_array);
-    let servers = servers.into_iter().flatten().take(MAX_STATE);
+    let servers = servers.into_iter().flatten().filter_map(Value::as_str);
+    // Nobody could be reached under another name.
+    let servers = servers.filter(|server| public_key(server).is_some());
     Some(PartialJoin {
         join: join.event_id().to_owned(),
         helper: helper.to_owned(),
         servers: servers
-            .filter_map(|server| ServerName::parse(server.as_str()?).ok())
+            .filter_map(|server| ServerName::parse(server).ok())
+            .take(MAX_SERVERS)
             .collect(),
         began,
     })

@@ -9,7 +9,7 @@ use std::{
 };
 
 use hearth_storage::Table;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Gate, large_room, members, rows_fit_state};
 use crate::{same_state, soon};
@@ -158,6 +158,34 @@ fn a_helper_that_names_servers_that_are_not_there_does_not_keep_a_room_partial()
     }
     assert_eq!(members(&world, bob, id).len(), 63);
     same_state(&world, &clients, id);
+}
+
+#[test]
+fn no_more_servers_are_believed_to_be_in_a_room_than_the_largest_have() {
+    let (world, clients, room) = large_room(89, 2, 20);
+    let room = room.room_id.as_str();
+    world.tamper(world.server(0).name(), |uri, answer| {
+        if uri.contains("/send_join/") {
+            let invented = (0..30_000).map(|number| format!("{number:064x}"));
+            answer["servers_in_room"] = ["nobody.example".to_owned()]
+                .into_iter()
+                .chain(invented)
+                .collect();
+        }
+    });
+    let _gate = Gate::shut(&world, 0);
+    clients[1]
+        .join(&world, room, &[world.server(0).name()])
+        .expect(200);
+    let (store, key) = (
+        world.server(1).store().clone(),
+        [b"w\0", room.as_bytes()].concat(),
+    );
+    let row = world.block_on(async move { store.get(Table::Federation, &key).await });
+    let row: Value = serde_json::from_slice(&row.unwrap().unwrap()).unwrap();
+    let believed = row["servers"].as_array().unwrap();
+    assert_eq!(believed.len(), 20_000);
+    assert!(!believed.contains(&json!("nobody.example")));
 }
 
 fn world_of_lies() -> String {
