@@ -38,7 +38,7 @@ impl Handler for Inbound {
     }
 
     fn peers_of_interest(&self) -> BoxFuture<'_, Vec<String>> {
-        Box::pin(known_servers(&self.homeserver))
+        Box::pin(nearest_servers(&self.homeserver))
     }
 
     fn route_learned(&self, server: &str, relays: &[String]) {
@@ -46,7 +46,7 @@ impl Handler for Inbound {
         self.network.add_route(&server, relays.clone());
         let homeserver = self.homeserver.clone();
         wasm_bindgen_futures::spawn_local(async move {
-            let known = known_servers(&homeserver).await;
+            let known = nearest_servers(&homeserver).await;
             if let Err(error) = addresses.keep_learned(&server, &relays, &known).await {
                 tracing::warn!(%error, server, "a route could not be kept");
             }
@@ -54,9 +54,9 @@ impl Handler for Inbound {
     }
 }
 
-/// Those we share rooms with.
-async fn known_servers(homeserver: &Homeserver) -> Vec<String> {
-    let servers = homeserver.known_servers().await.unwrap_or_else(|error| {
+/// Those we share rooms with, those of small rooms first.
+async fn nearest_servers(homeserver: &Homeserver) -> Vec<String> {
+    let servers = homeserver.nearest_servers().await.unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot tell whom we share rooms with");
         Default::default()
     });

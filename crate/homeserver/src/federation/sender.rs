@@ -11,6 +11,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -33,7 +34,7 @@ use crate::{
     },
     ordered::map,
     presence::together,
-    rooms::event::StoredEvent,
+    rooms::{event::StoredEvent, member_counts::ServerCounts},
     stored::{scan_all, to_vec},
 };
 
@@ -286,15 +287,37 @@ impl Homeserver {
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn known_servers(&self) -> Result<BTreeSet<OwnedServerName>, Error> {
-        let mut servers = BTreeSet::new();
+        Ok(self.nearest_servers().await?.into_iter().collect())
+    }
+
+    /// The same, those first with which the smallest rooms are shared: many who come into a large one push nobody back
+    /// who is in a smaller one. Among those of rooms of one size the order is this server's secret: where each
+    /// looks after a few of them, all are looked after, and nobody can choose a name that comes early.
+    ///
+    /// # Errors
+    /// [`Error::Store`] or [`Error::Damaged`].
+    pub async fn nearest_servers(&self) -> Result<Vec<OwnedServerName>, Error> {
+        let mut smallest = ServerCounts::new();
         for room_id in self.user_rooms.all_joined() {
-            servers.extend(self.servers_of(&room_id).await?);
+            let mut servers = self.servers_of(&room_id).await?;
             if let Some(partial) = self.partial.get(&room_id) {
                 servers.extend(partial.servers.iter().cloned());
             }
+            let size = servers.len() as u64;
+            for server in servers {
+                let least = smallest.entry(server).or_insert(size);
+                *least = size.min(*least);
+            }
         }
-        servers.remove(self.server_name());
-        Ok(servers)
+        smallest.remove(self.server_name());
+        let ranked = smallest.into_iter().map(|(server, size)| {
+            let mut hasher = DefaultHasher::new();
+            (self.identity.seed(), &server).hash(&mut hasher);
+            (size, hasher.finish(), server)
+        });
+        let mut ranked: Vec<_> = ranked.collect();
+        ranked.sort_unstable_by_key(|(size, hash, _)| (*size, *hash));
+        Ok(ranked.into_iter().map(|(.., server)| server).collect())
     }
 
     /// Sends an EDU to every other server that has a joined member in the room. An EDU that waits with the same

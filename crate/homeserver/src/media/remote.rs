@@ -84,7 +84,7 @@ impl Homeserver {
     async fn media_sources(&self, uri: &MediaUri) -> Result<Vec<OwnedServerName>, Error> {
         let mut sources = vec![uri.server.clone()];
         if uri.id.is_of_content() {
-            let known = self.known_servers().await?;
+            let known = self.nearest_servers().await?;
             let others = known.into_iter().filter(|server| *server != uri.server);
             sources.extend(others.take(MAX_HELPERS));
         }

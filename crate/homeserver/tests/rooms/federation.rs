@@ -55,6 +55,27 @@ async fn a_peer_joins_and_speaks() {
     );
 }
 
+#[tokio::test]
+async fn servers_of_small_rooms_come_first_and_none_for_its_name() {
+    let (server, mut peers) = (Server::new().await, (1..=9).map(Peer::new).collect::<Vec<_>>());
+    peers.sort_by(|one, other| one.name().cmp(other.name()));
+    let large = server.public_room().await;
+    for peer in &peers {
+        peer.join(&server, &large).await;
+    }
+    let friend = peers.pop().unwrap();
+    friend.join(&server, &server.public_room().await).await;
+    let nearest = server.homeserver.nearest_servers().await.unwrap();
+    assert_eq!(nearest[0], friend.name());
+    let others: Vec<_> = peers.iter().map(Peer::name).collect();
+    assert_ne!(nearest[1..], others);
+    let mut sorted = nearest[1..].to_vec();
+    sorted.sort();
+    assert_eq!(sorted, others);
+    let again = server.restarted().await.homeserver.nearest_servers().await;
+    assert_eq!(again.unwrap(), nearest);
+}
+
 /// However large a room is, what is told of it is never in memory as a whole.
 #[tokio::test]
 async fn the_state_of_a_room_is_written_in_pieces() {

@@ -41,7 +41,7 @@ impl Handler for Peers {
 
     fn peers_of_interest(&self) -> BoxFuture<'_, Vec<String>> {
         Box::pin(async move {
-            let servers = self.homeserver.known_servers().await.unwrap_or_else(|error| {
+            let servers = self.homeserver.nearest_servers().await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "cannot tell whom we share rooms with");
                 Default::default()
             });
