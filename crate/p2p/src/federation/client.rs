@@ -1,10 +1,10 @@
 //! Sends requests to other servers.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -17,7 +17,10 @@ use futures::{
     channel::{mpsc, oneshot},
     future::{Either, select},
 };
-use hearth_homeserver::{AnswerLimit, Clock, FederationError, deadline::within};
+use hearth_homeserver::{
+    AnswerLimit, Clock, FederationError,
+    deadline::{Late, within},
+};
 use http::{Request, Response};
 use libp2p::{PeerId, Stream};
 
@@ -26,6 +29,12 @@ use crate::{Config, driver::Command};
 
 /// Requests that may be under way at once, over all servers; more wait.
 const MAX_REQUESTS: usize = 256;
+/// Of these, requests to peers that are not known to be quick: those that never answer leave the others room.
+const SLOW_REQUESTS: usize = 128;
+/// A peer is quick as long as none of its requests takes longer.
+const QUICK: Duration = Duration::from_secs(5);
+/// Quick peers that are remembered.
+const MAX_QUICK: usize = 4096;
 /// The bytes of every answer that have a place, whatever else is on its way.
 const SMALL: usize = 256 << 10;
 /// Entries of the map of peers at which unused ones are dropped.
@@ -49,6 +58,9 @@ pub(crate) struct Client {
     buffered: AtomicUsize,
     per_peer: usize,
     all: Semaphore,
+    slow: Semaphore,
+    /// The peers whose last request did not take long, whatever came of it.
+    quick: Mutex<HashSet<PeerId>>,
     peers: Mutex<HashMap<PeerId, Weak<Lane>>>,
 }
 
@@ -83,6 +95,8 @@ impl Client {
             buffered: AtomicUsize::new(0),
             per_peer: config.max_outbound_per_peer.max(1),
             all: Semaphore::new(MAX_REQUESTS),
+            slow: Semaphore::new(SLOW_REQUESTS),
+            quick: Mutex::default(),
             peers: Mutex::default(),
         }
     }
@@ -96,12 +110,39 @@ impl Client {
         let lane = self.lane(peer);
         let work = async {
             let _one_of_peer = lane.turns.acquire().await;
+            let is_quick = self.quick().contains(&peer);
+            let _one_of_slow = match is_quick {
+                true => None,
+                false => Some(self.slow.acquire().await),
+            };
             let _one_of_all = self.all.acquire().await;
-            self.exchange(peer, &lane, &request).await
+            let mut exchange = pin!(self.exchange(peer, &lane, &request));
+            let early = within(&*self.clock, QUICK, &mut exchange).await;
+            self.note_pace(peer, early.is_ok());
+            match early {
+                Ok(answer) => answer,
+                Err(Late) => exchange.await,
+            }
         };
         within(&*self.clock, self.timeout, work)
             .await
             .unwrap_or(Err(FederationError::Timeout))
+    }
+
+    /// Notes whether a request to `peer` has ended soon.
+    fn note_pace(&self, peer: PeerId, is_quick: bool) {
+        let mut quick = self.quick();
+        if quick.len() >= MAX_QUICK {
+            quick.clear();
+        }
+        match is_quick {
+            true => quick.insert(peer),
+            false => quick.remove(&peer),
+        };
+    }
+
+    fn quick(&self) -> MutexGuard<'_, HashSet<PeerId>> {
+        self.quick.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tries again if a connection breaks: what looked connected may be gone, and it takes a moment until
@@ -247,5 +288,69 @@ impl From<Failure> for FederationError {
             Failure::Unreachable | Failure::Broken => Self::Unreachable,
             Failure::Protocol(why) => Self::Protocol(why),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::{sync::Arc, time::Duration};
+
+    use bytes::Bytes;
+    use futures::{
+        FutureExt as _, StreamExt as _,
+        channel::mpsc::{self, UnboundedReceiver},
+        stream::FuturesUnordered,
+    };
+    use hearth_homeserver::{Clock, FederationError};
+    use hearth_storage::BoxFuture;
+    use http::Request;
+    use libp2p::PeerId;
+
+    use super::{Client, Config, SLOW_REQUESTS};
+    use crate::{driver::Command, streams::Opened};
+
+    /// A clock that stands still.
+    struct Moment;
+
+    impl Clock for Moment {
+        fn now(&self) -> u64 {
+            0
+        }
+
+        fn sleep(&self, _duration: Duration) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn opened(commands: &mut UnboundedReceiver<Command>) -> Option<(PeerId, Opened)> {
+        match commands.next().now_or_never()?? {
+            Command::Open { peer, opened } => Some((peer, opened)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn peers_that_never_answer_leave_room_to_those_that_do() {
+        let (sender, mut commands) = mpsc::unbounded();
+        let client = Client::new(&Config::default(), Arc::new(Moment), sender);
+        let friend = PeerId::random();
+        let mut first = Box::pin(client.send(friend, Request::default()));
+        assert!((&mut first).now_or_never().is_none());
+        let (peer, answer) = opened(&mut commands).unwrap();
+        assert_eq!(peer, friend);
+        assert!(answer.send(None).is_ok());
+        let outcome = first.now_or_never().unwrap();
+        assert!(matches!(outcome, Err(FederationError::Unreachable)));
+
+        let silent = (0..300).map(|_| client.send(PeerId::random(), Request::<Bytes>::default()));
+        let mut silent: FuturesUnordered<_> = silent.collect();
+        assert!(silent.next().now_or_never().is_none());
+        let asked: Vec<_> = std::iter::from_fn(|| opened(&mut commands)).collect();
+        assert_eq!(asked.len(), SLOW_REQUESTS);
+        let again = client.send(friend, Request::default()).now_or_never();
+        assert!(again.is_none());
+        assert_eq!(opened(&mut commands).unwrap().0, friend);
     }
 }
