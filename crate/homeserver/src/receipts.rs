@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use hearth_rooms::pdu::MAX_FIELD_BYTES;
 use hearth_storage::{Direction, KeyRange, Table, WriteBatch};
 use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, ServerName, UserId};
 use serde::{Deserialize, Serialize};
@@ -361,7 +362,7 @@ impl Homeserver {
         let ts = receipt
             .pointer("/data/ts")
             .and_then(Value::as_u64)
-            .unwrap_or_else(|| self.now());
+            .map_or(self.now(), |ts| ts.min(self.now()));
         let order = event.and_then(|event| event.decision.order);
         Ok(Some((key, Receipt { event_id, ts, order })))
     }
@@ -400,7 +401,11 @@ fn is_in_bounds(key: &ReceiptKey) -> bool {
 
 fn edu_event_id(receipt: &Value) -> Option<OwnedEventId> {
     let event_ids = receipt.get("event_ids")?.as_array()?;
-    EventId::parse(event_ids.last()?.as_str()?).ok()
+    let event_id = event_ids.last()?.as_str()?;
+    // Parsing does not bound an id that is a hash.
+    EventId::parse(event_id)
+        .ok()
+        .filter(|_| event_id.len() <= MAX_FIELD_BYTES)
 }
 
 fn row_key(room_id: &RoomId, key: &ReceiptKey) -> Vec<u8> {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     peer::Peer,
-    support::{Server, object},
+    support::{NOW, Server, object},
 };
 
 /// Takes in that the peer's user has read up to `event_id` in `thread`.
@@ -41,6 +41,23 @@ async fn who_reads_many_threads_is_still_seen_to_read() {
         assert!(of("$1").is_none());
         assert_eq!(receipts.len(), 200);
     }
+}
+
+#[tokio::test]
+async fn a_receipt_takes_no_more_room_and_no_later_time_than_there_is() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let room = server.public_room().await;
+    peer.join(&server, &room).await;
+    let ids = [255, 254].map(|length| EventId::parse(format!("${}", "a".repeat(length))).unwrap());
+    for (id, thread) in ids.iter().zip(["too long", "longest"]) {
+        read(&server, &peer, &room, id, thread, u64::MAX).await;
+    }
+    let receipts = server.homeserver.room_receipts(&room).await.unwrap();
+    let kept: Vec<_> = receipts
+        .values()
+        .map(|receipt| (&receipt.event_id, receipt.ts))
+        .collect();
+    assert_eq!(kept, [(&ids[1], NOW)]);
 }
 
 #[tokio::test]

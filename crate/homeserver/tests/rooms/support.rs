@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::counting::CountingStore;
 
 /// The one moment at which everything happens, in milliseconds since the Unix epoch.
-const NOW: u64 = 1_800_000_000_000;
+pub const NOW: u64 = 1_800_000_000_000;
 
 /// A clock that stands still, and on which all waiting is over at once but that for a peer.
 pub struct Moment;
