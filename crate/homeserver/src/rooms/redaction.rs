@@ -2,7 +2,7 @@
 //!
 //! Up to room version 2 the authorisation rules say who may redact what. From version 3 on they let every redaction
 //! into the graph; it takes effect if its sender had the power where it stands, or if target and redaction come
-//! from one server. Until its target is known that cannot be told, so until then clients do *not* see it.
+//! from one server, and never on what a room cannot do without. Until its target is known that cannot be told, so until then clients do *not* see it.
 
 use hearth_storage::Table;
 use ruma_common::{EventId, OwnedServerName, RoomId, ServerName};
@@ -12,6 +12,7 @@ use crate::{
     rooms::{
         change::Change,
         event::{Decision, StoredEvent},
+        send::KEPT,
         view::{CREATE, POWER_LEVELS},
     },
 };
@@ -60,7 +61,8 @@ impl Change<'_> {
             self.note_redaction(key, event);
             return Ok(false);
         };
-        if target.room_id() != event.room_id() || !reach.covers(&target) {
+        let is_kept = KEPT.contains(&target.kind());
+        if is_kept || target.room_id() != event.room_id() || !reach.covers(&target) {
             return Ok(false);
         }
         self.note_redaction(key, event);
@@ -94,6 +96,9 @@ impl Change<'_> {
 
     /// `event` as a redaction that came before it leaves it. That one may be seen from now on.
     pub(crate) async fn redacted_early(&mut self, event: StoredEvent) -> Result<StoredEvent, Error> {
+        if KEPT.contains(&event.kind()) {
+            return Ok(event);
+        }
         let own = Reach::Server(event.sender().server_name().to_owned());
         for reach in [Reach::Room, own] {
             let Some(redaction) = self.noted_redaction(&event, &reach).await? else {

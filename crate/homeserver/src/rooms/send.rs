@@ -19,8 +19,8 @@ use crate::{
     },
 };
 
-/// The types of events that local users cannot redact.
-const KEPT: [&str; 2] = [CREATE.0, SERVER_ACL.0];
+/// The types of events that nobody redacts: without their content a room would be another, or let no server in.
+pub(super) const KEPT: [&str; 2] = [CREATE.0, SERVER_ACL.0];
 
 impl Homeserver {
     /// Sends a message event. The same `txn_id` from the same device to the same room and type, or for the same event that
@@ -166,7 +166,6 @@ impl Homeserver {
             return Ok(());
         };
         let target = change.known_events(std::slice::from_ref(target)).await?.pop();
-        // Without their content a room would be another, or let no server in.
         if target
             .as_ref()
             .is_some_and(|target| KEPT.contains(&target.kind()))

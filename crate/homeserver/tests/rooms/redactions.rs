@@ -336,3 +336,43 @@ async fn one_transaction_id_redacts_several_events_each_once() {
     assert_eq!(shown.iter().filter(|kind| *kind == "m.room.redaction").count(), 2);
     assert!(!shown.contains(&"second".to_owned()), "{shown:?}");
 }
+
+#[tokio::test]
+async fn nor_does_another_server_redact_it() {
+    let scene = Scene::new().await;
+    let (server, alice, mallory) = (&scene.server, scene.server.alice(), &scene.mallory);
+    let levels = server.state_content(&scene.room, "m.room.power_levels").await;
+    let raise = async |power: u8| {
+        let mut levels = levels.clone().unwrap();
+        levels["users"][mallory.user().as_str()] = json!(power);
+        let set = server.set(&alice, &scene.room, "m.room.power_levels", levels);
+        set.await.unwrap();
+        let set = server.state(&scene.room, "m.room.power_levels", "").await;
+        set.unwrap().pdu.clone()
+    };
+    let list = |prev: &Pdu, auth, denied: &str| {
+        let content = json!({ "allow": ["*"], "deny": [denied] });
+        let kind = ("m.room.server_acl", Some(""));
+        mallory.event(&scene.room, prev, auth, kind, content)
+    };
+    let raised = raise(100).await;
+    let auth = scene.auth(0).await;
+    let (first, second) = (
+        list(&raised, auth.clone(), "one"),
+        list(&raised, auth.clone(), "two"),
+    );
+    let early = mallory.redaction(&scene.room, &raised, auth, second.event_id());
+    for pdu in [&first, &early, &second] {
+        assert_eq!(mallory.tell(server, pdu).await, json!({}));
+    }
+    let demoted = raise(0).await;
+    let auth = scene.auth(0).await;
+    let late = mallory.redaction(&scene.room, &demoted, auth, first.event_id());
+    assert_eq!(mallory.tell(server, &late).await, json!({}));
+    let mut taken = Vec::new();
+    for (list, redaction) in [(&first, &late), (&second, &early)] {
+        taken.push(scene.is_redacted(list.event_id()).await);
+        taken.push(scene.is_shown(redaction.event_id()).await);
+    }
+    assert_eq!(taken, [false; 4]);
+}
