@@ -12,6 +12,7 @@ use crate::{
         event::{Decision, StoredEvent},
         membership::membership_content,
         memberships::UserMembership,
+        view::member,
     },
 };
 
@@ -49,15 +50,16 @@ impl Homeserver {
         event_id: &EventId,
         event: Value,
     ) -> Result<Value, Error> {
-        let (knock, _) = self
+        let (knock, snapshot) = self
             .accept_member(origin, room_id, event_id, event, "knock")
             .await?;
+        let sender = knock.sender();
+        // One that came before may have been refused since: the room is no longer told about.
+        if self.view(&snapshot, &[member(sender)]).await?.membership(sender) != "knock" {
+            return Err(Error::Forbidden("the knock is over".into()));
+        }
         let room = self.known_room(room_id).await?;
-        let state = self
-            .change(&room)
-            .await
-            .stripped_for(knock.sender(), knock.sender())
-            .await?;
+        let state = self.change(&room).await.stripped_for(sender, sender).await?;
         Ok(json!({ "knock_room_state": state }))
     }
 

@@ -8,6 +8,7 @@ use hearth_homeserver::{
     media::{MediaId, MediaUri},
     presence::PresenceState,
 };
+use hearth_rooms::{RoomVersion, builder::sign_template};
 use hearth_storage::{Direction, KeyRange, Store, Table, WriteBatch};
 use ruma_common::{RoomId, UserId};
 use serde_json::{Value, json};
@@ -568,4 +569,29 @@ async fn local_users_are_seen_however_many_others_are_there() {
         .await
         .unwrap();
     assert_eq!(presence_of(last).await, "online");
+}
+
+#[tokio::test]
+async fn a_knock_that_was_refused_tells_no_more_of_the_room() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let (alice, room) = (server.alice(), server.public_room().await);
+    let rule = json!({ "join_rule": "knock" });
+    server
+        .set(&alice, &room, "m.room.join_rules", rule)
+        .await
+        .unwrap();
+    let (homeserver, user, versions) = (&server.homeserver, peer.user(), [String::from("12")]);
+    let making = homeserver.make_knock(peer.name(), &room, &user, &versions);
+    let made = making.await.unwrap();
+    let template = serde_json::from_value(made["event"].clone()).unwrap();
+    let (name, key) = (peer.identity.server_name(), peer.identity.key_pair());
+    let knock = sign_template(RoomVersion::V12, template, name, key).unwrap();
+    let send = || homeserver.accept_knock(peer.name(), &room, knock.event_id(), value(&knock));
+    for _ in 0..2 {
+        let described = send().await.unwrap();
+        assert!(!described["knock_room_state"].as_array().unwrap().is_empty());
+    }
+    let refusing = homeserver.kick_user(&alice, &room, &user, None);
+    refusing.await.unwrap();
+    assert!(matches!(send().await, Err(Error::Forbidden(_))));
 }
