@@ -188,7 +188,7 @@ impl Homeserver {
     /// [`Error::Store`] or [`Error::Damaged`].
     pub async fn receive_receipts(&self, origin: &ServerName, content: &JsonObject) -> Result<(), Error> {
         let mut left = MAX_EDU_RECEIPTS;
-        for (room_id, kinds) in content {
+        for (room_id, kinds) in content.iter().take(MAX_EDU_RECEIPTS) {
             let Ok(room_id) = RoomId::parse(room_id) else {
                 continue;
             };

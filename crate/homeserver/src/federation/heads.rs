@@ -198,7 +198,7 @@ impl Homeserver {
     }
 
     /// The rooms that users of both servers are joined to.
-    async fn rooms_shared_with(&self, server: &ServerName) -> Result<Vec<OwnedRoomId>, Error> {
+    pub(super) async fn rooms_shared_with(&self, server: &ServerName) -> Result<Vec<OwnedRoomId>, Error> {
         let rooms: Vec<_> = self.user_rooms.all_joined().into_iter().collect();
         let keys: Vec<_> = rooms.iter().map(|room_id| server_key(room_id, server)).collect();
         let rows = self.seams.store.get_many(Table::Memberships, &keys).await?;

@@ -67,7 +67,7 @@ impl Homeserver {
         body: Value,
     ) -> Result<Value, Error> {
         self.wake_sender(origin);
-        let (pdus, edus) = parts(body)?;
+        let (pdus, mut edus) = parts(body)?;
         if let Some(answer) = self.answered_before(origin, txn_id).await? {
             return Ok(answer);
         }
@@ -77,6 +77,9 @@ impl Homeserver {
             if let Some((event_id, result)) = self.receive_pdu(origin, value, &mut gaps).await? {
                 results.insert(event_id.to_string(), result);
             }
+        }
+        if edus.iter().any(looks_up_much) && self.rooms_shared_with(origin).await?.is_empty() {
+            edus.retain(|edu| !looks_up_much(edu));
         }
         let mut known = None;
         for edu in edus {
@@ -326,6 +329,15 @@ fn parts(body: Value) -> Result<(Vec<Value>, Vec<Value>), Error> {
         _ => Err(Error::BadJson(format!("`{field}` is not an array"))),
     };
     Ok((array("pdus", MAX_PDUS)?, array("edus", MAX_EDUS)?))
+}
+
+/// Whether more than a few rows have to be read to see that an EDU is of a server that shares no room with this one.
+fn looks_up_much(edu: &Value) -> bool {
+    match edu.get("edu_type").and_then(Value::as_str) {
+        Some("m.typing" | "m.direct_to_device") => false,
+        Some("m.receipt") => edu["content"].as_object().is_some_and(|rooms| rooms.len() > 1),
+        _ => true,
+    }
 }
 
 /// The id of an event that may be malformed in other ways.

@@ -595,3 +595,41 @@ async fn a_knock_that_was_refused_tells_no_more_of_the_room() {
     refusing.await.unwrap();
     assert!(matches!(send().await, Err(Error::Forbidden(_))));
 }
+
+#[tokio::test]
+async fn edus_of_a_server_in_no_room_cost_one_look() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let room = server.public_room().await;
+    let said = server.say(&server.alice(), &room, "1", "read me").await.unwrap();
+    let receipt = json!({ "m.read": { peer.user(): { "event_ids": [said], "data": { "ts": 1 } } } });
+    let unknown = (0..2_000).map(|number| format!("!~{number}:x"));
+    let rooms = unknown.chain([room.to_string()]);
+    let read: JsonObject = rooms.map(|room| (room, receipt.clone())).collect();
+    let push = json!({ "user_id": peer.user(), "presence": "online" });
+    let edus = json!([
+        { "edu_type": "m.receipt", "content": read },
+        { "edu_type": "m.presence", "content": { "push": vec![push; 100] } },
+        { "edu_type": "m.device_list_update", "content": {
+            "user_id": peer.user(), "device_id": "D", "stream_id": 1,
+        } },
+    ]);
+    let send = async |txn: &str| {
+        let body = json!({ "origin": peer.name(), "origin_server_ts": 1, "pdus": [], "edus": edus });
+        server.store.take();
+        let receiving = server.homeserver.receive_transaction(peer.name(), txn, body);
+        receiving.await.unwrap();
+        server.store.take()
+    };
+    let stranger = send("1").await;
+    peer.join(&server, &room).await;
+    let member = send("2").await;
+    assert_eq!(
+        (
+            stranger.reads_of(Table::Memberships),
+            stranger.reads_of(Table::Rooms),
+            member.reads_of(Table::Rooms)
+        ),
+        (1, 0, 499),
+    );
+    assert_eq!(server.homeserver.room_receipts(&room).await.unwrap().len(), 1);
+}
