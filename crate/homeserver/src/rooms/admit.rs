@@ -154,10 +154,13 @@ impl Change<'_> {
         let allowed_now = check_state(pdu, |kind, key| {
             now.pdu(kind, key).or_else(|| named_now(kind, key))
         });
-        Ok(allowed_now.map_or_else(
-            |rejection| Outcome::SoftFailed(rejection.0),
-            |()| Outcome::Accepted,
-        ))
+        Ok(match allowed_now {
+            Err(rejection) => Outcome::SoftFailed(rejection.0),
+            Ok(()) if self.has_lost_power(pdu, &before, &now).await? => {
+                Outcome::SoftFailed("the sender may no longer redact".into())
+            }
+            Ok(()) => Outcome::Accepted,
+        })
     }
 
     /// The events that `pdu` rests on, by their ids, if these allow it.

@@ -1,11 +1,12 @@
 //! What redactions do. Spec: Room Version 3, section 'Handling redactions'.
 //!
 //! Up to room version 2 the authorisation rules say who may redact what. From version 3 on they let every redaction
-//! into the graph; it takes effect if its sender had the power where it stands, or if target and redaction come
-//! from one server, and never on what a room cannot do without. Until its target is known that cannot be told, so until then clients do *not* see it.
+//! into the graph; it takes effect if its sender had the power where it stands and has not lost it when it comes, or
+//! if target and redaction come from one server, and never on what a room cannot do without. Until its target is known that cannot be told, so until then clients do *not* see it.
 
+use hearth_rooms::Pdu;
 use hearth_storage::Table;
-use ruma_common::{EventId, OwnedServerName, RoomId, ServerName};
+use ruma_common::{EventId, OwnedServerName, RoomId, ServerName, UserId};
 
 use crate::{
     Error,
@@ -13,7 +14,7 @@ use crate::{
         change::Change,
         event::{Decision, StoredEvent},
         send::KEPT,
-        view::{CREATE, POWER_LEVELS},
+        view::{CREATE, POWER_LEVELS, View},
     },
 };
 
@@ -90,8 +91,24 @@ impl Change<'_> {
             return Ok(Reach::Room);
         }
         let power = self.view_at(root, &[CREATE, POWER_LEVELS]).await?;
-        let has_power = power.power_level(redaction.sender()) >= power.power_field("redact", 50);
+        let has_power = may_redact(&power, redaction.sender());
         Ok(if has_power { Reach::Room } else { own })
+    }
+
+    /// Whether `pdu` is a redaction that takes what another server sent, by a power that its sender had in the state
+    /// `before` and has lost in that of `now`. Both need [`CREATE`] and [`POWER_LEVELS`].
+    pub(super) async fn has_lost_power(&self, pdu: &Pdu, before: &View, now: &View) -> Result<bool, Error> {
+        let rules = &pdu.version().rules().authorization;
+        let target = pdu.redacts().filter(|_| !rules.special_case_room_redaction);
+        let Some(target) = target.filter(|_| may_redact(before, pdu.sender())) else {
+            return Ok(false);
+        };
+        if may_redact(now, pdu.sender()) {
+            return Ok(false);
+        }
+        let target = self.known_events(&[target.to_owned()]).await?.pop();
+        let own = Reach::Server(pdu.sender().server_name().to_owned());
+        Ok(target.is_none_or(|target| !own.covers(&target)))
     }
 
     /// `event` as a redaction that came before it leaves it. That one may be seen from now on.
@@ -140,6 +157,11 @@ impl Change<'_> {
         let redaction = self.homeserver().stored_event(&redaction).await?;
         Ok(redaction.map(|redaction| StoredEvent::clone(&redaction)))
     }
+}
+
+/// Whether a user may redact what others sent. `state` needs [`CREATE`] and [`POWER_LEVELS`].
+fn may_redact(state: &View, user_id: &UserId) -> bool {
+    state.power_level(user_id) >= state.power_field("redact", 50)
 }
 
 /// `target` without the content that `redaction` takes. The first one counts.

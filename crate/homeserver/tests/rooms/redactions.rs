@@ -123,6 +123,31 @@ async fn the_power_where_the_redaction_stands_counts() {
 }
 
 #[tokio::test]
+async fn who_was_demoted_redacts_only_what_their_own_server_sent() {
+    let scene = Scene::new().await;
+    let (server, alice, mallory) = (&scene.server, scene.server.alice(), &scene.mallory);
+    let kept = server.say(&alice, &scene.room, "1", "kept").await.unwrap();
+    let set = async |power: u8| {
+        let levels = json!({ "users": { mallory.user(): power }, "redact": 50 });
+        let set = server.set(&alice, &scene.room, "m.room.power_levels", levels);
+        set.await.unwrap();
+        let set = server.state(&scene.room, "m.room.power_levels", "").await;
+        set.unwrap().pdu.clone()
+    };
+    let promoted = set(50).await;
+    let auth = scene.auth(0).await;
+    let own = mallory.message(&scene.room, &promoted, auth.clone(), "regretted");
+    assert_eq!(mallory.tell(server, &own).await, json!({}));
+    set(0).await;
+    for (target, is_taken) in [(&*kept, false), (own.event_id(), true)] {
+        let redaction = mallory.redaction(&scene.room, &own, auth.clone(), target);
+        assert_eq!(mallory.tell(server, &redaction).await, json!({}));
+        assert_eq!(scene.is_redacted(target).await, is_taken);
+        assert_eq!(scene.is_shown(redaction.event_id()).await, is_taken);
+    }
+}
+
+#[tokio::test]
 async fn an_early_redaction_is_held_until_its_target_is_seen() {
     let scene = Scene::new().await;
     let auth = scene.auth(0).await;
