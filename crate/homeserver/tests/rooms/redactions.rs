@@ -363,7 +363,7 @@ async fn one_transaction_id_redacts_several_events_each_once() {
 }
 
 #[tokio::test]
-async fn nor_does_another_server_redact_it() {
+async fn no_other_server_redacts_what_a_room_cannot_do_without() {
     let scene = Scene::new().await;
     let (server, alice, mallory) = (&scene.server, scene.server.alice(), &scene.mallory);
     let levels = server.state_content(&scene.room, "m.room.power_levels").await;
