@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use hearth_rooms::client_event::ClientEvent;
+use hearth_rooms::{client_event::ClientEvent, ordered};
 use ruma_common::{EventId, RoomId, UserId};
 use serde::Serialize;
 
@@ -410,7 +410,7 @@ impl Homeserver {
             None => self.last_state(user_id, room_id).await?,
         };
         let Some(root) = root else { return Ok(Vec::new()) };
-        let senders: BTreeSet<_> = events.iter().map(|event| event.sender()).collect();
+        let senders: BTreeSet<_> = ordered::set(events.iter().map(|event| event.sender()));
         let keys: Vec<_> = senders.into_iter().map(member).collect();
         let mut members = self.view_at(&root, &keys).await?.iter().cloned().collect();
         if let Some(newest) = newest.filter(|newest| newest.kind() == MEMBER) {
@@ -431,7 +431,7 @@ impl Homeserver {
             None => self.last_state(user_id, last.room_id()).await?,
         };
         let Some(root) = root else { return Ok(Vec::new()) };
-        let senders: BTreeSet<_> = events.iter().map(|event| event.sender().to_string()).collect();
+        let senders: BTreeSet<_> = ordered::set(events.iter().map(|event| event.sender().to_string()));
         let mut state = match filter.lazy_load_members {
             true => self.state_with_members(&root, None, &senders, |_| true).await?,
             false => self.whole_state(&root, |_| true).await?,

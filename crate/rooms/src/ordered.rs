@@ -1,10 +1,10 @@
-//! Ordered maps and JSON objects out of iterators.
+//! Ordered maps, sets and JSON objects out of iterators.
 //!
-//! `collect` sorts the entries before it builds a map of them, by code of about 5 KB for each kind of map, and for each kind of iterator
+//! `collect` sorts the entries before it builds a map of them, by code of about 5 KB for each kind of map or set, and for each kind of iterator
 //! too. In the WebAssembly module that was the largest part that nobody needed: entries that are inserted one by one take little
 //! code, and about as long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -30,6 +30,13 @@ pub fn try_map<K: Ord, V, E>(
         map.insert(key, value);
     }
     Ok(map)
+}
+
+/// A set of `members`.
+pub fn set<K: Ord>(members: impl IntoIterator<Item = K>) -> BTreeSet<K> {
+    let mut set = BTreeSet::new();
+    set.extend(members);
+    set
 }
 
 /// An object of `fields`.

@@ -1,5 +1,6 @@
 //! `POST /keys/query`: the identity keys of users' devices and the users' cross-signing keys.
 
+use hearth_rooms::ordered;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -222,12 +223,13 @@ impl Homeserver {
 
     /// Adds the viewer's signatures of other servers' users.
     async fn add_own_signatures(&self, viewer: &UserId, answer: &mut KeysAnswer) -> Result<(), Error> {
-        let remote: BTreeSet<_> = answer
-            .master_keys
-            .keys()
-            .filter(|user_id| !self.is_local(user_id))
-            .cloned()
-            .collect();
+        let remote: BTreeSet<_> = ordered::set(
+            answer
+                .master_keys
+                .keys()
+                .filter(|user_id| !self.is_local(user_id))
+                .cloned(),
+        );
         for user_id in remote {
             if let Some(master) = answer.master_keys.remove(&user_id) {
                 let signed = self.signed_master(master, &user_id, viewer).await?;

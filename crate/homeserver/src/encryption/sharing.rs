@@ -1,5 +1,6 @@
 //! Who shares a room with whom: those are the users who hear of each other's devices.
 
+use hearth_rooms::ordered;
 use std::collections::BTreeSet;
 
 use hearth_storage::Table;
@@ -21,7 +22,7 @@ impl Homeserver {
     pub(crate) async fn shares_room(&self, user_id: &UserId, other: &UserId) -> Result<bool, Error> {
         let rooms = self.joined_rooms(user_id);
         if self.is_local(other) {
-            let others: BTreeSet<_> = self.joined_rooms(other).into_iter().collect();
+            let others: BTreeSet<_> = ordered::set(self.joined_rooms(other));
             return Ok(rooms.iter().any(|room_id| others.contains(room_id)));
         }
         Ok(!self.shared_among(other, rooms).await?.is_empty())
@@ -54,7 +55,7 @@ impl Homeserver {
         users: Vec<OwnedUserId>,
     ) -> Result<(Vec<OwnedUserId>, Vec<OwnedUserId>), Error> {
         if users.len() > MAX_LOOKED_UP {
-            let joined: BTreeSet<_> = self.joined_users(room_id).await?.into_iter().collect();
+            let joined: BTreeSet<_> = ordered::set(self.joined_users(room_id).await?);
             return Ok(users.into_iter().partition(|user| joined.contains(user)));
         }
         let keys: Vec<_> = users.iter().map(|user| member_key(room_id, user)).collect();

@@ -10,6 +10,7 @@ use hearth_rooms::{
     Pdu,
     auth_check::needed_events,
     dag::{ancestors, topological_order},
+    ordered,
 };
 use http::Method;
 use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName};
@@ -89,7 +90,7 @@ impl Homeserver {
         from: &[OwnedEventId],
         limit: usize,
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
-        let mut seen: BTreeSet<_> = from.iter().cloned().collect();
+        let mut seen: BTreeSet<_> = ordered::set(from.iter().cloned());
         let mut open = BinaryHeap::new();
         let mut next = self.stored_events(from).await?;
         let mut found = Vec::new();
@@ -205,7 +206,7 @@ impl Homeserver {
     /// # Errors
     /// [`Error::Store`] or [`Error::Damaged`].
     pub(super) async fn missing_of(&self, mut open: Vec<OwnedEventId>) -> Result<Vec<OwnedEventId>, Error> {
-        let mut missing: BTreeSet<_> = open.iter().cloned().collect();
+        let mut missing: BTreeSet<_> = ordered::set(open.iter().cloned());
         let mut refused = BTreeSet::new();
         while !open.is_empty() {
             let known = self.stored_events(&open).await?;
@@ -368,7 +369,7 @@ impl Homeserver {
         room: &Arc<Room>,
         pdus: &[Pdu],
     ) -> Result<HashMap<OwnedEventId, String>, Error> {
-        let page: BTreeSet<_> = pdus.iter().map(Pdu::event_id).collect();
+        let page: BTreeSet<_> = ordered::set(pdus.iter().map(Pdu::event_id));
         let beyond = |mut ids: Vec<OwnedEventId>| {
             ids.retain(|id| !page.contains(&**id));
             ids

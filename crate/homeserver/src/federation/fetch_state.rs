@@ -8,6 +8,7 @@ use futures::{StreamExt, future::join, stream::FuturesOrdered};
 use hearth_rooms::{
     Pdu,
     dag::{auth_chain, topological_order},
+    ordered,
 };
 use hearth_storage::BoxFuture;
 use http::Method;
@@ -84,7 +85,7 @@ impl Homeserver {
         if purpose == Purpose::Past {
             self.check_amount(server, room, &missing).await?;
         }
-        let state: BTreeSet<_> = state.into_iter().collect();
+        let state: BTreeSet<_> = ordered::set(state);
         let version = room.snapshot().version();
         let mut intake = match purpose {
             Purpose::Past => Intake::new(room, version),
@@ -136,7 +137,7 @@ impl Homeserver {
         }
         for slice in event_ids.chunks(MAX_EVENTS) {
             let held = self.stored_events(slice).await?;
-            let held: BTreeSet<_> = held.iter().map(|event| &event.event_id).collect();
+            let held: BTreeSet<_> = ordered::set(held.iter().map(|event| &event.event_id));
             let new = slice.iter().filter(|id| !held.contains(id) && seen.insert(*id));
             missing.extend(new.cloned());
             self.give_way().await;

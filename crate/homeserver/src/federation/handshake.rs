@@ -2,9 +2,7 @@
 //! template of the event, which is signed here. Spec: Server-Server API, sections 'Joining rooms', 'Knocking upon a
 //! room' and 'Leaving Rooms'. What `send_*` answers is each one's own.
 
-use std::collections::BTreeSet;
-
-use hearth_rooms::{Pdu, RoomVersion, builder::sign_template};
+use hearth_rooms::{Pdu, RoomVersion, builder::sign_template, ordered};
 use hearth_storage::MaybeSend;
 use http::Method;
 use ruma_common::{OwnedServerName, RoomId, ServerName, UserId};
@@ -30,7 +28,7 @@ impl Homeserver {
         A: Future<Output = Result<(), Error>> + MaybeSend,
     {
         let mut last = Error::NotFound("no server is known that is in this room".into());
-        let mut asked = BTreeSet::from([self.server_name().to_owned()]);
+        let mut asked = ordered::set([self.server_name().to_owned()]);
         for server in servers
             .into_iter()
             .filter(|server| asked.insert(server.clone()))

@@ -10,6 +10,7 @@ use hearth_rooms::{
     Pdu, RoomVersion,
     auth_check::{check_auth_events, needed_events},
     dag::topological_order,
+    ordered,
     state_tree::KeyPath,
 };
 use hearth_storage::StoreError;
@@ -178,7 +179,7 @@ impl Homeserver {
             return Ok(());
         }
         let ordered = topological_order(intake.waiting.values().cloned());
-        let needed: BTreeSet<_> = ordered.iter().flat_map(needed_events).collect();
+        let needed: BTreeSet<_> = ordered::set(ordered.iter().flat_map(needed_events));
         let needed: Vec<_> = needed
             .into_iter()
             .filter(|id| !intake.waiting.contains_key(id))
@@ -225,7 +226,7 @@ impl Homeserver {
         let change = self.change(&room).await;
         let ids: Vec<_> = pdus.iter().map(|pdu| pdu.event_id().to_owned()).collect();
         let stored = self.stored_events(&ids).await?;
-        let stored: BTreeSet<_> = stored.iter().map(|event| &*event.event_id).collect();
+        let stored: BTreeSet<_> = ordered::set(stored.iter().map(|event| &*event.event_id));
         let new = pdus.into_iter().filter(|pdu| !stored.contains(pdu.event_id()));
         self.store_new(intake, change, new.collect()).await
     }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use hearth_rooms::{Pdu, Rejection, RoomVersion, auth_check::check_state, auth_selection::auth_types_of};
+use hearth_rooms::{
+    Pdu, Rejection, RoomVersion, auth_check::check_state, auth_selection::auth_types_of, ordered,
+};
 use http::Method;
 use ruma_common::{OwnedEventId, OwnedServerName, RoomId, ServerName, UserId};
 use serde_json::Value;
@@ -129,7 +131,7 @@ impl Homeserver {
             .build_state(&room.room_id, &state, intake.into_entries())
             .await?;
         self.check_join(join, &built.root).await?;
-        Ok((built.root, chain.into_iter().chain(state).collect()))
+        Ok((built.root, ordered::set(chain.into_iter().chain(state))))
     }
 
     /// Whether the state `root` allows `join`.

@@ -1,5 +1,6 @@
 //! Filling gaps in the event graph, both sides. Spec: Server-Server API, 'get_missing_events'.
 
+use hearth_rooms::ordered;
 use std::collections::{BTreeSet, VecDeque};
 
 use ruma_common::{RoomId, ServerName};
@@ -24,9 +25,7 @@ impl Homeserver {
         body: Value,
     ) -> Result<Value, Error> {
         let latest = event_ids(&body, "latest_events", MAX_EVENTS);
-        let earliest: BTreeSet<_> = event_ids(&body, "earliest_events", MAX_EVENTS)
-            .into_iter()
-            .collect();
+        let earliest: BTreeSet<_> = ordered::set(event_ids(&body, "earliest_events", MAX_EVENTS));
         let number = |field: &str| body.get(field).and_then(Value::as_u64);
         let limit = usize::try_from(number("limit").unwrap_or(10))
             .unwrap_or(MAX_EVENTS)

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use async_lock::MutexGuardArc;
-use hearth_rooms::RoomVersion;
+use hearth_rooms::{RoomVersion, ordered};
 use ruma_common::{OwnedEventId, OwnedServerName, RoomId, ServerName, UserId};
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ impl Homeserver {
         let Some(pdu) = version.and_then(|version| verified(version, value).ok()) else {
             return Ok(None);
         };
-        let mut believed: BTreeSet<_> = stripped.iter().filter_map(server_of).collect();
+        let mut believed: BTreeSet<_> = ordered::set(stripped.iter().filter_map(server_of));
         believed.extend(self.inviting_servers(&user_id, room_id).await?);
         let sender = pdu.sender().server_name();
         let ends = matches!(pdu.membership().as_deref(), Some("leave" | "ban"));

@@ -1,5 +1,6 @@
 //! Letting the users of other servers join. Spec: Server-Server API, section 'Joining rooms'.
 
+use hearth_rooms::ordered;
 use std::collections::BTreeSet;
 
 use ruma_common::{EventId, OwnedEventId, OwnedServerName, RoomId, ServerName, UserId};
@@ -74,7 +75,7 @@ impl Homeserver {
             true => self.state_for_joiner(before, &snapshot, join.sender()).await?,
             false => self.state_before(&stored).await?.into_values().collect(),
         };
-        let sent: BTreeSet<_> = state.iter().chain([&stored.event_id]).collect();
+        let sent: BTreeSet<_> = ordered::set(state.iter().chain([&stored.event_id]));
         let resting: Vec<_> = sent.iter().map(|event_id| (*event_id).clone()).collect();
         let mut chain = self.auth_chain(&resting).await?;
         if omit_members {

@@ -16,6 +16,7 @@ pub(crate) mod glob;
 mod invite_permission;
 mod list;
 
+use hearth_rooms::ordered;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -295,16 +296,12 @@ impl Wishes {
 fn ignored_users(content: &JsonObject) -> BTreeSet<OwnedUserId> {
     let users = content.get("ignored_users").and_then(Value::as_object);
     let users = users.into_iter().flat_map(JsonObject::keys).take(MAX_IGNORED);
-    users
-        .filter_map(|user| UserId::parse(user.as_str()).ok())
-        .collect()
+    ordered::set(users.filter_map(|user| UserId::parse(user.as_str()).ok()))
 }
 
 fn direct_rooms(content: &JsonObject) -> BTreeSet<OwnedRoomId> {
     let rooms = content.values().filter_map(Value::as_array).flatten();
-    rooms
-        .filter_map(|room| RoomId::parse(room.as_str()?).ok())
-        .collect()
+    ordered::set(rooms.filter_map(|room| RoomId::parse(room.as_str()?).ok()))
 }
 
 /// The rooms that MSC3847 names.

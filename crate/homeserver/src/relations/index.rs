@@ -6,6 +6,7 @@
 //! * `s` room `\0` parent: a [`Summary`];
 //! * `t` room `\0` order of a thread's latest event: the thread's root.
 
+use hearth_rooms::ordered;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -57,7 +58,7 @@ impl Homeserver {
         removed: &[Arc<StoredEvent>],
     ) -> Result<Indexing, Error> {
         let parents = added.iter().copied().chain(removed.iter().map(|event| &**event));
-        let keys: BTreeSet<_> = parents.filter_map(summarised).collect();
+        let keys: BTreeSet<_> = ordered::set(parents.filter_map(summarised));
         let keys: Vec<_> = keys.into_iter().collect();
         let summaries = self.summaries(&keys).await?;
         let both = summaries.into_iter().map(|summary| (summary.clone(), summary));

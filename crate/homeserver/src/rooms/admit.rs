@@ -10,6 +10,7 @@ use hearth_rooms::{
     Pdu, Rejection,
     auth_check::{check_auth_events, check_state, needed_events},
     auth_selection::auth_types_of,
+    ordered,
 };
 use hearth_storage::BoxFuture;
 use ruma_common::{OwnedEventId, OwnedServerName};
@@ -116,7 +117,7 @@ impl Change<'_> {
         if self.snapshot.is_partial() || current == root {
             return Ok(current);
         }
-        self.resolve([current, root.to_owned()].into()).await
+        self.resolve(ordered::set([current, root.to_owned()])).await
     }
 
     /// What is to become of `pdu`, before which the state was `root`, where `now` is the current one. If the first
@@ -179,7 +180,7 @@ impl Change<'_> {
 
     /// The root of the state before `pdu`, as its prev events leave it.
     pub(super) async fn state_at_prev(&mut self, pdu: &Pdu) -> Result<String, Error> {
-        let prev: BTreeSet<_> = pdu.prev_events().iter().collect();
+        let prev: BTreeSet<_> = ordered::set(pdu.prev_events().iter());
         if prev == self.snapshot.record.extremities.iter().collect() {
             return Ok(self.snapshot.record.state.clone());
         }
@@ -239,7 +240,7 @@ impl Change<'_> {
         &mut self,
         states: Vec<(OwnedEventId, String)>,
     ) -> Result<String, Error> {
-        let roots: BTreeSet<_> = states.into_iter().map(|(_, root)| root).collect();
+        let roots: BTreeSet<_> = ordered::set(states.into_iter().map(|(_, root)| root));
         match roots.len() {
             0 => Err(Error::Damaged("the state before an event is not known".into())),
             1 => Ok(roots.into_iter().next().unwrap_or_default()),

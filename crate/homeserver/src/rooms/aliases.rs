@@ -1,5 +1,6 @@
 //! Room aliases. Spec: Client-Server API, section 'Room aliases'.
 
+use hearth_rooms::ordered;
 use std::collections::BTreeSet;
 
 use hearth_storage::{Table, WriteBatch};
@@ -213,7 +214,7 @@ impl Homeserver {
         let room = self.known_room(room_id).await?;
         let state = self.view(&room.snapshot(), &[CANONICAL_ALIAS]).await?;
         let present = state.iter().flat_map(|event| named_aliases(event.content()));
-        let present: BTreeSet<_> = present.filter_map(Result::ok).collect();
+        let present: BTreeSet<_> = ordered::set(present.filter_map(Result::ok));
         let named = named_aliases(content).collect::<Result<BTreeSet<_>, _>>()?;
         let new: Vec<_> = named.difference(&present).collect();
         if new.len() > MAX_NAMED {

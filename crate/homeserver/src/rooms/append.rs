@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hearth_rooms::Pdu;
+use hearth_rooms::{Pdu, ordered};
 use ruma_common::{OwnedDeviceId, OwnedEventId, OwnedServerName, ServerName, UserId};
 
 use crate::{
@@ -145,7 +145,7 @@ impl Change<'_> {
                 continue;
             }
             if let Some(position) = event.decision.order.and_then(|order| u64::try_from(order).ok()) {
-                let servers = BTreeSet::from([newcomer.clone()]);
+                let servers = ordered::set([newcomer.clone()]);
                 Outbox::store(&mut self.batch, &servers, position, &event);
                 self.belated.push((position, servers, event));
             }

@@ -11,7 +11,10 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD as BASE64};
-use hearth_rooms::chain_cover::{Authority, ChainId, Position, place};
+use hearth_rooms::{
+    chain_cover::{Authority, ChainId, Position, place},
+    ordered,
+};
 use hearth_storage::Table;
 use ruma_common::{EventId, OwnedEventId};
 
@@ -80,18 +83,17 @@ impl Change<'_> {
 
     fn events_and_authorities(&self, own: &[OwnedEventId]) -> (Vec<Arc<StoredEvent>>, Vec<OwnedEventId>) {
         let events: Vec<_> = own.iter().filter_map(|id| self.own_event(id).cloned()).collect();
-        let own: BTreeSet<&OwnedEventId> = own.iter().collect();
+        let own: BTreeSet<&OwnedEventId> = ordered::set(own.iter());
         let named = events.iter().flat_map(|event| event.pdu.auth_events());
-        let others: BTreeSet<_> = named.filter(|id| !own.contains(id)).cloned().collect();
+        let others: BTreeSet<_> = ordered::set(named.filter(|id| !own.contains(id)).cloned());
         (events, others.into_iter().collect())
     }
 
     /// Reads how long the chains are that the events may continue.
     async fn read_lengths(&self, places: &mut Places, events: &[Arc<StoredEvent>]) -> Result<(), Error> {
         let named = events.iter().flat_map(|event| event.pdu.auth_events());
-        let chains: BTreeSet<ChainId> = named
-            .filter_map(|id| Some(places.positions.get(id)?.chain))
-            .collect();
+        let chains: BTreeSet<ChainId> =
+            ordered::set(named.filter_map(|id| Some(places.positions.get(id)?.chain)));
         let keys: Vec<_> = chains.iter().map(|chain| chain_key(*chain)).collect();
         let rows = self.homeserver.seams.store.get_many(Table::Events, &keys).await?;
         for (chain, row) in chains.into_iter().zip(rows) {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_lock::MutexGuardArc;
-use hearth_rooms::state_tree::Difference;
+use hearth_rooms::{ordered, state_tree::Difference};
 use hearth_storage::{BoxFuture, Table, WriteBatch};
 use ruma_common::{OwnedServerName, OwnedUserId, UserId};
 
@@ -249,7 +249,7 @@ impl Change<'_> {
         let is_new = |server: &&OwnedServerName| self.begins_anew() || !before.contains_key(*server);
         match self.snapshot.members().local {
             0 => BTreeSet::new(),
-            _ => after.keys().filter(is_new).cloned().collect(),
+            _ => ordered::set(after.keys().filter(is_new).cloned()),
         }
     }
 
@@ -264,7 +264,7 @@ impl Change<'_> {
         match (self.before.servers.get(), self.snapshot.servers.get()) {
             (Some(before), Some(after)) if goes_on && !Arc::ptr_eq(before, after) => {
                 let gone = before.keys().filter(|server| !after.contains_key(*server));
-                gone.cloned().collect()
+                ordered::set(gone.cloned())
             }
             _ => BTreeSet::new(),
         }
@@ -272,11 +272,8 @@ impl Change<'_> {
 
     /// Those of `removed` that no event of this change removes by name: the branches of the room together do.
     fn put_out(&self, removed: &BTreeSet<OwnedServerName>) -> BTreeSet<OwnedServerName> {
-        let named: BTreeSet<_> = self
-            .own_events()
-            .filter_map(|event| removed_server(event))
-            .collect();
-        removed.difference(&named).cloned().collect()
+        let named: BTreeSet<_> = ordered::set(self.own_events().filter_map(|event| removed_server(event)));
+        ordered::set(removed.difference(&named).cloned())
     }
 
     /// Sends the state event by which servers were removed to them, whoever sent it: if two branches of the room
@@ -309,7 +306,7 @@ impl Change<'_> {
             .events
             .iter()
             .filter(|pending| pending.place != Place::Stored);
-        let live: BTreeSet<_> = live.map(|pending| &pending.event.event_id).collect();
+        let live: BTreeSet<_> = ordered::set(live.map(|pending| &pending.event.event_id));
         let is_told = |change: &Difference| change.after.as_ref().is_some_and(|after| live.contains(after));
         !changes.iter().all(is_told)
     }

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_rooms::{Pdu, pdu::MAX_PREV_EVENTS};
+use hearth_rooms::{Pdu, ordered, pdu::MAX_PREV_EVENTS};
 use hearth_storage::Table;
 use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomId};
 
@@ -75,11 +75,12 @@ impl Change<'_> {
     /// Should they come later, they are no extremities where the state is the same without them.
     pub(crate) async fn note_followed(&mut self, event: &StoredEvent) -> Result<(), Error> {
         let known = self.known_events(event.pdu.prev_events()).await?;
-        let known: BTreeSet<_> = known
-            .iter()
-            .filter(|event| event.decision.state_before.is_some())
-            .map(|event| &event.event_id)
-            .collect();
+        let known: BTreeSet<_> = ordered::set(
+            known
+                .iter()
+                .filter(|event| event.decision.state_before.is_some())
+                .map(|event| &event.event_id),
+        );
         for missing in event.pdu.prev_events().iter().filter(|id| !known.contains(id)) {
             let key = followed_key(event.room_id(), missing);
             self.batch.put(Table::Events, key, event.event_id.as_bytes());
@@ -111,7 +112,7 @@ impl Change<'_> {
 
     /// The events that `pdu` follows: directly, or with only refused ones in between.
     async fn followed_by(&self, pdu: &Pdu) -> Result<BTreeSet<OwnedEventId>, Error> {
-        let mut followed: BTreeSet<_> = pdu.prev_events().iter().cloned().collect();
+        let mut followed: BTreeSet<_> = ordered::set(pdu.prev_events().iter().cloned());
         let extremities = &self.snapshot.record.extremities;
         let inner = followed.iter().filter(|id| !extremities.contains(id));
         let mut open: Vec<_> = inner.cloned().collect();

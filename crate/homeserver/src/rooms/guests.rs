@@ -3,6 +3,7 @@
 //! Each server sees to its own guests, whoever closed the room. It is done behind the change of the room, and once more for
 //! all rooms at the start, because a stop may come in between.
 
+use hearth_rooms::ordered;
 use std::collections::BTreeSet;
 
 use ruma_common::{RoomId, UserId};
@@ -33,7 +34,7 @@ impl Homeserver {
     /// Does so for all rooms.
     pub(crate) fn dismiss_all_guests(&self) {
         let guests = self.guests().into_iter();
-        let rooms: BTreeSet<_> = guests.flat_map(|guest| self.joined_rooms(&guest)).collect();
+        let rooms: BTreeSet<_> = ordered::set(guests.flat_map(|guest| self.joined_rooms(&guest)));
         for room_id in rooms {
             self.dismiss_guests(&room_id);
         }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures::future::{join_all, select};
+use hearth_rooms::ordered;
 use http::Method;
 use ruma_common::{OwnedRoomId, OwnedServerName, RoomId, ServerName, UserId};
 use serde_json::{Value, json};
@@ -203,7 +204,7 @@ impl Homeserver {
 
     /// Those of `servers` that are asked of one room.
     fn asked(&self, servers: &[OwnedServerName]) -> Vec<OwnedServerName> {
-        let mut asked = BTreeSet::from([self.server_name().to_owned()]);
+        let mut asked = ordered::set([self.server_name().to_owned()]);
         let others = servers.iter().filter(|server| asked.insert((*server).clone()));
         others.take(MAX_ASKED).cloned().collect()
     }

@@ -4,6 +4,7 @@
 //! The counts are part of the room's record. Rows `s\0room\0server` of `Table::Memberships` hold the number of
 //! joined members of each server that has any; they are read once and then carried from snapshot to snapshot.
 
+use hearth_rooms::ordered;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -85,7 +86,7 @@ impl Homeserver {
             let servers = self.read_servers(room_id).await?;
             // A room without any has not been counted yet.
             if !servers.is_empty() {
-                return Ok(servers.into_keys().collect());
+                return Ok(ordered::set(servers.into_keys()));
             }
         }
         match self.room(room_id).await? {

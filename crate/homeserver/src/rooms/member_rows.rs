@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use hearth_rooms::state_tree::Difference;
+use hearth_rooms::{ordered, state_tree::Difference};
 use hearth_storage::Table;
 use ruma_common::{OwnedEventId, OwnedServerName, OwnedUserId, UserId};
 use serde_json::Value;
@@ -139,7 +139,7 @@ impl Change<'_> {
         rows: &RowsAhead,
     ) -> Result<(), Error> {
         let changed = changes.iter().filter(|change| change.event_type == MEMBER);
-        let changed: BTreeSet<_> = changed.map(|change| change.state_key.as_str()).collect();
+        let changed: BTreeSet<_> = ordered::set(changed.map(|change| change.state_key.as_str()));
         let unchanged: Vec<_> = rows
             .0
             .keys()

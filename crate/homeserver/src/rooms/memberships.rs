@@ -4,6 +4,7 @@
 //! Rows `i\0user\0room` hold the stripped state of invites and knocks, rows `f\0user\0room` how those memberships ended that
 //! were forgotten. Rows `s\0room\0server` are in `member_counts`.
 
+use hearth_rooms::ordered;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
@@ -104,10 +105,8 @@ impl UserRooms {
     pub(crate) fn all_joined(&self) -> BTreeSet<OwnedRoomId> {
         let users = self.rooms.read().unwrap_or_else(PoisonError::into_inner);
         let entries = users.values().flatten();
-        entries
-            .filter(|(_, entry)| entry.membership == "join")
-            .map(|(room_id, _)| room_id.clone())
-            .collect()
+        let joined = entries.filter(|(_, entry)| entry.membership == "join");
+        ordered::set(joined.map(|(room_id, _)| room_id.clone()))
     }
 
     fn read<T>(&self, user_id: &UserId, read: impl FnOnce(&BTreeMap<OwnedRoomId, UserMembership>) -> T) -> T {

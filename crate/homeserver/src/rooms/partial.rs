@@ -5,6 +5,7 @@
 //! are gone once the state is whole. *How* it becomes so is told in [`crate::federation::completion`] and
 //! [`crate::rooms::recheck`].
 
+use hearth_rooms::ordered;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -156,7 +157,7 @@ impl Homeserver {
         snapshot: &Snapshot,
     ) -> Result<BTreeSet<OwnedServerName>, Error> {
         let counted = self.servers(snapshot).await?;
-        let mut servers: BTreeSet<_> = counted.keys().cloned().collect();
+        let mut servers: BTreeSet<_> = ordered::set(counted.keys().cloned());
         if snapshot.is_partial()
             && let Some(partial) = self.partial.get(&snapshot.room_id)
         {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use hearth_rooms::{
-    Pdu, StateKey,
+    Pdu, StateKey, ordered,
     resolution::{self, Conflict, Need, Progress, Resolution, ResolutionError},
 };
 use hearth_storage::BoxFuture;
@@ -148,9 +148,9 @@ impl Change<'_> {
         let states = events
             .iter()
             .map(|event| event.decision.state_before.clone().unwrap_or_else(empty_root));
-        let mut earlier: BTreeSet<String> = states.collect();
+        let mut earlier: BTreeSet<String> = ordered::set(states);
         if earlier.len() > MAX_EARLIER || earlier.contains(&empty_root()) {
-            earlier = BTreeSet::from([empty_root()]);
+            earlier = ordered::set([empty_root()]);
         }
         let mut later = BTreeSet::new();
         for before in earlier {

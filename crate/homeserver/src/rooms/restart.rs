@@ -2,6 +2,7 @@
 //! of that lies in the past of the join. What does not, as a ban of which the server that helped to join had not
 //! heard, has to count again once others insist on it, although it is nothing new here.
 
+use hearth_rooms::ordered;
 use std::{collections::BTreeSet, sync::Arc};
 
 use ruma_common::{EventId, OwnedEventId, RoomId};
@@ -63,7 +64,7 @@ impl Homeserver {
 
     /// Whether `event` is known not to be in the past of `heads`. Where that has a gap, it may be there.
     async fn is_beside(&self, heads: &[OwnedEventId], event: &StoredEvent) -> Result<bool, Error> {
-        let mut seen: BTreeSet<_> = heads.iter().cloned().collect();
+        let mut seen: BTreeSet<_> = ordered::set(heads.iter().cloned());
         let mut open = heads.to_vec();
         while !open.is_empty() {
             if seen.contains(&event.event_id) || seen.len() > MAX_SEEN {

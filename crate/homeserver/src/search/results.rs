@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use hearth_rooms::client_event::ClientEvent;
+use hearth_rooms::{client_event::ClientEvent, ordered};
 use ruma_common::{OwnedRoomId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -194,7 +194,7 @@ impl Homeserver {
         let rooms = self.memberships(user_id).into_iter();
         let rooms = rooms.filter(|(_, entry)| entry.membership == "join" || entry.joined_at.is_some());
         let rooms = rooms.map(|(room_id, _)| room_id);
-        let mut rooms: BTreeSet<_> = rooms.filter(|room_id| filter.allows_room(room_id)).collect();
+        let mut rooms: BTreeSet<_> = ordered::set(rooms.filter(|room_id| filter.allows_room(room_id)));
         if filter.rooms.is_some() {
             for room_id in rooms.clone() {
                 rooms.extend(self.replaced_rooms(&room_id).await?);
@@ -359,7 +359,7 @@ impl Homeserver {
         if !request.include_state {
             return Ok(None);
         }
-        let rooms: BTreeSet<_> = results.iter().map(|(_, event)| event.room_id()).collect();
+        let rooms: BTreeSet<_> = ordered::set(results.iter().map(|(_, event)| event.room_id()));
         let mut states = BTreeMap::new();
         for room_id in rooms {
             if let Some(root) = self.last_state(viewer.user_id, room_id).await? {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures::future::{Either, FutureExt, select};
-use hearth_rooms::client_event::ClientEvent;
+use hearth_rooms::{client_event::ClientEvent, ordered};
 use ruma_common::{DeviceId, OwnedEventId, OwnedRoomId, RoomId, UserId};
 use serde::Serialize;
 
@@ -166,7 +166,7 @@ impl Homeserver {
     ) -> Result<Vec<Arc<StoredEvent>>, Error> {
         let events = self.stored_events(ids).await?;
         let visible = self.visible_events(user_id, events.clone()).await?;
-        let visible: BTreeSet<_> = visible.iter().map(|event| event.event_id.clone()).collect();
+        let visible: BTreeSet<_> = ordered::set(visible.iter().map(|event| event.event_id.clone()));
         let mut shown = Vec::with_capacity(events.len());
         for event in events {
             if visible.contains(&event.event_id) || self.is_own_news(user_id, &event).await? {

@@ -1,5 +1,6 @@
 //! A joined room in an answer of `/sync`.
 
+use hearth_rooms::ordered;
 use std::{collections::BTreeSet, sync::Arc};
 
 use ruma_common::{OwnedUserId, RoomId, UserId};
@@ -162,7 +163,7 @@ impl Homeserver {
         if let Some(window) = context.beside(window) {
             beside.extend(self.before_window(Extent::Whole, window, within).await?);
         }
-        let known: BTreeSet<_> = told.iter().map(|event| event.event_id.clone()).collect();
+        let known: BTreeSet<_> = ordered::set(told.iter().map(|event| event.event_id.clone()));
         beside.retain(|member| !known.contains(&member.event_id));
         told.append(&mut beside);
         Ok(())

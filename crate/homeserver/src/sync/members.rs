@@ -3,6 +3,7 @@
 //! Spec: Client-Server API, section 'Lazy-loading room members'. A member may be sent again in a later answer:
 //! what a client has been sent is not remembered.
 
+use hearth_rooms::ordered;
 use std::{collections::BTreeSet, sync::Arc};
 
 use ruma_common::{OwnedUserId, UserId};
@@ -106,9 +107,6 @@ pub(super) fn needed_members(
     let heroes = summary
         .and_then(|summary| summary.heroes.clone())
         .unwrap_or_default();
-    senders
-        .chain(members)
-        .chain(heroes)
-        .chain(is_new.then(|| user_id.to_string()))
-        .collect()
+    let own = is_new.then(|| user_id.to_string());
+    ordered::set(senders.chain(members).chain(heroes).chain(own))
 }

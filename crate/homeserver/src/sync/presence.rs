@@ -1,5 +1,6 @@
 //! Who came and went, in an answer of `/sync`. Spec: Client-Server API, section 'Presence'.
 
+use hearth_rooms::ordered;
 use std::collections::BTreeSet;
 
 use futures::future::try_join_all;
@@ -51,9 +52,9 @@ impl Homeserver {
     /// Whose presence may be news to the client.
     fn moved(&self, context: &Context<'_>, changes: &Changes) -> BTreeSet<OwnedUserId> {
         let Some(from) = context.from.filter(|_| !context.whole) else {
-            return self.presence.present().into_iter().collect();
+            return ordered::set(self.presence.present());
         };
-        let mut users: BTreeSet<_> = self.presence.changed_since(from.presence).into_iter().collect();
+        let mut users: BTreeSet<_> = ordered::set(self.presence.changed_since(from.presence));
         let members = &changes.lists.members;
         if members.is_empty() && changes.lists.rooms.is_empty() {
             return users;

@@ -1,6 +1,7 @@
 //! The part of a room's timeline that an answer of `/sync` holds: without a gap from its first event to its last. Where
 //! something was missed, `limited` tells the client to page back for it.
 
+use hearth_rooms::ordered;
 use std::{collections::BTreeSet, sync::Arc};
 
 use ruma_common::{EventId, OwnedEventId, RoomId, UserId};
@@ -66,7 +67,7 @@ pub(super) struct Window {
 impl Window {
     /// The ids of the events.
     pub(super) fn ids(&self) -> BTreeSet<&EventId> {
-        self.events.iter().map(|event| &*event.event_id).collect()
+        ordered::set(self.events.iter().map(|event| &*event.event_id))
     }
 
     /// Whether the membership of anybody changes in it.
@@ -228,7 +229,7 @@ impl Homeserver {
             let keys: Vec<_> = keys.collect();
             told.extend(self.view(&room.snapshot(), &keys).await?.iter().cloned());
         }
-        let told: BTreeSet<_> = told.iter().map(|event| event.event_id.clone()).collect();
+        let told: BTreeSet<_> = ordered::set(told.iter().map(|event| event.event_id.clone()));
         events.retain(|event| told.contains(&event.event_id));
         Ok(events)
     }

@@ -1,5 +1,6 @@
 //! What sliding sync tells beside rooms.
 
+use hearth_rooms::ordered;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruma_common::{DeviceId, OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -306,7 +307,7 @@ fn near(
     timeline: &[RoomEvent],
     moved: &BTreeSet<OwnedUserId>,
 ) -> RoomReceipts {
-    let ids: BTreeSet<_> = timeline.iter().filter_map(RoomEvent::event_id).collect();
+    let ids: BTreeSet<_> = ordered::set(timeline.iter().filter_map(RoomEvent::event_id));
     let near = receipts.iter().filter(|(key, receipt)| {
         key.user_id == user_id || moved.contains(&key.user_id) || ids.contains(receipt.event_id.as_str())
     });

@@ -1,5 +1,6 @@
 //! What lists are filtered by.
 
+use hearth_rooms::ordered;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -113,11 +114,12 @@ impl Homeserver {
         filters: &[&Filters],
     ) -> Result<Belongings, Error> {
         let mut belongings = Belongings::default();
-        let spaces: BTreeSet<_> = filters
-            .iter()
-            .filter_map(|filters| filters.spaces.as_ref())
-            .flatten()
-            .collect();
+        let spaces: BTreeSet<_> = ordered::set(
+            filters
+                .iter()
+                .filter_map(|filters| filters.spaces.as_ref())
+                .flatten(),
+        );
         for space in spaces {
             let children = self.listed_children(context, space).await?;
             belongings.children.insert(space.clone(), children);
@@ -159,9 +161,8 @@ impl Homeserver {
                 .and_then(Value::as_array)
                 .is_some_and(|via| !via.is_empty())
         });
-        Ok(children
-            .filter_map(|event| RoomId::parse(event.state_key()?).ok())
-            .collect())
+        let children = children.filter_map(|event| RoomId::parse(event.state_key()?).ok());
+        Ok(ordered::set(children))
     }
 
     /// Whether a room is in a list.
@@ -252,5 +253,5 @@ fn stripped_facts(state: &[JsonObject]) -> Facts {
 
 fn tags_of(content: &JsonObject) -> BTreeSet<String> {
     let tags = content.get("tags").and_then(Value::as_object);
-    tags.into_iter().flat_map(JsonObject::keys).cloned().collect()
+    ordered::set(tags.into_iter().flat_map(JsonObject::keys).cloned())
 }

@@ -3,6 +3,7 @@
 //! A connection is told once that a room has ended, whatever its lists are. One that begins does not say what its client
 //! knows from before: of rooms that the user was removed from meanwhile it may still think that they are in them.
 
+use hearth_rooms::ordered;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -34,17 +35,19 @@ impl Homeserver {
             .collect();
         ended.sort_by_key(|(_, own)| Reverse(own.position));
         let ids: Vec<_> = ended.iter().map(|(_, own)| own.event_id.clone()).collect();
-        let by_others: BTreeSet<_> = self
-            .stored_events(&ids)
-            .await?
-            .into_iter()
-            .filter(|event| event.sender() != context.viewer.user_id)
-            .map(|event| event.event_id.clone())
-            .collect();
+        let by_others: BTreeSet<_> = ordered::set(
+            self.stored_events(&ids)
+                .await?
+                .into_iter()
+                .filter(|event| event.sender() != context.viewer.user_id)
+                .map(|event| event.event_id.clone()),
+        );
         let removed = ended
             .into_iter()
             .filter(|(_, own)| by_others.contains(&own.event_id));
-        Ok(removed.take(MAX_REMOVED).map(|(room_id, _)| &**room_id).collect())
+        Ok(ordered::set(
+            removed.take(MAX_REMOVED).map(|(room_id, _)| &**room_id),
+        ))
     }
 
     /// A room that the user has left since the client was told of it, or that it may not know to have ended.

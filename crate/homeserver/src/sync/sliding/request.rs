@@ -1,5 +1,6 @@
 //! What a client asks of sliding sync, as matrix-js-sdk and matrix-rust-sdk write it.
 
+use hearth_rooms::ordered;
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
@@ -290,9 +291,7 @@ impl RoomConfig {
     /// The users whose memberships are asked for by name.
     pub(super) fn named_members(&self, user_id: &UserId) -> BTreeSet<String> {
         let named = self.members().filter(|key| !matches!(*key, ANY | LAZY));
-        named
-            .map(|key| if key == ME { user_id.as_str() } else { key }.to_owned())
-            .collect()
+        ordered::set(named.map(|key| if key == ME { user_id.as_str() } else { key }.to_owned()))
     }
 
     fn members(&self) -> impl Iterator<Item = &str> {
@@ -340,7 +339,7 @@ impl Extension {
         let rooms = subscribed
             .iter()
             .filter(|room_id| named(&self.rooms, room_id.as_str()));
-        of_lists.chain(rooms).collect()
+        ordered::set(of_lists.chain(rooms))
     }
 }
 

@@ -1,5 +1,6 @@
 //! One room in an answer of sliding sync.
 
+use hearth_rooms::ordered;
 use std::collections::BTreeSet;
 
 use ruma_common::{RoomId, UserId};
@@ -180,10 +181,10 @@ impl Homeserver {
             false => Vec::new(),
         };
         if !whole {
-            let missing: BTreeSet<_> = lazy
-                .iter()
-                .filter(|user| !told.iter().any(|event| is_member(event, user)))
-                .collect();
+            let missing: BTreeSet<_> = ordered::set(
+                lazy.iter()
+                    .filter(|user| !told.iter().any(|event| is_member(event, user))),
+            );
             let keys: Vec<_> = missing.iter().map(|user| (MEMBER, user.as_str())).collect();
             told.extend(self.view(snapshot, &keys).await?.iter().cloned());
         }
