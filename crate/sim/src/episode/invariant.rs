@@ -113,21 +113,28 @@ pub(crate) fn decisions_agree(knowledge: &Knowledge) -> Result<(), Violation> {
     Violation::found("all judge events alike", differences)
 }
 
-/// No server in the room lacks a head that others have, unless it soft-failed that, or has no user who may see it, or its own
-/// heads follow it: then it is history, such as who comes into a room asks for when it is read.
+/// No server in the room lacks a head that others have, unless it has parted from all of these, or soft-failed it, or has
+/// no user who may see it, or its own heads follow it: then it is history, such as who comes into a room asks for when it
+/// is read.
 pub(crate) fn heads_are_known(users: &[Client], knowledge: &Knowledge) -> Result<(), Violation> {
     let mut missing = Vec::new();
     for event_id in heads(knowledge) {
         let lacks = |server: usize, belief: &Belief| match knowledge.held(server, &event_id) {
-            Some(event) => event.decision.order.is_none() && !event.decision.soft_failed,
-            None => {
+            Some(event) if event.decision.order.is_some() || event.decision.soft_failed => false,
+            _ => {
                 let is_history = knowledge.past(&belief.extremities).contains(&event_id);
                 !is_history && entitled(users, knowledge, server, &event_id)
             }
         };
+        let may_hear = |one: (usize, &Belief)| {
+            let mut others = knowledge.believers();
+            others.any(|other| {
+                other.1.extremities.contains(&event_id) && !have_parted(users, knowledge, one, other)
+            })
+        };
         let servers: Vec<_> = knowledge
             .believers()
-            .filter(|(server, belief)| lacks(*server, belief))
+            .filter(|(server, belief)| lacks(*server, belief) && may_hear((*server, belief)))
             .collect();
         if !servers.is_empty() {
             missing.extend(decided_by_all(knowledge, &event_id));
@@ -203,33 +210,41 @@ pub(crate) fn states_agree(users: &[Client], knowledge: &Knowledge) -> Result<()
     let believers: Vec<_> = knowledge.believers().collect();
     for (number, first) in believers.iter().enumerate() {
         let others = believers.iter().skip(number + 1);
-        for second in others.filter(|second| !has_parted(users, knowledge, *first, **second)) {
+        for second in others.filter(|second| !have_parted(users, knowledge, *first, **second)) {
             differences.extend(difference(knowledge, *first, *second));
         }
     }
     Violation::found("all servers in the room have the same state", differences)
 }
 
-/// Whether one of two servers is in the room no more as the other sees it, which soft-failed what came from there since:
-/// what the one says is judged by a state without its users, on and on, and the other has nothing to tell it
-/// (Server-Server API, 'Soft failure'). Only somebody who is in the room for both can bring them together.
-fn has_parted(
+/// Whether two servers can do nothing about seeing the room differently: each is out of it as the other sees it; or one is
+/// as the other sees it, which soft-failed what came from there since. What the one says is judged by a state without
+/// its users, on and on, and the other has nothing to tell it (Server-Server API, 'Soft failure'). Only somebody who is
+/// in the room for both can bring them together.
+fn have_parted(
     users: &[Client],
     knowledge: &Knowledge,
     first: (usize, &Belief),
     second: (usize, &Belief),
 ) -> bool {
-    [(first, second), (second, first)]
-        .into_iter()
-        .any(|(one, other)| {
-            let mut local = users.iter().filter(|client| client.server == one.0);
-            let out = |client: &Client| knowledge.membership(&other.1.state, &client.user_id) != "join";
-            let refused = |event_id: &OwnedEventId| {
-                let held = knowledge.held(other.0, event_id);
-                held.is_some_and(|event| event.decision.soft_failed)
-            };
-            local.all(out) && one.1.extremities.iter().any(refused)
-        })
+    let is_out = |one: (usize, &Belief), other: (usize, &Belief)| {
+        let mut local = users.iter().filter(|client| client.server == one.0);
+        local.all(|client| knowledge.membership(&other.1.state, &client.user_id) != "join")
+    };
+    let is_refused = |one: (usize, &Belief), other: (usize, &Belief)| {
+        let mut held = one
+            .1
+            .extremities
+            .iter()
+            .filter_map(|id| knowledge.held(other.0, id));
+        held.any(|event| event.decision.soft_failed)
+    };
+    match (is_out(first, second), is_out(second, first)) {
+        (true, true) => true,
+        (true, false) => is_refused(first, second),
+        (false, true) => is_refused(second, first),
+        (false, false) => false,
+    }
 }
 
 /// How the heads and the states of two servers differ.
@@ -416,7 +431,7 @@ fn due<'a>(
     let past = belief.map(|own| {
         let may_be_asked = |server: usize| {
             let mut others = knowledge.believers().filter(|(other, _)| *other == server);
-            !others.any(|other| has_parted(users, knowledge, own, other))
+            !others.any(|other| have_parted(users, knowledge, own, other))
         };
         knowledge.past_to_be_had(&own.1.extremities, may_be_asked)
     });
