@@ -97,6 +97,7 @@ impl Homeserver {
         let delayed = Delayed::load(&*seams.store).await?;
         let held = HeldEvents::load(&*seams.store).await?;
         let typing = Typing::new(seams.clock.now());
+        let answers = Answers::new(seams.clock.clone());
         let presence = Presence::load(&*seams.store, config.presence, seams.clock.now()).await?;
         let homeserver = Arc::new_cyclic(|this| Self {
             seams,
@@ -110,7 +111,7 @@ impl Homeserver {
             resolved: Resolved::default(),
             user_rooms,
             forgotten_rooms,
-            answers: Answers::default(),
+            answers,
             outbox,
             merges: Merges::default(),
             comparisons: Comparisons::default(),

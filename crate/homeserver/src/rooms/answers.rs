@@ -1,33 +1,46 @@
 //! Answers to sends that are on their way to the devices that sent.
 //!
-//! A client knows its own message in `/sync` by the event id that the send was answered with, and matrix-js-sdk takes a
-//! message in a thread that it hears of before for somebody else's. So a device is told by `/sync` of what it has sent
-//! when the send has been answered. Nothing is timed, and nobody waits for sends that are not being stored yet.
+//! A client knows its own message in `/sync` by the event id that the send was answered with. If matrix-js-sdk 43 hears of
+//! the first message of a thread before, it takes the send for failed, and holds up the room's next ones for half a minute.
+//! So a device is told by `/sync` of what it has sent when the send has been answered, and a sync that waits for that leaves
+//! the answer, which comes over another connection, a moment to be there first. Nobody waits for sends that are not being
+//! stored yet.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use event_listener::Event;
 use ruma_common::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 
+use crate::Clock;
+
+/// By how much an answer is ahead of a sync that waited for it, in milliseconds.
+const AHEAD: u64 = 10;
+
 /// The answers that are owed.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Answers(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
+    clock: Arc<dyn Clock>,
     owed: Mutex<Owed>,
     given: Event,
 }
+
+/// Who sends.
+type Owner = (OwnedUserId, OwnedDeviceId);
 
 #[derive(Default)]
 struct Owed {
     /// How many answers there ever were.
     count: u64,
     /// To whom, by number.
-    open: BTreeMap<u64, (OwnedUserId, OwnedDeviceId)>,
+    open: BTreeMap<u64, Owner>,
+    /// Those that were given last and when, in milliseconds since the Unix epoch, oldest first.
+    given: VecDeque<(u64, Owner)>,
 }
 
 /// An answer that is owed until this is dropped.
@@ -37,6 +50,14 @@ pub(crate) struct Answer {
 }
 
 impl Answers {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Shared {
+            clock,
+            owed: Mutex::default(),
+            given: Event::new(),
+        }))
+    }
+
     /// From now on a device is owed an answer.
     pub(crate) fn owe(&self, user_id: &UserId, device_id: &DeviceId) -> Answer {
         let mut owed = self.0.owed();
@@ -50,15 +71,23 @@ impl Answers {
         }
     }
 
-    /// Waits until a device has got all answers that it is owed now.
-    pub(crate) async fn given(&self, user_id: &UserId, device_id: &DeviceId) {
+    /// Waits until a device has got all answers that it is owed now. A sync that `has_waited` may be about to tell of what
+    /// was answered just now: it waits until that answer is ahead.
+    pub(crate) async fn given(&self, user_id: &UserId, device_id: &DeviceId, mut has_waited: bool) {
         let until = self.0.owed().count;
         loop {
             let given = self.0.given.listen();
             if !self.0.owed().owes(user_id, device_id, until) {
-                return;
+                break;
             }
             given.await;
+            has_waited = true;
+        }
+        if has_waited {
+            let since_given = self.0.since_given(user_id, device_id);
+            if let Some(left) = since_given.and_then(|passed| AHEAD.checked_sub(passed)) {
+                self.0.clock.sleep(Duration::from_millis(left)).await;
+            }
         }
     }
 }
@@ -66,6 +95,15 @@ impl Answers {
 impl Shared {
     fn owed(&self) -> MutexGuard<'_, Owed> {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For how many milliseconds the device has had the answer that it got last, if that is not long ago.
+    fn since_given(&self, user_id: &UserId, device_id: &DeviceId) -> Option<u64> {
+        let now = self.clock.now();
+        let owed = self.owed();
+        let mut given = owed.given.iter().rev();
+        let (at, _) = given.find(|(_, (user, device))| user == user_id && device == device_id)?;
+        Some(now.saturating_sub(*at))
     }
 }
 
@@ -79,7 +117,15 @@ impl Owed {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.shared.owed().open.remove(&self.number);
+        let now = self.shared.clock.now();
+        let mut owed = self.shared.owed();
+        if let Some(owner) = owed.open.remove(&self.number) {
+            owed.given.push_back((now, owner));
+        }
+        while owed.given.front().is_some_and(|(at, _)| at.abs_diff(now) > AHEAD) {
+            owed.given.pop_front();
+        }
+        drop(owed);
         self.shared.given.notify(usize::MAX);
     }
 }

@@ -89,9 +89,10 @@ impl Homeserver {
         let mut timeout = self.seams.clock.sleep(request.timeout.min(MAX_WAIT)).fuse();
         let from = self.stream_start(user_id, request.from);
         let mut at = from;
+        let mut has_waited = false;
         loop {
             let changed = self.log.listen();
-            self.answers.given(user_id, device_id).await;
+            self.answers.given(user_id, device_id, has_waited).await;
             let present = self.log.current();
             let found = self.found(user_id, request.room_id.as_deref(), at.position, present);
             let found = found.await?;
@@ -107,6 +108,7 @@ impl Homeserver {
             if let Either::Right(_) = select(changed, &mut timeout).await {
                 return self.part(from, at, &events, viewer).await;
             }
+            has_waited = true;
         }
     }
 

@@ -133,6 +133,7 @@ impl Homeserver {
         self.note_sync(user_id, device_id, request.presence, request.timeout);
         let at_once = request.since.is_none() || request.full_state || request.timeout.is_zero();
         let mut timeout = self.seams.clock.sleep(request.timeout.min(MAX_WAIT)).fuse();
+        let mut has_waited = false;
         let mut from = request.since;
         if let Some(since) = from {
             self.acknowledge_messages(user_id, device_id, since.to_device)
@@ -141,7 +142,7 @@ impl Homeserver {
         loop {
             let passing = select(self.typing.listen(), self.presence.listen());
             let changed = select(self.log.listen(), passing);
-            self.answers.given(user_id, device_id).await;
+            self.answers.given(user_id, device_id, has_waited).await;
             let to = self.present(user_id);
             let context = self.context(viewer, &request, from, to).await?;
             let response = self.answer(&context).await?;
@@ -151,6 +152,7 @@ impl Homeserver {
             if let Either::Right(_) = select(changed, &mut timeout).await {
                 return Ok(response);
             }
+            has_waited = true;
             from = Some(to);
         }
     }

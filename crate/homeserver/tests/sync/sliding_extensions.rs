@@ -299,6 +299,9 @@ async fn a_connection_for_keys_is_answered_when_its_user_has_encrypted_something
     encrypt(&bob).await;
     assert!(settles(&mut waiting).await.is_none());
     encrypt(&alice).await;
+    assert!(settles(&mut waiting).await.is_none());
+    // What alice's device has sent, it is told of a moment after the answer.
+    server.clock.advance(Duration::from_millis(10));
     let answer = settles(&mut waiting).await.unwrap().unwrap();
     assert!(answer.extensions.e2ee.is_some());
 }

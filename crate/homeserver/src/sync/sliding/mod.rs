@@ -112,11 +112,12 @@ impl Homeserver {
             device_id: Some(device_id),
         };
         let base = SyncRequest::default();
+        let mut has_waited = false;
         let mut timeout = self.seams.clock.sleep(request.timeout.min(MAX_WAIT)).fuse();
         loop {
             let passing = select(self.typing.listen(), self.presence.listen());
             let changed = select(self.log.listen(), passing);
-            self.answers.given(user_id, device_id).await;
+            self.answers.given(user_id, device_id, has_waited).await;
             let to = self.present(user_id);
             let from = position.map(|position| position.token);
             let context = self.context(viewer, &base, from, to).await?;
@@ -135,6 +136,7 @@ impl Homeserver {
                 response.txn_id = request.txn_id;
                 return Ok(response);
             }
+            has_waited = true;
         }
     }
 
