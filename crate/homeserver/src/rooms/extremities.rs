@@ -23,12 +23,12 @@ use ruma_common::{EventId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUser
 use crate::{
     Error, Homeserver, JsonObject,
     rooms::{
-        append::removed_server,
+        append::{joined_server, removed_server},
         change::Change,
         draft::Draft,
         event::StoredEvent,
         room::Room,
-        view::{CREATE, POWER_LEVELS},
+        view::{CREATE, POWER_LEVELS, member},
     },
 };
 
@@ -43,10 +43,19 @@ const SPREAD: u64 = 50_000;
 /// How many refused events are looked through for the extremities behind them.
 const MAX_REFUSED: usize = 100;
 
-/// The rooms whose extremities are about to be joined, and the servers out of the room that are to hear of it.
+/// The rooms whose extremities are about to be joined.
 #[derive(Default)]
 pub(crate) struct Merges {
-    rooms: Mutex<BTreeMap<OwnedRoomId, BTreeSet<OwnedServerName>>>,
+    rooms: Mutex<BTreeMap<OwnedRoomId, Merge>>,
+}
+
+/// Why the extremities of a room are about to be joined, other than that they are many.
+#[derive(Default)]
+struct Merge {
+    /// The servers out of the room that are to hear of it.
+    out: BTreeSet<OwnedServerName>,
+    /// Whether servers have gone out of the room: then even two are joined.
+    is_for_leaving: bool,
 }
 
 impl Change<'_> {
@@ -160,7 +169,7 @@ impl Homeserver {
     /// Joins the extremities of a room in a while, if they are still many then.
     pub(crate) fn merge_later(&self, room: &Arc<Room>) {
         if room.snapshot().record.extremities.len() > FEW {
-            self.begin_merge(room, BTreeSet::new());
+            self.begin_merge(room, Merge::default());
         }
     }
 
@@ -171,45 +180,47 @@ impl Homeserver {
         let others = snapshot.servers.get().map_or(0, |servers| servers.len());
         let is_branched = snapshot.record.extremities.len() > 1;
         if is_branched && self.is_one_of_few(others) {
-            self.begin_merge(room, out);
+            let is_for_leaving = true;
+            self.begin_merge(room, Merge { out, is_for_leaving });
         }
     }
 
-    fn begin_merge(&self, room: &Arc<Room>, out: BTreeSet<OwnedServerName>) {
-        if !self.merges.begin(room.room_id.clone(), out) {
+    fn begin_merge(&self, room: &Arc<Room>, merge: Merge) {
+        if !self.merges.begin(room.room_id.clone(), merge) {
             return;
         }
         let pause = PAUSE + Duration::from_millis(self.random_number() % SPREAD);
         let room = room.clone();
         self.spawn(|homeserver| async move {
             homeserver.seams.clock.sleep(pause).await;
-            let out = homeserver.merges.end(&room.room_id);
-            if let Err(error) = homeserver.merge_extremities(&room, out).await {
+            let merge = homeserver.merges.end(&room.room_id);
+            if let Err(error) = homeserver.merge_extremities(&room, merge).await {
                 tracing::info!(room_id = %room.room_id, %error, "extremities were not joined");
             }
         });
     }
 
-    async fn merge_extremities(
-        &self,
-        room: &Arc<Room>,
-        mut out: BTreeSet<OwnedServerName>,
-    ) -> Result<(), Error> {
+    async fn merge_extremities(&self, room: &Arc<Room>, merge: Merge) -> Result<(), Error> {
+        let Merge {
+            mut out,
+            is_for_leaving,
+        } = merge;
         let mut change = self.change(room).await;
         let heads = change.known_events(&change.snapshot.record.extremities).await?;
         let were_joined = matches!(&heads[..], [head] if head.kind() == DUMMY);
-        if were_joined || (heads.len() <= 1 && out.is_empty()) {
+        let few = if is_for_leaving { 1 } else { FEW };
+        if were_joined || (heads.len() <= few && out.is_empty()) {
             return Ok(());
         }
         let Some(sender) = self.speaker(&change).await? else {
             return Ok(());
         };
-        // Who spoke on a branch, and is out by another, is to hear of both; but not who said goodbye.
-        let last_words = heads.iter().filter(|head| {
-            let server = Some(head.sender().server_name());
-            removed_server(head).as_deref() != server
-        });
-        out.extend(last_words.map(|head| head.sender().server_name().to_owned()));
+        // Who spoke on a branch, and is out by another, is to hear of both.
+        for head in &heads {
+            if self.was_in_room(head).await? {
+                out.insert(head.sender().server_name().to_owned());
+            }
+        }
         let own = self.server_name();
         let members = change.others(own).await?;
         out.retain(|server| server != own && !members.contains(server));
@@ -218,6 +229,21 @@ impl Homeserver {
             .send(Draft::message(&sender, DUMMY, JsonObject::new()))
             .await?;
         change.commit().await.map(drop)
+    }
+
+    /// Whether the sender of `head` was in the room when they sent it, so that their server may believe to be in it still.
+    /// Who said goodbye does not; who knocked never was in.
+    async fn was_in_room(&self, head: &StoredEvent) -> Result<bool, Error> {
+        let server = Some(head.sender().server_name());
+        if removed_server(head).as_deref() == server {
+            return Ok(false);
+        }
+        let Some(root) = &head.decision.state_before else {
+            return Ok(false);
+        };
+        let key = member(head.sender());
+        let state = self.view_at(root, &[key]).await?;
+        Ok(joined_server(head).as_deref() == server || state.text(key, "membership") == Some("join"))
     }
 
     /// A local user who may send the event that joins extremities.
@@ -237,24 +263,25 @@ impl Homeserver {
 }
 
 impl Merges {
-    /// Notes that a room's extremities are about to be joined, which `out` are to hear of; `false` if that was noted
-    /// already.
-    fn begin(&self, room_id: OwnedRoomId, out: BTreeSet<OwnedServerName>) -> bool {
+    /// Notes that a room's extremities are about to be joined, and why; `false` if that was noted already.
+    fn begin(&self, room_id: OwnedRoomId, merge: Merge) -> bool {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         match rooms.entry(room_id) {
             Entry::Occupied(mut entry) => {
-                entry.get_mut().extend(out);
+                let noted = entry.get_mut();
+                noted.out.extend(merge.out);
+                noted.is_for_leaving |= merge.is_for_leaving;
                 false
             }
             Entry::Vacant(entry) => {
-                entry.insert(out);
+                entry.insert(merge);
                 true
             }
         }
     }
 
-    /// Returns who is to hear of it.
-    fn end(&self, room_id: &RoomId) -> BTreeSet<OwnedServerName> {
+    /// Returns what was noted.
+    fn end(&self, room_id: &RoomId) -> Merge {
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         rooms.remove(room_id).unwrap_or_default()
     }

@@ -92,8 +92,8 @@ impl Homeserver {
         let mut has_waited = false;
         loop {
             let changed = self.log.listen();
-            self.answers.given(user_id, device_id, has_waited).await;
             let present = self.log.current();
+            self.answers.given(user_id, device_id, has_waited).await;
             let found = self.found(user_id, request.room_id.as_deref(), at.position, present);
             let found = found.await?;
             at.position = found.upto;

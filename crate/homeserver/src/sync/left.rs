@@ -107,16 +107,10 @@ impl Homeserver {
         context: &Context<'_>,
         membership: &UserMembership,
     ) -> Result<LeftRoom, Error> {
-        let event = self.stored_event(&membership.event_id).await?;
-        let leaving = event.filter(|event| event.content_text("membership") == Some(&membership.membership));
-        let order = leaving.as_ref().and_then(|event| event.decision.order);
+        let leaving = self.stored_leaving(membership).await?;
+        let order = leaving.and_then(|event| event.decision.order);
         let was_told = order.is_some_and(|order| order <= place(context.position()));
-        let events = match leaving {
-            Some(event) => self.rendered(context, &[event]).await?,
-            None => vec![RoomEvent::Object(
-                self.unsent_leaving(context.viewer.user_id, membership),
-            )],
-        };
+        let events = self.own_leaving(context, membership).await?;
         let mut left = LeftRoom::default();
         if was_told {
             left.state = State::new(context.request.state_form, Events::from(events));
@@ -124,6 +118,26 @@ impl Homeserver {
             left.timeline.events = events;
         }
         Ok(left)
+    }
+
+    /// The event that says so of a membership that ended, if there is one and it is still stored.
+    async fn stored_leaving(&self, membership: &UserMembership) -> Result<Option<Arc<StoredEvent>>, Error> {
+        let event = self.stored_event(&membership.event_id).await?;
+        Ok(event.filter(|event| event.content_text("membership") == Some(&membership.membership)))
+    }
+
+    /// The user's own leaving, as clients are told of it, also where no event says so.
+    pub(super) async fn own_leaving(
+        &self,
+        context: &Context<'_>,
+        membership: &UserMembership,
+    ) -> Result<Vec<RoomEvent>, Error> {
+        Ok(match self.stored_leaving(membership).await? {
+            Some(event) => self.rendered(context, &[event]).await?,
+            None => vec![RoomEvent::Object(
+                self.unsent_leaving(context.viewer.user_id, membership),
+            )],
+        })
     }
 
     /// The rejection of an invite that no server of the room could be told of. There is no such event in the

@@ -142,8 +142,9 @@ impl Homeserver {
         loop {
             let passing = select(self.typing.listen(), self.presence.listen());
             let changed = select(self.log.listen(), passing);
-            self.answers.given(user_id, device_id, has_waited).await;
+            // What is stored by now waits for its answers; what comes while it does is for the next answer.
             let to = self.present(user_id);
+            self.answers.given(user_id, device_id, has_waited).await;
             let context = self.context(viewer, &request, from, to).await?;
             let response = self.answer(&context).await?;
             if at_once || !response.is_empty() {

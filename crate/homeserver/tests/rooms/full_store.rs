@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use hearth_homeserver::{
     Error,
     accounts::{NewDevice, Registration, Session},
-    sync::SyncRequest,
+    sync::{SlidingRequest, SyncRequest},
 };
 use hearth_storage::StoreError;
 use serde_json::{Value, json};
 
-use crate::support::{Server, object};
+use crate::support::{Server, device, object};
 
 /// What a sync from `since` tells a device: the texts of messages for it, and the next token.
 async fn sync(server: &Server, session: &Session, since: Option<&str>) -> (Vec<String>, String) {
@@ -74,4 +74,27 @@ async fn a_filter_that_is_stored_is_given_its_id() {
     assert_eq!(homeserver.store_filter(&alice, &filter(1)).await.unwrap(), id);
     let other = homeserver.store_filter(&alice, &filter(2)).await;
     assert!(matches!(other, Err(Error::Store(StoreError::Full))), "{other:?}");
+}
+
+#[tokio::test]
+async fn sliding_sync_goes_on() {
+    let server = Server::new().await;
+    let client = Session {
+        user_id: server.alice(),
+        device_id: device().to_owned(),
+    };
+    let room_id = server.public_room().await;
+    let slide = async |pos: Value| {
+        let list = json!({ "ranges": [[0, 9]], "timeline_limit": 1, "required_state": [] });
+        let request = json!({ "lists": { "all": list } });
+        let mut request: SlidingRequest = serde_json::from_value(request).unwrap();
+        request.pos = pos.as_str().map(str::to_owned);
+        let answer = server.homeserver.sliding_sync(&client, request).await.unwrap();
+        serde_json::to_value(answer).unwrap()
+    };
+    server.store.is_full.store(true, Ordering::Relaxed);
+    let answer = slide(Value::Null).await;
+    assert!(answer["rooms"][room_id.as_str()].is_object(), "{answer}");
+    let answer = slide(answer["pos"].clone()).await;
+    assert_eq!(answer["rooms"], json!({}), "it is told once");
 }

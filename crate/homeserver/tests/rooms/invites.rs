@@ -2,7 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use hearth_homeserver::{Error, accounts::Registration, sync::SyncRequest};
+use hearth_homeserver::{
+    Error,
+    accounts::{Registration, Session},
+    sync::{SlidingRequest, SyncRequest},
+};
 use hearth_storage::{Direction, KeyRange, Store, Table};
 use ruma_common::{OwnedRoomId, RoomId, UserId};
 use serde_json::{Value, json};
@@ -234,6 +238,37 @@ async fn invites_to_a_room_that_nobody_is_in_any_more_leave_nothing() {
     assert_eq!(rows(&server, Table::Events, b"$").await.len(), before + 1);
     server.homeserver.forget_room(&user, &room).await.unwrap();
     assert_eq!(rows(&server, Table::Events, b"$").await.len(), before);
+}
+
+/// matrix-rust-sdk takes a room of which no own membership is told for one that the user is in.
+#[tokio::test]
+async fn sliding_sync_tells_how_an_invite_ended_though_it_is_forgotten() {
+    let (server, peer) = (Server::new().await, Peer::new(7));
+    let user = sleeper(&server).await;
+    let client = Session {
+        user_id: user.clone(),
+        device_id: device().to_owned(),
+    };
+    let homeserver = &server.homeserver;
+    let slide = async |pos: Value| {
+        let list = json!({ "ranges": [[0, 9]], "timeline_limit": 1, "required_state": [] });
+        let request = json!({ "lists": { "all": list } });
+        let mut request: SlidingRequest = serde_json::from_value(request).unwrap();
+        request.pos = pos.as_str().map(str::to_owned);
+        let answer = homeserver.sliding_sync(&client, request).await.unwrap();
+        serde_json::to_value(answer).unwrap()
+    };
+    invite(&server, &peer, &user, &room(1), &[]).await.unwrap();
+    let answer = slide(Value::Null).await;
+    assert!(
+        answer["rooms"][room(1).as_str()]["invite_state"].is_array(),
+        "{answer}"
+    );
+    homeserver.leave_room(&user, &room(1), None).await.unwrap();
+    homeserver.forget_room(&user, &room(1)).await.unwrap();
+    let answer = slide(answer["pos"].clone()).await;
+    let told = &answer["rooms"][room(1).as_str()]["required_state"];
+    assert_eq!(told[0]["content"]["membership"], "leave", "{answer}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hearth_storage::{Table, WriteBatch};
+use hearth_storage::{StoreError, Table, WriteBatch};
 use ruma_common::{DeviceId, OwnedDeviceId, OwnedRoomId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -191,8 +191,11 @@ impl Homeserver {
             (generation, connection.clone())
         };
         batch.put(Table::Accounts, id.row(), to_vec(&connection)?);
-        self.seams.store.commit(batch).await?;
-        Ok(generation)
+        match self.seams.store.commit(batch).await {
+            // Memory has it; after a restart the client begins anew, and until then it can read.
+            Ok(()) | Err(StoreError::Full) => Ok(generation),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Makes room for a new connection of a device.

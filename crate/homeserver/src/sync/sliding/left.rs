@@ -90,8 +90,7 @@ impl Homeserver {
         );
         let left = self.left_room(&own, asked.room_id, asked.membership).await?;
         let leaving = &asked.membership.event_id;
-        let event = self.stored_event(leaving).await?;
-        let mut required_state = self.rendered(&own, &Vec::from_iter(event)).await?;
+        let mut required_state = self.own_leaving(&own, asked.membership).await?;
         let others = left.state.into_events().into_iter();
         required_state.extend(others.filter(|event| event.event_id() != Some(leaving.as_str())));
         Ok(Some(RoomData {
