@@ -108,9 +108,9 @@ impl Homeserver {
         membership: &UserMembership,
     ) -> Result<LeftRoom, Error> {
         let leaving = self.stored_leaving(membership).await?;
-        let order = leaving.and_then(|event| event.decision.order);
+        let order = leaving.as_ref().and_then(|event| event.decision.order);
         let was_told = order.is_some_and(|order| order <= place(context.position()));
-        let events = self.own_leaving(context, membership).await?;
+        let events = self.shown_leaving(context, membership, leaving).await?;
         let mut left = LeftRoom::default();
         if was_told {
             left.state = State::new(context.request.state_form, Events::from(events));
@@ -132,12 +132,22 @@ impl Homeserver {
         context: &Context<'_>,
         membership: &UserMembership,
     ) -> Result<Vec<RoomEvent>, Error> {
-        Ok(match self.stored_leaving(membership).await? {
-            Some(event) => self.rendered(context, &[event]).await?,
-            None => vec![RoomEvent::Object(
+        let leaving = self.stored_leaving(membership).await?;
+        self.shown_leaving(context, membership, leaving).await
+    }
+
+    async fn shown_leaving(
+        &self,
+        context: &Context<'_>,
+        membership: &UserMembership,
+        leaving: Option<Arc<StoredEvent>>,
+    ) -> Result<Vec<RoomEvent>, Error> {
+        match leaving {
+            Some(event) => self.rendered(context, &[event]).await,
+            None => Ok(vec![RoomEvent::Object(
                 self.unsent_leaving(context.viewer.user_id, membership),
-            )],
-        })
+            )]),
+        }
     }
 
     /// The rejection of an invite that no server of the room could be told of. There is no such event in the

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use hearth_homeserver::{
     Error,
     accounts::{NewDevice, Registration, Session},
-    sync::{SlidingRequest, SyncRequest},
+    sync::SyncRequest,
 };
 use hearth_storage::StoreError;
 use serde_json::{Value, json};
@@ -84,17 +84,9 @@ async fn sliding_sync_goes_on() {
         device_id: device().to_owned(),
     };
     let room_id = server.public_room().await;
-    let slide = async |pos: Value| {
-        let list = json!({ "ranges": [[0, 9]], "timeline_limit": 1, "required_state": [] });
-        let request = json!({ "lists": { "all": list } });
-        let mut request: SlidingRequest = serde_json::from_value(request).unwrap();
-        request.pos = pos.as_str().map(str::to_owned);
-        let answer = server.homeserver.sliding_sync(&client, request).await.unwrap();
-        serde_json::to_value(answer).unwrap()
-    };
     server.store.is_full.store(true, Ordering::Relaxed);
-    let answer = slide(Value::Null).await;
+    let answer = server.slide(&client, Value::Null).await;
     assert!(answer["rooms"][room_id.as_str()].is_object(), "{answer}");
-    let answer = slide(answer["pos"].clone()).await;
+    let answer = server.slide(&client, answer["pos"].clone()).await;
     assert_eq!(answer["rooms"], json!({}), "it is told once");
 }

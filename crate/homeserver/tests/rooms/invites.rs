@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use hearth_homeserver::{
     Error,
     accounts::{Registration, Session},
-    sync::{SlidingRequest, SyncRequest},
+    sync::SyncRequest,
 };
 use hearth_storage::{Direction, KeyRange, Store, Table};
 use ruma_common::{OwnedRoomId, RoomId, UserId};
@@ -250,23 +250,15 @@ async fn sliding_sync_tells_how_an_invite_ended_though_it_is_forgotten() {
         device_id: device().to_owned(),
     };
     let homeserver = &server.homeserver;
-    let slide = async |pos: Value| {
-        let list = json!({ "ranges": [[0, 9]], "timeline_limit": 1, "required_state": [] });
-        let request = json!({ "lists": { "all": list } });
-        let mut request: SlidingRequest = serde_json::from_value(request).unwrap();
-        request.pos = pos.as_str().map(str::to_owned);
-        let answer = homeserver.sliding_sync(&client, request).await.unwrap();
-        serde_json::to_value(answer).unwrap()
-    };
     invite(&server, &peer, &user, &room(1), &[]).await.unwrap();
-    let answer = slide(Value::Null).await;
+    let answer = server.slide(&client, Value::Null).await;
     assert!(
         answer["rooms"][room(1).as_str()]["invite_state"].is_array(),
         "{answer}"
     );
     homeserver.leave_room(&user, &room(1), None).await.unwrap();
     homeserver.forget_room(&user, &room(1)).await.unwrap();
-    let answer = slide(answer["pos"].clone()).await;
+    let answer = server.slide(&client, answer["pos"].clone()).await;
     let told = &answer["rooms"][room(1).as_str()]["required_state"];
     assert_eq!(told[0]["content"]["membership"], "leave", "{answer}");
 }

@@ -12,7 +12,9 @@ use bytes::Bytes;
 use hearth_homeserver::{
     AnswerLimit, Clock, Config, Error, Federation, FederationError, Homeserver, Identity, JsonObject, Rng,
     Seams, Spawner,
+    accounts::Session,
     rooms::{create::CreateRoom, event::StoredEvent},
+    sync::SlidingRequest,
 };
 use hearth_storage::{BoxFuture, MemoryStore, Store};
 use ruma_common::{DeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
@@ -226,6 +228,16 @@ impl Server {
         let keys = [(kind, state_key)];
         let state = self.homeserver.view(&room.snapshot(), &keys).await.unwrap();
         state.get(kind, state_key).cloned()
+    }
+
+    /// What sliding sync answers to a client that lists its rooms and goes on from `pos`.
+    pub async fn slide(&self, client: &Session, pos: Value) -> Value {
+        let list = json!({ "ranges": [[0, 9]], "timeline_limit": 1, "required_state": [] });
+        let request = json!({ "lists": { "all": list } });
+        let mut request: SlidingRequest = serde_json::from_value(request).unwrap();
+        request.pos = pos.as_str().map(str::to_owned);
+        let answer = self.homeserver.sliding_sync(client, request).await.unwrap();
+        serde_json::to_value(answer).unwrap()
     }
 
     pub async fn state_content(&self, room: &RoomId, kind: &str) -> Option<Value> {
