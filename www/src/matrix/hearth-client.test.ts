@@ -10,6 +10,8 @@ const NEW_ROOM = "!new:here";
 /** What the homeserver is asked to write, and how it answers. */
 let sent: string[];
 let answer: (path: string) => [status: number, body: object];
+/** Answers the sync that waits. */
+let tell: (sync: object) => void;
 let client: HearthClient;
 
 // The SDK asks for it, and Node has it from version 22 on.
@@ -52,8 +54,13 @@ beforeEach(() => {
   });
   vi.stubGlobal("fetch", async (input: URL | string, init: RequestInit) => {
     const url = new URL(input.toString());
-    // There is no more to tell.
-    if (url.searchParams.has("since")) await new Promise((_, reject) => init.signal?.addEventListener("abort", reject));
+    if (url.searchParams.has("since")) {
+      const more = await new Promise<object>((resolve, reject) => {
+        tell = resolve;
+        init.signal?.addEventListener("abort", reject);
+      });
+      return Response.json(more);
+    }
     const [status, body] = respond(decodeURIComponent(url.pathname), init.method ?? "GET");
     return new Response(JSON.stringify(body), { status, headers: { "Content-Type": "application/json" } });
   });
@@ -83,9 +90,12 @@ test("a message that may not be deleted stands as it did, and others are sent af
   expect(sent.map((path) => path.split("/").at(-2))).toEqual(["$hi", "m.room.message"]);
 });
 
-test("what was not sent to a room that the first sync does not have is kept if the user is in it", async () => {
+test("what was not sent to a room that the first sync does not have is sent when another tells that the user is in it", async () => {
   for (const roomId of [ROOM, NEW_ROOM, "!left:here"]) outbox.add({ userId: ADA, roomId, txnId: `to ${roomId}`, body: "hi" });
   await start();
   await vi.waitFor(() => expect(outbox.list(ADA).map(({ roomId }) => roomId)).toEqual([NEW_ROOM]));
   expect(sent.map((path) => path.split("/").at(-1))).toEqual([`to ${ROOM}`]);
+  tell({ next_batch: "2", rooms: { join: { [NEW_ROOM]: JOINED } } });
+  await vi.waitFor(() => expect(outbox.list(ADA)).toEqual([]));
+  expect(sent.map((path) => path.split("/").at(-1))).toEqual([`to ${ROOM}`, `to ${NEW_ROOM}`]);
 });

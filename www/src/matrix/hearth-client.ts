@@ -63,6 +63,8 @@ export class HearthClient {
   readonly #topics = new Topics();
   #ready = false;
   #trouble: string | undefined;
+  /** What an earlier page could not send, to rooms of which no sync has told yet. */
+  #unsent: Unsent[] = [];
 
   constructor(baseUrl: string, session: Session, onTokenLost: () => void) {
     this.userId = session.userId;
@@ -284,18 +286,24 @@ export class HearthClient {
 
   /** What an earlier page could not get acknowledged. The server knows the transaction ids that it has seen. */
   async #resume(): Promise<void> {
-    const unplaced: Unsent[] = [];
-    for (const unsent of outbox.list(this.userId)) {
-      const { roomId, txnId, body } = unsent;
-      const room = this.#client.getRoom(roomId);
-      if (room && hasArrived(room, txnId)) outbox.remove(txnId);
-      else if (room?.getMyMembership() === "join") void this.#deliver(roomId, txnId, body);
-      else unplaced.push(unsent);
-    }
-    if (unplaced.length === 0) return;
+    this.#unsent = outbox.list(this.userId);
+    for (const room of this.#client.getRooms()) this.#resumeRoom(room);
+    if (this.#unsent.length === 0) return;
     // The user has left their rooms, or joined them in another tab just now: of neither does the first sync tell.
     const { joined_rooms: joined } = await this.#client.getJoinedRooms();
-    for (const { roomId, txnId } of unplaced) if (!joined.includes(roomId)) outbox.remove(txnId);
+    for (const { roomId, txnId } of this.#unsent) if (!joined.includes(roomId)) outbox.remove(txnId);
+    this.#unsent = this.#unsent.filter(({ roomId }) => joined.includes(roomId));
+  }
+
+  /** Sends what an earlier page could not, once the user is seen to be in its room. */
+  #resumeRoom(room: Room): void {
+    if (room.getMyMembership() !== "join") return;
+    const mine = this.#unsent.filter(({ roomId }) => roomId === room.roomId);
+    this.#unsent = this.#unsent.filter(({ roomId }) => roomId !== room.roomId);
+    for (const { roomId, txnId, body } of mine) {
+      if (hasArrived(room, txnId)) outbox.remove(txnId);
+      else void this.#deliver(roomId, txnId, body);
+    }
   }
 
   // What the SDK tells.
@@ -316,7 +324,10 @@ export class HearthClient {
     client.on(RoomEvent.TimelineReset, (room) => this.#touchTimeline(room?.roomId));
     client.on(MatrixEventEvent.Replaced, (event) => this.#touchTimeline(event.getRoomId()));
     client.on(RoomEvent.Name, (room) => this.#touchRoom(room.roomId));
-    client.on(RoomEvent.MyMembership, (room) => this.#touchRoom(room.roomId));
+    client.on(RoomEvent.MyMembership, (room) => {
+      this.#resumeRoom(room);
+      this.#touchRoom(room.roomId);
+    });
     client.on(RoomStateEvent.Events, (event) => this.#touchRoom(event.getRoomId()));
     client.on(RoomStateEvent.Members, (event) => this.#touchRoom(event.getRoomId()));
     client.on(RoomMemberEvent.Typing, (_event, member) => this.#topics.touch(`typing:${member.roomId}`));

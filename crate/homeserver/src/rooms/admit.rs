@@ -157,9 +157,6 @@ impl Change<'_> {
         });
         Ok(match allowed_now {
             Err(rejection) => Outcome::SoftFailed(rejection.0),
-            Ok(()) if self.has_lost_power(pdu, &before, &now).await? => {
-                Outcome::SoftFailed("the sender may no longer redact".into())
-            }
             Ok(()) => Outcome::Accepted,
         })
     }

@@ -21,7 +21,7 @@ pub(super) const CHILD: &str = "m.space.child";
 pub(super) const MAX_CHILDREN: usize = 500;
 /// How long the answer of another server is remembered, in milliseconds,
 pub(super) const REMEMBERED: u64 = 5 * 60 * 1000;
-/// and that it gave none.
+/// and that it gave none, for who asks anew.
 pub(super) const SILENCE: u64 = 20 * 1000;
 /// The most bytes that are kept of the answer of another server,
 const MAX_ANSWER: usize = 512 * 1024;
@@ -42,8 +42,8 @@ type Saying = (OwnedServerName, OwnedRoomId);
 /// does not know, or did not answer.
 pub(super) type Told = Option<Arc<[u8]>>;
 
-/// What was said, and until when that is remembered.
-type Said = (u64, Told);
+/// When it was said, for how long that counts for who asks anew, and what it was.
+type Said = (u64, u64, Told);
 
 impl Default for Remembered {
     fn default() -> Self {
@@ -52,24 +52,42 @@ impl Default for Remembered {
 }
 
 impl Remembered {
-    /// What the first of `servers` has said that has told something, or that none of them would.
-    pub(super) fn get(&self, room_id: &RoomId, servers: &[OwnedServerName], now: u64) -> Option<Told> {
+    /// What the first of `servers` has said that has told something, or that none of them would. Who `goes_on` with what
+    /// they began lately hears the same again of those who did not answer then.
+    pub(super) fn get(
+        &self,
+        room_id: &RoomId,
+        servers: &[OwnedServerName],
+        now: u64,
+        goes_on: bool,
+    ) -> Option<Told> {
         let mut nobody_would = true;
         for server in servers {
             let said = self.0.get(&(server.clone(), room_id.to_owned()));
-            match said.filter(|(until, _)| now < *until) {
-                Some((_, Some(told))) => return Some(Some(told)),
+            let counts = |(at, valid, _): &Said| now < at + if goes_on { REMEMBERED } else { *valid };
+            match said.filter(counts) {
+                Some((.., Some(told))) => return Some(Some(told)),
                 said => nobody_would &= said.is_some(),
             }
         }
         nobody_would.then_some(None)
     }
 
-    pub(super) fn put(&self, server: &ServerName, room_id: &RoomId, until: u64, told: Option<&JsonObject>) {
+    /// Notes what `server` says at the time `now`, which counts for `valid` milliseconds for who asks anew.
+    pub(super) fn put(
+        &self,
+        server: &ServerName,
+        room_id: &RoomId,
+        (now, valid): (u64, u64),
+        told: Option<&JsonObject>,
+    ) {
         let told: Told = told.and_then(|told| Some(to_vec(told).ok()?.into()));
         let weight = ENTRY + told.as_ref().map_or(0, |told| told.len());
-        self.0
-            .put((server.to_owned(), room_id.to_owned()), (until, told), weight);
+        self.0.put(
+            (server.to_owned(), room_id.to_owned()),
+            (now, valid, told),
+            weight,
+        );
     }
 }
 
@@ -257,17 +275,20 @@ mod tests {
         let room = |number: usize| RoomId::parse(format!("!{number}:x")).unwrap();
         let large = with(summary("!a:x"), "topic", "x".repeat(MAX_ANSWER - 200).into());
         let kept = |upto: usize| {
-            let is_kept = |number: &usize| remembered.get(&room(*number), &servers, 1).is_some();
+            let is_kept = |number: &usize| remembered.get(&room(*number), &servers, 1, false).is_some();
             (0..upto).filter(is_kept).count()
         };
         for number in 0..40 {
-            remembered.put(&server, &room(number), 2, large.as_object());
+            remembered.put(&server, &room(number), (1, REMEMBERED), large.as_object());
         }
         assert_eq!(kept(40), 15);
         for number in 0..20_000 {
-            remembered.put(&server, &room(number), 2, None);
+            remembered.put(&server, &room(number), (1, SILENCE), None);
         }
         assert_eq!(kept(20_000), 8_192);
-        assert_eq!(remembered.get(&room(19_999), &servers, 2), None);
+        let last = |now, goes_on| remembered.get(&room(19_999), &servers, now, goes_on);
+        assert_eq!(last(1 + SILENCE, false), None, "it is asked again");
+        assert_eq!(last(1 + SILENCE, true), Some(None));
+        assert_eq!(last(1 + REMEMBERED, true), None);
     }
 }

@@ -164,7 +164,9 @@ impl Homeserver {
         room_id: &RoomId,
         servers: &[OwnedServerName],
     ) -> Result<Option<JsonObject>, Error> {
-        let told = self.hierarchies.get(room_id, &self.asked(servers), self.now());
+        let told = self
+            .hierarchies
+            .get(room_id, &self.asked(servers), self.now(), false);
         let found = match told.flatten() {
             Some(told) => Some(from_slice(&told)?),
             // Who would not tell may have let us in since.
@@ -182,7 +184,7 @@ impl Homeserver {
             let share = until.saturating_sub(self.now()) / (servers.len() - place) as u64;
             let share = Duration::from_millis(share);
             let asking = self.request(server, Method::GET, &uri, None);
-            let (room, remembered) = match within(&*self.seams.clock, share, asking).await {
+            let (room, valid) = match within(&*self.seams.clock, share, asking).await {
                 Ok(Ok(answer)) => (description(room_id, answer), REMEMBERED),
                 Ok(Err(RequestError::Refused {
                     status: 403 | 404, ..
@@ -194,7 +196,7 @@ impl Homeserver {
                 Err(Late) => (None, SILENCE),
             };
             self.hierarchies
-                .put(server, room_id, self.now() + remembered, room.as_ref());
+                .put(server, room_id, (self.now(), valid), room.as_ref());
             if room.is_some() {
                 return room;
             }
@@ -254,6 +256,8 @@ struct Walk<'a> {
     max_depth: u64,
     /// Until when other servers are asked.
     until: u64,
+    /// Whether it was walked before, for the pages before this one.
+    goes_on: bool,
     seen: BTreeSet<OwnedRoomId>,
     /// What spaces have said of the rooms that they list.
     told: HashMap<OwnedRoomId, JsonObject>,
@@ -267,6 +271,7 @@ impl<'a> Walk<'a> {
             suggested_only,
             max_depth,
             until: homeserver.now() + PATIENCE,
+            goes_on: false,
             seen: BTreeSet::new(),
             told: HashMap::new(),
         }
@@ -274,6 +279,7 @@ impl<'a> Walk<'a> {
 
     /// The rooms of the space `root` after the first `after`, up to `upto`.
     async fn rooms(&mut self, root: Child, after: usize, upto: usize) -> Result<Vec<JsonObject>, Error> {
+        self.goes_on = after > 0;
         let (mut found, mut rooms) = (0, Vec::new());
         let mut next = vec![Next {
             child: root,
@@ -359,7 +365,7 @@ impl<'a> Walk<'a> {
     fn said_of(&self, child: &Child) -> Option<Told> {
         let servers = self.homeserver.asked(&child.via);
         let known = &self.homeserver.hierarchies;
-        known.get(&child.room_id, &servers, self.homeserver.now())
+        known.get(&child.room_id, &servers, self.homeserver.now(), self.goes_on)
     }
 
     /// Asks for those of `children` that are not known here, several at once, as long as there is time.

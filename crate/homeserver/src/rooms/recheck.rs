@@ -51,8 +51,10 @@ impl Change<'_> {
     async fn recheck(&mut self, event: &Arc<StoredEvent>) -> Result<(), Error> {
         let is_join = self.snapshot.record.extremities.is_empty();
         let current = self.snapshot.record.state.clone();
+        let prev = event.pdu.prev_events();
+        let after_gap = self.states_after(prev).await?.len() < prev.len();
         let told = event.decision.state_before.as_ref();
-        let told = told.filter(|_| !is_join && !event.decision.partial);
+        let told = told.filter(|_| !is_join && after_gap);
         let (root, now) = match told {
             Some(root) => (root.clone(), self.state_beside(root).await?),
             None if is_join => (current.clone(), current),

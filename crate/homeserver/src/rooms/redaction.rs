@@ -4,7 +4,6 @@
 //! into the graph; it takes effect if its sender had the power where it stands and has not lost it when it comes, or
 //! if target and redaction come from one server, and never on what a room cannot do without. Until its target is known that cannot be told, so until then clients do *not* see it.
 
-use hearth_rooms::Pdu;
 use hearth_storage::Table;
 use ruma_common::{EventId, OwnedServerName, RoomId, ServerName, UserId};
 
@@ -38,24 +37,28 @@ impl Reach {
 
 impl Change<'_> {
     /// Applies `event`, which was accepted, if it is a redaction; returns it with the note whether clients may
-    /// see it.
-    pub(crate) async fn redacting(&mut self, event: StoredEvent) -> Result<StoredEvent, Error> {
+    /// see it. What its sender may do by now counts only if `now_counts`: not for what came before that was decided.
+    pub(crate) async fn redacting(
+        &mut self,
+        event: StoredEvent,
+        now_counts: bool,
+    ) -> Result<StoredEvent, Error> {
         if event.kind() != "m.room.redaction" {
             return Ok(event);
         }
         let decision = Decision {
-            held: !self.redact(&event).await?,
+            held: !self.redact(&event, now_counts).await?,
             ..event.decision.clone()
         };
         Ok(event.decided(decision))
     }
 
     /// Applies a redaction to its target, and notes it for when the target comes (again). Whether it took effect.
-    async fn redact(&mut self, event: &StoredEvent) -> Result<bool, Error> {
+    async fn redact(&mut self, event: &StoredEvent, now_counts: bool) -> Result<bool, Error> {
         let Some(target_id) = event.pdu.redacts() else {
             return Ok(false);
         };
-        let reach = self.reach(event).await?;
+        let reach = self.reach(event, now_counts).await?;
         let key = early_key(event.room_id(), target_id, &reach);
         let target = self.known_events(&[target_id.to_owned()]).await?.pop();
         let Some(target) = target.filter(|target| !target.decision.rejected) else {
@@ -79,36 +82,29 @@ impl Change<'_> {
         self.redactions.insert(key, redaction.clone());
     }
 
-    /// What a redaction may redact, by the state where it stands.
-    async fn reach(&self, redaction: &StoredEvent) -> Result<Reach, Error> {
+    /// What a redaction may redact: by the state where it stands, and if `now_counts` also by that of now, in which its
+    /// sender may have lost the power.
+    async fn reach(&mut self, redaction: &StoredEvent, now_counts: bool) -> Result<Reach, Error> {
         let own = Reach::Server(redaction.sender().server_name().to_owned());
         let Some(root) = &redaction.decision.state_before else {
             return Ok(own);
         };
         let rules = &redaction.pdu.version().rules().authorization;
-        if rules.special_case_room_redaction {
-            // That it was accepted says that it may.
-            return Ok(Reach::Room);
+        let mut states = Vec::new();
+        if !rules.special_case_room_redaction {
+            // Else that it was accepted says that its sender had the power.
+            states.push(root.clone());
         }
-        let power = self.view_at(root, &[CREATE, POWER_LEVELS]).await?;
-        let has_power = may_redact(&power, redaction.sender());
-        Ok(if has_power { Reach::Room } else { own })
-    }
-
-    /// Whether `pdu` is a redaction that takes what another server sent, by a power that its sender had in the state
-    /// `before` and has lost in that of `now`. Both need [`CREATE`] and [`POWER_LEVELS`].
-    pub(super) async fn has_lost_power(&self, pdu: &Pdu, before: &View, now: &View) -> Result<bool, Error> {
-        let rules = &pdu.version().rules().authorization;
-        let target = pdu.redacts().filter(|_| !rules.special_case_room_redaction);
-        let Some(target) = target.filter(|_| may_redact(before, pdu.sender())) else {
-            return Ok(false);
-        };
-        if may_redact(now, pdu.sender()) {
-            return Ok(false);
+        if now_counts {
+            states.push(self.state_beside(root).await?);
         }
-        let target = self.known_events(&[target.to_owned()]).await?.pop();
-        let own = Reach::Server(pdu.sender().server_name().to_owned());
-        Ok(target.is_none_or(|target| !own.covers(&target)))
+        for state in states {
+            let power = self.view_at(&state, &[CREATE, POWER_LEVELS]).await?;
+            if !may_redact(&power, redaction.sender()) {
+                return Ok(own);
+            }
+        }
+        Ok(Reach::Room)
     }
 
     /// `event` as a redaction that came before it leaves it. That one may be seen from now on.

@@ -145,6 +145,18 @@ async fn who_was_demoted_redacts_only_what_their_own_server_sent() {
         assert_eq!(scene.is_redacted(target).await, is_taken);
         assert_eq!(scene.is_shown(redaction.event_id()).await, is_taken);
     }
+    // Nor do they redact more if their redaction comes before its target.
+    let text = "regretted later";
+    let others = scene
+        .other
+        .message(&scene.room, &promoted, scene.auth(1).await, text);
+    let own = mallory.message(&scene.room, &promoted, auth.clone(), text);
+    for (from, target, is_taken) in [(&scene.other, &others, false), (mallory, &own, true)] {
+        let redaction = mallory.redaction(&scene.room, &promoted, auth.clone(), target.event_id());
+        assert_eq!(mallory.tell(server, &redaction).await, json!({}));
+        assert_eq!(from.tell(server, target).await, json!({}));
+        assert_eq!(scene.is_redacted(target.event_id()).await, is_taken);
+    }
 }
 
 #[tokio::test]

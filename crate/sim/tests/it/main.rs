@@ -28,6 +28,7 @@ mod partition;
 mod presence;
 mod random;
 mod reading;
+mod redactions;
 mod restricted;
 mod rooms;
 mod spaces;

@@ -149,6 +149,36 @@ fn a_server_that_did_not_answer_is_asked_again_soon_and_speaks_for_itself_alone(
 }
 
 #[test]
+fn who_answers_between_two_pages_changes_nothing_of_those_to_come() {
+    let (world, clients) = world(46, 3);
+    let [alice, bob, carol] = &clients[..] else {
+        panic!()
+    };
+    let root = space(&world, alice, "root");
+    for (order, server, owner) in [("1", 1, bob), ("2", 2, carol), ("3", 2, carol)] {
+        let room = room(&world, owner, order, "public_chat");
+        let content = json!({"via": [world.server(server).name()], "order": order});
+        list(&world, alice, &root, &room, &content);
+    }
+    let page = |from: &str| {
+        let path = format!("/_matrix/client/v1/rooms/{root}/hierarchy?limit=2{from}");
+        let answer = world.request(0, "GET", &path, Some(&alice.token), None);
+        let rooms = answer.expect(200)["rooms"].as_array().unwrap().clone();
+        let names = rooms.iter().map(|room| room["name"].as_str().unwrap().to_owned());
+        (names.collect::<Vec<_>>(), answer["next_batch"].clone())
+    };
+    world.cut(0, 1);
+    let (names, next) = page("");
+    assert_eq!(names, ["root", "2"]);
+    world.heal(0, 1);
+    world.run_for(Duration::from_secs(30));
+    let from = format!("&from={}", next.as_str().unwrap());
+    assert_eq!(page(&from).0, ["3"]);
+    assert_eq!(page("").0, ["root", "1"]);
+    assert_eq!(page(&from).0, ["2", "3"]);
+}
+
+#[test]
 fn who_would_not_tell_of_a_room_is_not_asked_again_for_every_page() {
     let (world, clients) = world(48, 2);
     let [alice, bob] = &clients[..] else { panic!() };

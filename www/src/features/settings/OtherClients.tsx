@@ -1,9 +1,9 @@
-import { ActionIcon, Anchor, CopyButton, Group, PasswordInput, Stack, Text, TextInput, Tooltip } from "@mantine/core";
-import { IconCheck, IconCopy } from "@tabler/icons-react";
+import { Anchor, Group, PasswordInput, Stack, Text, TextInput } from "@mantine/core";
 import { useEffect, useState } from "react";
 import { type Session, loadSession } from "../../matrix/session.ts";
 import { otherClient } from "../../platform/other-client.ts";
 import { HOMESERVER } from "../../platform/server.ts";
+import { CopyAction } from "../../ui/CopyAction.tsx";
 
 /** What any other Matrix client in this browser asks for to use the same account. */
 export function OtherClients() {
@@ -36,26 +36,12 @@ export function OtherClients() {
 function Credentials({ session }: { session: Session }) {
   return (
     <Stack gap="xs" mt="xs">
-      <TextInput label="Homeserver" readOnly value={HOMESERVER} rightSection={<Copy what="homeserver" value={HOMESERVER} />} />
-      <TextInput label="User name" readOnly value={session.userId} rightSection={<Copy what="user name" value={session.userId} />} />
+      <TextInput label="Homeserver" readOnly value={HOMESERVER} rightSection={<CopyAction what="homeserver" value={HOMESERVER} />} />
+      <TextInput label="User name" readOnly value={session.userId} rightSection={<CopyAction what="user name" value={session.userId} />} />
       <Group align="flex-end" gap="xs">
         <PasswordInput flex={1} label="Password" readOnly value={session.password} />
-        <Copy what="password" value={session.password} />
+        <CopyAction what="password" value={session.password} />
       </Group>
     </Stack>
-  );
-}
-
-function Copy({ what, value }: { what: string; value: string }) {
-  return (
-    <CopyButton value={value}>
-      {({ copied, copy }) => (
-        <Tooltip label={copied ? "Copied" : "Copy"}>
-          <ActionIcon variant="subtle" color={copied ? "green" : "gray"} aria-label={`Copy ${what}`} onClick={copy}>
-            {copied ? <IconCheck size={16} /> : <IconCopy size={16} />}
-          </ActionIcon>
-        </Tooltip>
-      )}
-    </CopyButton>
   );
 }

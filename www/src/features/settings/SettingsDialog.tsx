@@ -1,6 +1,7 @@
 import { Anchor, Button, Group, Modal, SegmentedControl, Stack, Text, TextInput, useMantineColorScheme } from "@mantine/core";
 import { useState } from "react";
 import { formatRoute } from "../../domain/route.ts";
+import { CopyAction } from "../../ui/CopyAction.tsx";
 import { notifyDone, notifyFailure } from "../../ui/notify.ts";
 import { useClient, useTopic } from "../session/client-context.ts";
 import { OtherClients } from "./OtherClients.tsx";
@@ -11,6 +12,7 @@ export function SettingsDialog({ opened, onClose }: { opened: boolean; onClose: 
     <Modal opened={opened} onClose={onClose} title="Settings">
       <Stack gap="lg">
         <NameSetting />
+        <UserId />
         <AppearanceSetting />
         <OtherClients />
         <Text size="sm">
@@ -46,6 +48,11 @@ function NameSetting() {
       </Button>
     </Group>
   );
+}
+
+function UserId() {
+  const { userId } = useClient();
+  return <TextInput label="Your user id" description="By it others invite you." readOnly value={userId} rightSection={<CopyAction what="your user id" value={userId} />} />;
 }
 
 function AppearanceSetting() {
