@@ -14,6 +14,7 @@ use hearth_homeserver::Seams;
 use hearth_rooms::{Pdu, RoomVersion};
 use hearth_sim::{Client, World};
 use hearth_storage::{Direction, KeyRange, Table};
+use ruma_common::RoomId;
 use serde_json::{Value, json};
 
 use crate::{
@@ -439,6 +440,51 @@ fn many_ends_are_joined_by_an_event_that_nobody_sees() {
     assert_eq!(alice.messages(&world, &room).len(), 18);
     let sync = alice.sync(&world, None).expect(200).clone();
     assert!(!sync.to_string().contains("org.matrix.dummy_event"));
+}
+
+#[test]
+fn who_only_knocks_is_not_told_what_joins_the_ends_that_they_made() {
+    let (world, clients) = world(59, 2);
+    let ([alice, bob], mallory) = (&clients[..], Outsider::new(77)) else {
+        panic!()
+    };
+    let rules = json!([{"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}]);
+    let options = json!({"preset": "private_chat", "room_version": "12", "initial_state": rules});
+    let room = alice.create_room(&world, &options);
+    alice.invite(&world, &room, &bob.user_id).expect(200);
+    bob.join(&world, &room, &[world.server(0).name()]).expect(200);
+    soon(&world);
+    world.cut(0, 1);
+    bob.send(&world, &room, "beside").expect(200);
+    let uri = |step: &str, last: &str| format!("/_matrix/federation/v1/{step}/{}/{last}", encode(&room));
+    let templates: Vec<_> = (0..12)
+        .map(|number| {
+            let user_id = mallory.user_id.replace("mallory", &format!("mallory{number}"));
+            let uri = uri("make_knock", &format!("{}?ver=12", encode(&user_id)));
+            mallory.ask(&world, "GET", &uri, None).expect(200)["event"].clone()
+        })
+        .collect();
+    for template in templates {
+        let knock = mallory.sign(RoomVersion::V12, template);
+        let uri = uri("send_knock", &encode(knock.event_id().as_str()));
+        mallory
+            .ask(&world, "PUT", &uri, Some(json_of(&knock)))
+            .expect(200);
+    }
+    let ends = || {
+        let (homeserver, room) = (
+            world.server(0).homeserver().unwrap().clone(),
+            RoomId::parse(&room).unwrap(),
+        );
+        let room = world.block_on(async move { homeserver.room(&room).await });
+        room.unwrap().unwrap().snapshot().record.extremities.len()
+    };
+    world.heal(0, 1);
+    soon(&world);
+    assert_eq!(ends(), 13);
+    world.run_for(Duration::from_secs(120));
+    assert_eq!(ends(), 1);
+    assert_eq!(asked(&world, &mallory, "/send/"), 0);
 }
 
 /// The state after mallory's join, as server 0 tells it.
