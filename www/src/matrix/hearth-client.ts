@@ -297,8 +297,9 @@ export class HearthClient {
 
   /** Sends what an earlier page could not, once the user is seen to be in its room. */
   #resumeRoom(room: Room): void {
-    if (room.getMyMembership() !== "join") return;
-    const mine = this.#unsent.filter(({ roomId }) => roomId === room.roomId);
+    if (room.getMyMembership() !== "join" || !this.#client.getRoom(room.roomId)) return;
+    const kept = new Set(outbox.list(this.userId).map(({ txnId }) => txnId));
+    const mine = this.#unsent.filter(({ roomId, txnId }) => roomId === room.roomId && kept.has(txnId));
     this.#unsent = this.#unsent.filter(({ roomId }) => roomId !== room.roomId);
     for (const { roomId, txnId, body } of mine) {
       if (hasArrived(room, txnId)) outbox.remove(txnId);
@@ -315,6 +316,7 @@ export class HearthClient {
     client.on(ClientEvent.Room, (room) => {
       // The number of members comes after the events of a sync, and names no room.
       room.on(RoomEvent.Summary, () => this.#topics.touch(`room:${room.roomId}`, "rooms"));
+      this.#resumeRoom(room);
       this.#touchRoom(room.roomId);
     });
     client.on(ClientEvent.DeleteRoom, (roomId) => this.#touchRoom(roomId));

@@ -30,7 +30,7 @@ use crate::{
         event::{Decision, StoredEvent},
         room::Room,
         tree::empty_root,
-        view::{CREATE, POWER_LEVELS},
+        view::CREATE,
     },
 };
 
@@ -281,26 +281,26 @@ impl Homeserver {
             // Somebody fills the gap whose commit was not waited for any more.
             return Ok(0);
         }
-        let mut shown = Vec::new();
+        let (mut shown, mut redactions) = (Vec::new(), Vec::new());
         let past = ancestors(&gap.from, pdus.clone());
-        let levels = change.view(&[POWER_LEVELS]).await?;
-        let levels = levels.get(POWER_LEVELS.0, POWER_LEVELS.1);
-        let mut is_after_levels =
-            levels
-                .zip(gap.order)
-                .is_some_and(|(levels, place)| match levels.decision.order {
-                    Some(order) => order < place,
-                    None => pdus.iter().all(|pdu| pdu.event_id() != levels.event_id),
-                });
         for pdu in pdus {
             let event_id = pdu.event_id().to_owned();
-            is_after_levels |= levels.is_some_and(|levels| levels.event_id == event_id);
-            let kept = self.keep_old(&mut change, pdu, edges.get(&event_id), is_after_levels);
-            match kept.await? {
-                Some(true) => shown.push(event_id),
+            let is_redaction = pdu.redacts().is_some();
+            match self.keep_old(&mut change, pdu, edges.get(&event_id)).await? {
+                Some(true) => {
+                    redactions.extend(is_redaction.then(|| event_id.clone()));
+                    shown.push(event_id);
+                }
                 // It will be judged when all members are there; until then history begins after it.
                 None if change.snapshot.is_partial() => shown.clear(),
                 Some(false) | None => (),
+            }
+        }
+        // What came before the loss of a power is seen when all is there.
+        for event_id in &redactions {
+            for event in change.known_events(std::slice::from_ref(event_id)).await? {
+                let event = change.redacting(StoredEvent::clone(&event)).await?;
+                change.keep(event);
             }
         }
         for event_id in shown.iter().rev() {
@@ -323,14 +323,12 @@ impl Homeserver {
     /// if it is known and judged already or is rejected, `None` if it cannot be judged because its auth events or the
     /// state before it are not known. As long as the room's members are on their way, it is judged by its auth
     /// events alone: what the room has decided since does not count. A state that lacks members is not noted with it, as
-    /// nobody looks at it again when they are there. What it may redact the power levels of now say, too, if it
-    /// `is_after_levels`.
+    /// nobody looks at it again when they are there.
     async fn keep_old(
         &self,
         change: &mut Change<'_>,
         pdu: Pdu,
         edge: Option<&String>,
-        is_after_levels: bool,
     ) -> Result<Option<bool>, Error> {
         let known = change.known_events(&[pdu.event_id().to_owned()]).await?.pop();
         let event = match known {
@@ -365,10 +363,7 @@ impl Homeserver {
             state_before,
             ..decision.clone()
         };
-        let mut event = change.redacted_early(event.decided(decision)).await?;
-        if !rejected {
-            event = change.redacting(event, is_after_levels).await?;
-        }
+        let event = change.redacted_early(event.decided(decision)).await?;
         change.keep(event);
         Ok(Some(!rejected))
     }

@@ -1,7 +1,7 @@
 //! Children, their children, and so on: what is found by following relations. Spec: Client-Server API, section
 //! 'Querying relationships'.
 //!
-//! The index knows children by their parents only, so relations are followed to their ends, which takes time in
+//! The index knows children by their parents only, so relations are followed, [`MAX_DEPTH`] levels deep, which takes time in
 //! proportion to the number of events above the last level, with others' turns in between. The places of what was
 //! found last are kept until anything changes in the room: who reads page after page follows once. There are places of
 //! [`MAX_KEPT`] in memory at most; of more descendants only those that lie nearest to where the page begins are found.

@@ -55,7 +55,7 @@ impl Change<'_> {
             partial: self.snapshot.is_partial(),
             ..Decision::new(&self.room.room_id)
         };
-        let mut event = self.redacting(StoredEvent::new(pdu, decision), true).await?;
+        let mut event = self.redacting(StoredEvent::new(pdu, decision)).await?;
         self.note_taken_in(&event.event_id);
         let record = &mut self.snapshot.record;
         record.depth = record.depth.max(event.pdu.depth());
@@ -95,7 +95,7 @@ impl Change<'_> {
     ) -> Result<(), Error> {
         event.decision.replaces = self.replaced_by(&event.pdu).await?;
         let event = self.redacted_early(event).await?;
-        let event = self.redacting(event, true).await?;
+        let event = self.redacting(event).await?;
         self.snapshot.record.depth = self.snapshot.record.depth.max(event.pdu.depth());
         match event.decision.order {
             Some(_) => self.keep(event),

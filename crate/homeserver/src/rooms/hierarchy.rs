@@ -393,6 +393,12 @@ impl<'a> Walk<'a> {
             let asking = join_all(asking);
             let patience = homeserver.seams.clock.sleep(Duration::from_millis(left));
             select(pin!(asking), patience).await;
+            for child in some.iter().filter(|child| self.said_of(child).is_none()) {
+                for server in homeserver.asked(&child.via) {
+                    let silence = (homeserver.now(), SILENCE);
+                    homeserver.hierarchies.put(&server, &child.room_id, silence, None);
+                }
+            }
         }
     }
 }

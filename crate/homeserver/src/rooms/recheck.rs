@@ -52,9 +52,11 @@ impl Change<'_> {
         let is_join = self.snapshot.record.extremities.is_empty();
         let current = self.snapshot.record.state.clone();
         let prev = event.pdu.prev_events();
-        let after_gap = self.states_after(prev).await?.len() < prev.len();
+        // What it follows may be missing, or have come after it.
+        let is_told = !event.decision.partial
+            && (self.is_partial_at(&event.pdu).await? || self.states_after(prev).await?.len() < prev.len());
         let told = event.decision.state_before.as_ref();
-        let told = told.filter(|_| !is_join && after_gap);
+        let told = told.filter(|_| !is_join && is_told);
         let (root, now) = match told {
             Some(root) => (root.clone(), self.state_beside(root).await?),
             None if is_join => (current.clone(), current),

@@ -1,9 +1,14 @@
 //! What redactions do. Spec: Room Version 3, section 'Handling redactions'.
 //!
 //! Up to room version 2 the authorisation rules say who may redact what. From version 3 on they let every redaction
-//! into the graph; it takes effect if its sender had the power where it stands and has not lost it when it comes, or
-//! if target and redaction come from one server, and never on what a room cannot do without. Until its target is known that cannot be told, so until then clients do *not* see it.
+//! into the graph; it takes effect if its sender had the power where it stands, or if target and redaction come from one
+//! server, and never on what a room cannot do without. Until its target is known that cannot be told, so until then
+//! clients do *not* see it. Who has lost the power since may have placed a redaction where they still had it: theirs
+//! counts only if what took the power from them follows it.
 
+use std::collections::BTreeSet;
+
+use hearth_rooms::ordered;
 use hearth_storage::Table;
 use ruma_common::{EventId, OwnedServerName, RoomId, ServerName, UserId};
 
@@ -16,6 +21,11 @@ use crate::{
         view::{CREATE, POWER_LEVELS, View},
     },
 };
+
+/// How many changes of the power levels are looked at for the one that took its sender the power to redact.
+const MAX_LEVELS: usize = 100;
+/// How many events before that are looked through for the redaction.
+const MAX_SEEN: usize = 200;
 
 /// What a redaction may redact.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,28 +47,24 @@ impl Reach {
 
 impl Change<'_> {
     /// Applies `event`, which was accepted, if it is a redaction; returns it with the note whether clients may
-    /// see it. What its sender may do by now counts only if `now_counts`: not for what came before that was decided.
-    pub(crate) async fn redacting(
-        &mut self,
-        event: StoredEvent,
-        now_counts: bool,
-    ) -> Result<StoredEvent, Error> {
+    /// see it.
+    pub(crate) async fn redacting(&mut self, event: StoredEvent) -> Result<StoredEvent, Error> {
         if event.kind() != "m.room.redaction" {
             return Ok(event);
         }
         let decision = Decision {
-            held: !self.redact(&event, now_counts).await?,
+            held: !self.redact(&event).await?,
             ..event.decision.clone()
         };
         Ok(event.decided(decision))
     }
 
     /// Applies a redaction to its target, and notes it for when the target comes (again). Whether it took effect.
-    async fn redact(&mut self, event: &StoredEvent, now_counts: bool) -> Result<bool, Error> {
+    async fn redact(&mut self, event: &StoredEvent) -> Result<bool, Error> {
         let Some(target_id) = event.pdu.redacts() else {
             return Ok(false);
         };
-        let reach = self.reach(event, now_counts).await?;
+        let reach = self.reach(event).await?;
         let key = early_key(event.room_id(), target_id, &reach);
         let target = self.known_events(&[target_id.to_owned()]).await?.pop();
         let Some(target) = target.filter(|target| !target.decision.rejected) else {
@@ -82,29 +88,64 @@ impl Change<'_> {
         self.redactions.insert(key, redaction.clone());
     }
 
-    /// What a redaction may redact: by the state where it stands, and if `now_counts` also by that of now, in which its
-    /// sender may have lost the power.
-    async fn reach(&mut self, redaction: &StoredEvent, now_counts: bool) -> Result<Reach, Error> {
-        let own = Reach::Server(redaction.sender().server_name().to_owned());
+    /// What a redaction may redact: by the state where it stands, and by what has become of its sender's power since.
+    async fn reach(&mut self, redaction: &StoredEvent) -> Result<Reach, Error> {
+        let sender = redaction.sender();
+        let own = Reach::Server(sender.server_name().to_owned());
         let Some(root) = &redaction.decision.state_before else {
             return Ok(own);
         };
+        let before = self.view_at(root, &[CREATE, POWER_LEVELS]).await?;
         let rules = &redaction.pdu.version().rules().authorization;
-        let mut states = Vec::new();
-        if !rules.special_case_room_redaction {
-            // Else that it was accepted says that its sender had the power.
-            states.push(root.clone());
+        // Where the rules look at it, that it was accepted says that it may.
+        if !rules.special_case_room_redaction && !may_redact(&before, sender) {
+            return Ok(own);
         }
-        if now_counts {
-            states.push(self.state_beside(root).await?);
+        let mut now = self.view(&[CREATE, POWER_LEVELS]).await?;
+        if !may_redact(&now, sender) {
+            let beside = self.state_beside(root).await?;
+            now = self.view_at(&beside, &[CREATE, POWER_LEVELS]).await?;
         }
-        for state in states {
-            let power = self.view_at(&state, &[CREATE, POWER_LEVELS]).await?;
-            if !may_redact(&power, redaction.sender()) {
-                return Ok(own);
+        let counts = may_redact(&now, sender) || self.is_before_demotion(redaction, &before, &now).await?;
+        Ok(if counts { Reach::Room } else { own })
+    }
+
+    /// Whether `redaction` lies in the past of the power levels by which its sender lost the power that they had in the
+    /// state `before`, and have not in that of `now`. Both need [`CREATE`] and [`POWER_LEVELS`].
+    async fn is_before_demotion(
+        &self,
+        redaction: &StoredEvent,
+        before: &View,
+        now: &View,
+    ) -> Result<bool, Error> {
+        let levels = |state: &View| state.get(POWER_LEVELS.0, POWER_LEVELS.1).cloned();
+        let (had, mut later) = (levels(before).map(|had| had.event_id.clone()), levels(now));
+        let mut demotion = None;
+        for _ in 0..MAX_LEVELS {
+            let Some(one) = later.filter(|one| Some(&one.event_id) != had.as_ref()) else {
+                break;
+            };
+            let mut state = before.clone();
+            state.extend([one.clone()]);
+            let replaced = self.known_events(one.pdu.auth_events()).await?;
+            later = replaced.into_iter().find(|event| event.kind() == POWER_LEVELS.0);
+            if !may_redact(&state, redaction.sender()) {
+                demotion = Some(one);
             }
         }
-        Ok(Reach::Room)
+        let Some(demotion) = demotion else {
+            return Ok(false);
+        };
+        let mut open = demotion.pdu.prev_events().to_vec();
+        let mut seen: BTreeSet<_> = ordered::set(open.iter().cloned());
+        while !open.is_empty() && seen.len() < MAX_SEEN && !seen.contains(&redaction.event_id) {
+            let known = self.known_events(&open).await?;
+            // What is no deeper than the redaction does not follow it.
+            let deeper = known.iter().filter(|event| event.depth() > redaction.depth());
+            let prev = deeper.flat_map(|event| event.pdu.prev_events().to_vec());
+            open = prev.filter(|id| seen.insert(id.clone())).collect();
+        }
+        Ok(seen.contains(&redaction.event_id))
     }
 
     /// `event` as a redaction that came before it leaves it. That one may be seen from now on.

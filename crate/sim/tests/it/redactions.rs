@@ -1,5 +1,10 @@
 //! Redactions by who had the power for it, and has it no more.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use hearth_rooms::RoomVersion;
 use hearth_sim::{Client, World};
 use serde_json::{Value, json};
@@ -105,18 +110,23 @@ fn who_was_demoted_redacts_nothing_by_a_gap() {
         state.retain(|id| id != &promotion && id != &demotion);
         state.push(levels.clone());
     }
+    let gives_history = Arc::new(AtomicBool::new(false));
+    let gives = gives_history.clone();
     let (asked_for, page) = (late.0.clone(), json!({ "pdus": [redaction.1] }));
     world.stand_in(mallory.identity.server_name(), move |uri, _| {
         let is_late = uri.replace("%24", "$").contains(asked_for.as_str().unwrap());
         Some(match uri {
             _ if uri.contains("/state_ids/") && is_late => (200, now.clone()),
             _ if uri.contains("/state_ids/") => (200, before.clone()),
-            _ if uri.contains("/backfill/") => (200, page.clone()),
+            _ if uri.contains("/backfill/") && gives.load(Ordering::Relaxed) => (200, page.clone()),
             _ => (404, json!({ "errcode": "M_NOT_FOUND", "error": "no" })),
         })
     });
     mallory.transaction(&world, "1", vec![late.1]).expect(200);
     soon(&world);
+    // It comes when the power levels have been changed once more.
+    give_power(&world, alice, &room, &mallory.user_id, 1);
+    gives_history.store(true, Ordering::Relaxed);
     assert_eq!(alice.messages(&world, &room), ["kept", "late"]);
     let redacted = redaction.0.as_str().unwrap();
     let homeserver = world.server(0).homeserver().unwrap().clone();
