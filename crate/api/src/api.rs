@@ -138,7 +138,12 @@ impl Api {
                 endpoint(call).await
             }
             Handler::User(endpoint) => {
-                let session = auth::session(self.homeserver(), &call.headers, &call.query)?;
+                let session = auth::session(
+                    self.homeserver(),
+                    &call.headers,
+                    &call.query,
+                    standing::ends_session(route),
+                )?;
                 standing::check(self.homeserver(), &session, route)?;
                 self.limit(route, session.user_id.as_str())?;
                 let ip = address.map(|ClientAddress(ip)| ip.to_string());

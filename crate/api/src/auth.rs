@@ -5,7 +5,7 @@ use http::{HeaderMap, header::AUTHORIZATION};
 
 use crate::{error::ApiError, query::Query};
 
-/// The session whose access token the request carries.
+/// The session whose access token the request carries. If it is `to_end` that, the token may have expired.
 ///
 /// # Errors
 /// `M_MISSING_TOKEN` without a token, `M_UNKNOWN_TOKEN` if nobody has it.
@@ -13,11 +13,15 @@ pub(crate) fn session(
     homeserver: &Homeserver,
     headers: &HeaderMap,
     query: &Query,
+    to_end: bool,
 ) -> Result<Session, ApiError> {
     let token = bearer(headers)
         .or_else(|| query.get("access_token"))
         .ok_or_else(ApiError::missing_token)?;
-    Ok(homeserver.session(token)?)
+    Ok(match to_end {
+        true => homeserver.session_to_end(token)?,
+        false => homeserver.session(token)?,
+    })
 }
 
 /// The session whose access token the request carries, if it carries one.

@@ -82,8 +82,9 @@ const NOT_WHEN_SUSPENDED: &[(&str, &str)] = &[
     ("POST", "rooms/{roomId}/upgrade"),
 ];
 
-/// What a locked account may ask for.
-const WHEN_LOCKED: &[(&str, &str)] = &[("POST", "logout"), ("POST", "logout/all")];
+/// What ends sessions: all that a locked account may ask for, and for what an access token is good enough that has expired, as
+/// in Synapse.
+const ENDS_SESSION: &[(&str, &str)] = &[("POST", "logout"), ("POST", "logout/all")];
 
 /// Checks that `session` may call `route`.
 ///
@@ -91,7 +92,7 @@ const WHEN_LOCKED: &[(&str, &str)] = &[("POST", "logout"), ("POST", "logout/all"
 /// [`Error::UserLocked`], [`Error::GuestForbidden`], [`Error::UserSuspended`].
 pub(crate) fn check(homeserver: &Homeserver, session: &Session, route: &Route) -> Result<(), Error> {
     let standing = homeserver.standing(&session.user_id);
-    if standing.locked && !is_listed(WHEN_LOCKED, route) {
+    if standing.locked && !ends_session(route) {
         return Err(Error::UserLocked);
     }
     if standing.guest && !is_listed(FOR_GUESTS, route) && !is_media(route) {
@@ -101,6 +102,11 @@ pub(crate) fn check(homeserver: &Homeserver, session: &Session, route: &Route) -
         return Err(Error::UserSuspended);
     }
     Ok(())
+}
+
+/// Whether the route ends sessions.
+pub(crate) fn ends_session(route: &Route) -> bool {
+    is_listed(ENDS_SESSION, route)
 }
 
 /// Whether the route shows files.
@@ -126,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_is_listed_is_served() {
-        for (method, path) in [FOR_GUESTS, NOT_WHEN_SUSPENDED, WHEN_LOCKED].concat() {
+        for (method, path) in [FOR_GUESTS, NOT_WHEN_SUSPENDED, ENDS_SESSION].concat() {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             let path = format!("{CLIENT}{path}");
             let (route, _) = router::find(&method, &path).ok().unwrap();

@@ -156,8 +156,9 @@ async fn change_tags(call: UserCall, change: impl FnOnce(&mut Map<String, Value>
             Some(Value::Object(tags)) => tags,
             _ => Map::new(),
         };
+        let before = tags.len();
         change(&mut tags, name);
-        if tags.len() > MAX_TAGS {
+        if tags.len() > MAX_TAGS.max(before) {
             return Err(hearth_homeserver::Error::TooLarge(format!(
                 "a room has at most {MAX_TAGS} tags"
             )));

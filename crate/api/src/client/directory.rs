@@ -90,7 +90,7 @@ async fn set_visibility(mut call: UserCall) -> Outcome {
 async fn list(call: PublicCall) -> Outcome {
     let server = server(&call)?;
     if server.is_some() {
-        auth::session(call.homeserver(), &call.headers, &call.query)?;
+        auth::session(call.homeserver(), &call.headers, &call.query, false)?;
     }
     let query = DirectoryQuery {
         limit: call.query.number("limit")?,

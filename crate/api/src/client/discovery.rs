@@ -26,7 +26,6 @@ const UNSTABLE: &[&str] = &[
     "org.matrix.msc4140",
     "org.matrix.msc4155",
     "org.matrix.msc4222",
-    "org.matrix.msc4306",
     "uk.half-shot.msc2666.query_mutual_rooms",
     "uk.tcpip.msc4133",
     "uk.tcpip.msc4133.stable",

@@ -317,6 +317,17 @@ async fn profiles_are_set_and_read() {
         .fails(400, "M_INVALID_PARAM");
     ann.get(&colour).await.ok();
     ann.delete(&colour).await.ok();
+    for field in [
+        "colour",
+        "org.Example",
+        "org..example",
+        "org.example%20",
+        "1.example",
+    ] {
+        let content = json!({ field.replace("%20", " "): "red" });
+        let answer = ann.put(&format!("{path}/{field}"), content).await;
+        answer.fails_at(field, 400, "M_INVALID_PARAM");
+    }
     ann.delete(&name).await.ok();
     assert_eq!(server.get(&path).await.ok(), json!({}));
     let bob = server.register("bob").await;
@@ -404,6 +415,16 @@ async fn rooms_are_tagged() {
     );
     ann.delete(&format!("{tags}/m.favourite")).await.ok();
     assert_eq!(ann.get(&tags).await.ok(), json!({"tags": {}}));
+    // A client may write them all at once, and more than it may add one by one.
+    let many: serde_json::Map<_, _> = (0..102)
+        .map(|number| (format!("u.{number}"), json!({})))
+        .collect();
+    let all = tags.replace("tags", "account_data/m.tag");
+    ann.put(&all, json!({ "tags": many })).await.ok();
+    ann.put(&format!("{tags}/u.new"), json!({}))
+        .await
+        .fails(413, "M_TOO_LARGE");
+    ann.delete(&format!("{tags}/u.1")).await.ok();
 }
 
 #[tokio::test]

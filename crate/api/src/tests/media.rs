@@ -224,6 +224,28 @@ async fn an_announced_file_is_waited_for() {
 }
 
 #[tokio::test]
+async fn of_two_uploads_for_one_announcement_the_second_is_told_so() {
+    let server = TestServer::new().await;
+    let ann = server.register("ann").await;
+    let location = location(&ann.post("/_matrix/media/v1/create", Value::Null).await.ok());
+    let path = format!("/_matrix/media/v3/upload/{location}");
+    let put = |body: Body| upload(&server, &ann, Method::PUT, &path, "text/plain", body);
+    let (done, is_done) = futures::channel::oneshot::channel();
+    let slow = futures::stream::once(async {
+        is_done.await.unwrap();
+        Ok("slow".into())
+    });
+    let quick = async {
+        put("quick".into()).await.ok();
+        done.send(()).unwrap();
+    };
+    let (slow, ()) = futures::join!(put(Body::stream(slow)), quick);
+    slow.fails(409, "M_CANNOT_OVERWRITE_MEDIA");
+    let file = download(&server, &ann, &location, None).await;
+    assert_eq!(file.body(), "quick");
+}
+
+#[tokio::test]
 async fn only_so_many_files_can_be_announced() {
     let server = TestServer::new().await;
     let ann = server.register("ann").await;

@@ -58,6 +58,12 @@ async fn reports_are_kept_for_the_administrator() {
         (&json!(room), &json!("dull"))
     );
     assert_eq!(reports[2]["user_id"], cat.user_id.as_str());
+    bob.post(&format!("/_matrix/client/v3/rooms/{room}/leave"), json!({}))
+        .await
+        .ok();
+    bob.post(&format!("{report}/{event}"), json!({"reason": "rude"}))
+        .await
+        .fails(404, "M_NOT_FOUND");
 }
 
 #[tokio::test]
@@ -115,19 +121,21 @@ async fn profiles_are_changed_as_a_whole() {
     ann.put(&picture, json!({"avatar_url": ""})).await.ok();
     assert_eq!(bob.get(&picture).await.ok(), json!({}));
     let before = server.dump().await;
-    ann.put(&path, json!({"a": 1, "displayname": 7}))
+    ann.put(&path, json!({"org.a": 1, "displayname": 7}))
         .await
         .fails(400, "M_INVALID_PARAM");
-    ann.put(&path, json!({"a": "x".repeat(70_000)}))
+    ann.put(&path, json!({"org.a": "x".repeat(70_000)}))
         .await
         .fails(400, "M_PROFILE_TOO_LARGE");
-    bob.put(&path, json!({"a": 1})).await.fails(403, "M_FORBIDDEN");
-    bob.request(patch, &path, json!({"a": 1}))
+    bob.put(&path, json!({"org.a": 1}))
+        .await
+        .fails(403, "M_FORBIDDEN");
+    bob.request(patch, &path, json!({"org.a": 1}))
         .await
         .fails(403, "M_FORBIDDEN");
     assert_eq!(server.dump().await, before);
-    ann.put(&path, json!({"b": 2})).await.ok();
-    assert_eq!(bob.get(&path).await.ok(), json!({"b": 2}));
+    ann.put(&path, json!({"org.b": 2})).await.ok();
+    assert_eq!(bob.get(&path).await.ok(), json!({"org.b": 2}));
     assert!(ann.get(&member).await.ok()["displayname"].is_null());
 }
 

@@ -433,10 +433,21 @@ async fn words_of_the_erased_are_found_by_those_alone_who_were_there() {
     let join = format!("/_matrix/client/v3/join/{room}");
     bob.post(&join, json!({})).await.ok();
     ann.say(&room, "1", "Regrettable").await;
+    bob.say(&room, "2", "afterwards").await;
     let body = json!({"auth": {"type": "m.login.dummy"}, "erase": true});
     ann.post("/_matrix/client/v3/account/deactivate", body).await.ok();
     cat.post(&join, json!({})).await.ok();
     assert_eq!(recent(&bob, "regrettable").await, ["Regrettable"]);
     let found = search(&cat, json!({"search_term": "regrettable"})).await;
     assert_eq!((&found["results"], &found["count"]), (&json!([]), &json!(0)));
+    let context = json!({"include_profile": true});
+    for (reader, name) in [(&bob, json!("ann")), (&cat, Value::Null)] {
+        let found = search(
+            reader,
+            json!({"search_term": "afterwards", "event_context": context}),
+        )
+        .await;
+        let around = &found["results"][0]["context"];
+        assert_eq!(around["profile_info"][&ann.user_id]["displayname"], name);
+    }
 }

@@ -188,11 +188,17 @@ async fn the_first_user_suspends_and_locks_others() {
     ann.put(&suspend, json!({"suspended": false})).await.ok();
     bob.put(&redact_other, json!({})).await.ok();
     bob.put(&send, json!({"body": "!"})).await.ok();
+    let later =
+        format!("/_matrix/client/v3/rooms/{room}/send/m.room.message/6?org.matrix.msc4140.delay=60000");
+    let later = bob.put(&later, json!({"body": "later"})).await.ok();
 
     ann.put(&lock, json!({"locked": true})).await.ok();
     let (ann, bob) = (ann.parts(), bob.parts());
     let server = server.restarted().await;
     let (ann, bob) = (server.resume(&ann), server.resume(&bob));
+    let at_once = later["delay_id"].as_str().unwrap();
+    let at_once = format!("/_matrix/client/unstable/org.matrix.msc4140/delayed_events/{at_once}/send");
+    server.post(&at_once, json!({})).await.fails(401, "M_USER_LOCKED");
     let locked = bob.get("/_matrix/client/v3/sync").await;
     locked.fails(401, "M_USER_LOCKED");
     assert_eq!(locked.body["soft_logout"], true);

@@ -39,6 +39,21 @@ async fn a_token_that_expires_is_refreshed() {
     let expired = whoami(&server, &first["access_token"]).await;
     expired.fails(401, "M_UNKNOWN_TOKEN");
     assert_eq!(expired.body["soft_logout"], true);
+    let other = register(&server, "bob").await;
+    server.clock.advance(Duration::from_secs(300));
+    let logout = |token: &Value| {
+        format!(
+            "/_matrix/client/v3/logout?access_token={}",
+            token.as_str().unwrap()
+        )
+    };
+    server
+        .post(&logout(&other["access_token"]), Value::Null)
+        .await
+        .ok();
+    refresh(&server, &other["refresh_token"])
+        .await
+        .fails(401, "M_UNKNOWN_TOKEN");
     let unknown = whoami(&server, &json!("unknown")).await;
     assert_eq!(unknown.body["soft_logout"], false);
     // The device and all that belongs to it is still there, also after a restart.

@@ -162,10 +162,25 @@ fn check_field(field: &str, value: Option<&Value>) -> Result<(), Error> {
                 "{field} has at most {MAX_SHOWN} bytes"
             )))
         }
-        "" => Err(Error::InvalidParam("a profile field has a name".into())),
         _ if field.len() > MAX_FIELD_NAME => Err(Error::KeyTooLarge { max: MAX_FIELD_NAME }),
+        // Those that an earlier version took may be removed.
+        _ if value.is_some() && !is_shown_in_rooms(field) && !is_namespaced(field) => Err(
+            Error::InvalidParam("a profile field has a namespaced name, as org.example.field".into()),
+        ),
         _ => Ok(()),
     }
+}
+
+/// Whether `field` is at least two words with a dot between each. Spec: the pattern of `keyName` of `PUT
+/// /profile/{userId}/{keyName}`.
+fn is_namespaced(field: &str) -> bool {
+    let is_word = |word: &str| {
+        word.starts_with(|first: char| first.is_ascii_lowercase())
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    field.contains('.') && field.split('.').all(is_word)
 }
 
 /// The key of a user's profile.

@@ -102,10 +102,9 @@ impl Homeserver {
                     .await?
                     .filter(|event| event.room_id() == room_id);
                 let event = event.ok_or_else(|| not_found("event"))?;
-                match self.visible_events(reporter, vec![event]).await?.is_empty() {
-                    true => Err(not_found("event")),
-                    false => Ok(()),
-                }
+                let may = self.is_joined(room_id, reporter).await?
+                    && !self.visible_events(reporter, vec![event]).await?.is_empty();
+                may.then_some(()).ok_or_else(|| not_found("event"))
             }
             Subject::Room { room_id } => match self.room(room_id).await? {
                 Some(_) => Ok(()),

@@ -183,6 +183,16 @@ impl Homeserver {
         Ok(found.session)
     }
 
+    /// Whose token `token` is, though it may have expired: to end the session it is good enough.
+    ///
+    /// # Errors
+    /// [`Error::UnknownToken`] if nobody's.
+    pub fn session_to_end(&self, token: &str) -> Result<Session, Error> {
+        let sessions = self.accounts.sessions.read();
+        let found = sessions.access.get(&hash(token)).ok_or(Error::UnknownToken)?;
+        Ok(found.session.clone())
+    }
+
     /// Gives a new pair of tokens for a refresh token.
     ///
     /// # Errors

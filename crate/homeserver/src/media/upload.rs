@@ -62,7 +62,7 @@ impl Upload {
     /// The whole file came: stores it, and returns where it is to be had.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`Error::CannotOverwriteMedia`] if another upload for the same reserved id came first; [`Error::Store`].
     pub async fn finish(self) -> Result<MediaUri, Error> {
         let homeserver = self.homeserver;
         let finished = self.writer.finish();
@@ -96,7 +96,10 @@ impl Homeserver {
         }
     }
 
-    /// Commits a file. If it is stored already, what came is the same again, and goes.
+    /// Commits a file. If it is stored already, what came goes: it is the same again, but where the id was reserved.
+    ///
+    /// # Errors
+    /// [`Error::CannotOverwriteMedia`] if the id was reserved, and another upload came first; [`Error::Store`].
     pub(super) async fn keep_file(
         &self,
         uri: &MediaUri,
@@ -110,7 +113,13 @@ impl Homeserver {
             batch.delete(Table::Media, reservation_key(&uri.id));
         }
         match self.seams.store.commit(batch).await {
-            Err(StoreError::Exists) => return self.discard(finished).await,
+            Err(StoreError::Exists) => {
+                self.discard(finished).await?;
+                return match was_reserved {
+                    true => Err(Error::CannotOverwriteMedia),
+                    false => Ok(()),
+                };
+            }
             done => done?,
         }
         if was_reserved {

@@ -343,13 +343,13 @@ impl Homeserver {
         Some(event.clone())
     }
 
-    /// Sends or cancels an event that does not wait any more. If the store fails, it waits again.
+    /// Sends or cancels an event that does not wait any more. If the store fails, or the homeserver closes, it waits again.
     async fn conclude(&self, event: DelayedEvent, outcome: Outcome, reason: Reason) -> Result<(), Error> {
         let done = match outcome {
             Outcome::Cancel => self.finalise(event.clone(), outcome, reason, None).await,
             Outcome::Send => self.send_delayed(event.clone(), reason).await,
         };
-        if let Err(Error::Store(_)) = done {
+        if let Err(Error::Store(_) | Error::Damaged(_)) = done {
             self.delayed.waiting().insert(event.delay_id.clone(), event);
         }
         done
@@ -359,9 +359,10 @@ impl Homeserver {
         if self.is_overtaken(&event).await? {
             return self.finalise(event, Outcome::Cancel, Reason::Error, None).await;
         }
-        let content = event.content.clone();
+        let (content, standing) = (event.content.clone(), self.standing(&event.user_id));
         let sent = match &event.state_key {
-            _ if self.standing(&event.user_id).suspended => Err(Error::UserSuspended),
+            _ if standing.locked => Err(Error::UserLocked),
+            _ if standing.suspended => Err(Error::UserSuspended),
             Some(state_key) => {
                 self.send_state(&event.user_id, &event.room_id, &event.kind, state_key, content)
                     .await
@@ -379,7 +380,8 @@ impl Homeserver {
                 self.finalise(event, Outcome::Send, reason, Some(Ok(event_id)))
                     .await
             }
-            Err(error @ Error::Store(_)) => Err(error),
+            // While the homeserver closes, too.
+            Err(error @ (Error::Store(_) | Error::Damaged(_))) => Err(error),
             Err(error) => {
                 let why = error.to_string();
                 self.finalise(event, Outcome::Cancel, Reason::Error, Some(Err(why)))

@@ -313,7 +313,7 @@ impl Homeserver {
                 .chain(&after)
                 .chain([event])
                 .map(|event| event.sender());
-            context["profile_info"] = self.profiles_at(event, senders.collect()).await?;
+            context["profile_info"] = self.profiles_at(viewer, event, senders.collect()).await?;
         }
         Ok(context)
     }
@@ -327,8 +327,13 @@ impl Homeserver {
         self.visible_events(viewer.user_id, events).await
     }
 
-    /// How `users` were called when `event` happened.
-    async fn profiles_at(&self, event: &StoredEvent, users: BTreeSet<&UserId>) -> Result<Value, Error> {
+    /// How `users` were called when `event` happened, but for those who are erased to the viewer.
+    async fn profiles_at(
+        &self,
+        viewer: Viewer<'_>,
+        event: &StoredEvent,
+        users: BTreeSet<&UserId>,
+    ) -> Result<Value, Error> {
         let Some(root) = &event.decision.state_before else {
             return Ok(json!({}));
         };
@@ -336,7 +341,10 @@ impl Homeserver {
         let members = self.view_at(root, &keys).await?;
         let mut profiles = JsonObject::new();
         for user in users {
-            let field = |name: &str| members.text(member(user), name);
+            let (kind, key) = member(user);
+            let own = members.get(kind, key);
+            let own = own.filter(|own| self.erased_for(own, viewer).is_none());
+            let field = |name: &str| own?.content_text(name);
             let named = [
                 ("displayname", field("displayname")),
                 ("avatar_url", field("avatar_url")),
