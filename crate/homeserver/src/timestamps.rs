@@ -65,6 +65,9 @@ impl Homeserver {
         {
             found = self.closest(reader, room_id, ts, direction).await?;
         }
+        if self.fill_gap_beside(room_id, found.as_ref(), direction).await? {
+            found = self.closest(reader, room_id, ts, direction).await?;
+        }
         found
             .map(|(_, event)| ClosestEvent::of(&event))
             .ok_or_else(not_found)
@@ -176,6 +179,29 @@ impl Homeserver {
             (Some((order, _)), PageDirection::Forward) => oldest.is_some_and(|(oldest, _)| oldest == *order),
         };
         Ok(at_the_edge && self.lacks_history(room_id).await?)
+    }
+
+    /// Fills the gap between the moment and the event that was `found`, if there is one. Returns whether any event came.
+    async fn fill_gap_beside(
+        &self,
+        room_id: &RoomId,
+        found: Option<&TimelineEvent>,
+        direction: PageDirection,
+    ) -> Result<bool, Error> {
+        let Some((order, _)) = found else {
+            return Ok(false);
+        };
+        let after = match direction {
+            PageDirection::Forward => Some(*order),
+            PageDirection::Backward => {
+                let next = self.timeline_after(room_id, *order, 1).await?.pop();
+                next.map(|(order, _)| order)
+            }
+        };
+        match after {
+            Some(after) => Ok(self.close_gap(room_id, after).await? > 0),
+            None => Ok(false),
+        }
     }
 
     /// Asks other servers for a closer event, and fetches history back to it. Returns whether any was fetched.

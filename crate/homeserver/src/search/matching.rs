@@ -75,11 +75,11 @@ impl Homeserver {
             found.words += mark.words;
             self.match_index(room, room_id, &mark, &mut found).await?;
             self.match_rest(room, room_id, &mark, &mut found).await?;
-            // What came to the index meanwhile was found there and in the timeline.
-            found.hits.sort_by_key(|hit| (hit.room, hit.order));
-            found.hits.dedup_by_key(|hit| (hit.room, hit.order));
             found.shrink(2 * MAX_HITS);
         }
+        // What came to the index meanwhile was found there and in the timeline.
+        found.hits.sort_by_key(|hit| (hit.room, hit.order));
+        found.hits.dedup_by_key(|hit| (hit.room, hit.order));
         found.shrink(MAX_HITS);
         Ok(found)
     }

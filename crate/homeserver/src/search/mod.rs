@@ -8,6 +8,7 @@
 mod filling;
 mod index;
 mod matching;
+mod merging;
 mod posting;
 mod ranking;
 mod results;

@@ -1,9 +1,6 @@
 //! Which of the events found come first.
 
-use super::{
-    matching::{Found, Hit},
-    results::SearchOrder,
-};
+use super::matching::{Found, Hit};
 
 /// How soon more of the same word stops to count (BM25's k1).
 const SATURATION: f64 = 1.2;
@@ -11,25 +8,18 @@ const SATURATION: f64 = 1.2;
 const LENGTH: f64 = 0.75;
 
 impl Found {
-    /// The events in the order asked for, each with its rank.
-    pub(super) fn ranked(&self, order: SearchOrder) -> Vec<(f64, Hit)> {
-        let mut hits: Vec<_> = self
-            .hits
-            .iter()
-            .map(|hit| (self.rank(hit), hit.clone()))
-            .collect();
+    /// The events that fit best first, each with its rank.
+    pub(super) fn ranked(&self, hits: Vec<Hit>) -> Vec<(f64, Hit)> {
+        let mut hits: Vec<_> = hits.into_iter().map(|hit| (self.rank(&hit), hit)).collect();
         hits.sort_by(|(rank, hit), (other_rank, other)| {
             let newer = (other.order, hit.room).cmp(&(hit.order, other.room));
-            match order {
-                SearchOrder::Recent => newer,
-                SearchOrder::Rank => other_rank.total_cmp(rank).then(newer),
-            }
+            other_rank.total_cmp(rank).then(newer)
         });
         hits
     }
 
     /// How well an event fits, by Okapi BM25: rare words count more, and repeated ones ever less.
-    fn rank(&self, hit: &Hit) -> f64 {
+    pub(super) fn rank(&self, hit: &Hit) -> f64 {
         let average = self.words as f64 / self.events.max(1) as f64;
         let length = 1.0 - LENGTH + LENGTH * hit.length as f64 / average.max(1.0);
         let terms = hit.counts.iter().zip(&self.seen);
@@ -60,10 +50,6 @@ mod tests {
         }
     }
 
-    fn orders(found: &Found, order: SearchOrder) -> Vec<i64> {
-        found.ranked(order).iter().map(|(_, hit)| hit.order).collect()
-    }
-
     #[test]
     fn rare_words_often_in_short_events_come_first() {
         let found = Found {
@@ -78,13 +64,9 @@ mod tests {
             events: 1000,
             words: 10_000,
         };
-        assert_eq!(orders(&found, SearchOrder::Rank), [2, 1, 4, 3]);
-        assert_eq!(orders(&found, SearchOrder::Recent), [4, 3, 2, 1]);
-        assert!(
-            found
-                .ranked(SearchOrder::Rank)
-                .iter()
-                .all(|(rank, _)| *rank > 0.0)
-        );
+        let ranked = found.ranked(found.hits.clone());
+        let orders: Vec<_> = ranked.iter().map(|(_, hit)| hit.order).collect();
+        assert_eq!(orders, [2, 1, 4, 3]);
+        assert!(ranked.iter().all(|(rank, _)| *rank > 0.0));
     }
 }

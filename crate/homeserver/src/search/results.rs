@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 pub use super::words::Field;
 use super::{
     matching::{Found, Hit},
+    merging::Merging,
     words::{Words, text_of},
 };
 use crate::{
@@ -129,6 +130,25 @@ pub struct SearchResults {
 /// A result: how well it fits, and the event.
 type Ranked = (f64, Arc<StoredEvent>);
 
+/// What was found, in the order asked for.
+enum Sorted<'a> {
+    Ranked(std::vec::IntoIter<(f64, Hit)>),
+    Newest(Merging<'a>),
+}
+
+impl Sorted<'_> {
+    /// The next `count` events, each with its rank; fewer at the end.
+    async fn take(&mut self, found: &Found, count: usize) -> Result<Vec<(f64, Hit)>, Error> {
+        match self {
+            Self::Ranked(hits) => Ok(hits.take(count).collect()),
+            Self::Newest(hits) => {
+                let hits = hits.take(count).await?.into_iter();
+                Ok(hits.map(|hit| (found.rank(&hit), hit)).collect())
+            }
+        }
+    }
+}
+
 /// Where a page of results begins: after so many of what was found up to a place in the timeline. What comes in
 /// meanwhile does not shift the pages.
 #[derive(Clone, Copy, Debug)]
@@ -158,23 +178,21 @@ impl Homeserver {
         let rooms = self.searched_rooms(viewer.user_id, &request.filter).await?;
         let mut found = self.matching(&rooms, &request.search_term).await?;
         found.hits.retain(|hit| hit.order <= batch.upto);
-        let hits = found.ranked(request.order_by);
-        let (results, read) = self
-            .page(
-                viewer,
-                request,
-                &found,
-                &rooms,
-                hits.get(batch.skipped..).unwrap_or_default(),
-            )
-            .await?;
+        let hits = std::mem::take(&mut found.hits);
+        let count = hits.len();
+        let mut hits = match request.order_by {
+            SearchOrder::Rank => Sorted::Ranked(found.ranked(hits).into_iter()),
+            SearchOrder::Recent => Sorted::Newest(Merging::new(self, &rooms, hits)),
+        };
+        hits.take(&found, batch.skipped.min(count)).await?;
+        let (results, read) = self.page(viewer, request, &found, &rooms, hits).await?;
         batch.skipped += read;
-        let next_batch = (batch.skipped < hits.len()).then(|| batch.to_string());
+        let next_batch = (batch.skipped < count).then(|| batch.to_string());
         Ok(SearchResults {
             // Where all were looked at on one page, those that are not shown are known.
             count: match (&next_batch, batch.skipped == read) {
                 (None, true) => results.len(),
-                _ => hits.len(),
+                _ => count,
             },
             results: self.rendered_results(viewer, request, &results).await?,
             groups: groups(&request.groupings, &results),
@@ -211,22 +229,22 @@ impl Homeserver {
         request: &SearchRequest,
         found: &Found,
         rooms: &[OwnedRoomId],
-        hits: &[(f64, Hit)],
+        mut hits: Sorted<'_>,
     ) -> Result<(Vec<Ranked>, usize), Error> {
         let limit = request.filter.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT) as usize;
         let (mut results, mut read) = (Vec::new(), 0);
-        for hits in hits
-            .get(..hits.len().min(MAX_READ))
-            .unwrap_or_default()
-            .chunks(PAGE)
-        {
+        while read < MAX_READ {
+            let hits = hits.take(found, PAGE).await?;
+            if hits.is_empty() {
+                break;
+            }
             let places = hits
                 .iter()
                 .filter_map(|(_, hit)| Some((&**rooms.get(hit.room)?, hit.order)));
             let places: Vec<_> = places.collect();
             let events = self.events_at(&places).await?;
             let shown = self.shown_hits(viewer, request, found, events).await?;
-            for (rank, hit) in hits {
+            for (rank, hit) in &hits {
                 if results.len() == limit {
                     return Ok((results, read));
                 }

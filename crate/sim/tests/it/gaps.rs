@@ -149,6 +149,27 @@ fn context(world: &World, client: &Client, room: &str, text: &str) -> [(Vec<Stri
     })
 }
 
+#[test]
+fn what_is_closest_to_a_moment_may_lie_in_a_gap() {
+    for direction in ["f", "b"] {
+        let (world, clients, room) = world_with_room(36, 3);
+        let refuses = refuse_history(&world);
+        let sent = miss(&world, &clients, &room);
+        let history = clients[0].history(&world, &room);
+        let wanted = history
+            .iter()
+            .find(|event| event["content"]["body"] == sent[20].as_str());
+        let ts = &wanted.unwrap()["origin_server_ts"];
+        refuses.store(false, Ordering::Relaxed);
+        let path = format!(
+            "/_matrix/client/v1/rooms/{}/timestamp_to_event?ts={ts}&dir={direction}",
+            encode(&room)
+        );
+        let found = world.request(1, "GET", &path, Some(&clients[1].token), None);
+        assert_eq!(found.expect(200)["origin_server_ts"], *ts);
+    }
+}
+
 /// What a search finds around the one message with `text`.
 fn found_context(world: &World, client: &Client, text: &str) -> Value {
     let limits = json!({"before_limit": 20, "after_limit": 20});

@@ -153,3 +153,39 @@ fn history_from_before_the_join_is_read_like_any_other() {
         assert_eq!(found(&world, client, "leaf"), 1);
     }
 }
+
+#[test]
+fn of_what_is_found_in_several_rooms_the_newest_comes_first() {
+    let (world, clients) = world(44, 2);
+    let [alice, bob] = &clients[..] else { panic!() };
+    let options = json!({"preset": "public_chat"});
+    let (theirs, own) = (
+        alice.create_room(&world, &options),
+        bob.create_room(&world, &options),
+    );
+    for number in 0..6 {
+        let (client, room) = [(bob, &own), (alice, &theirs)][number % 2];
+        client.send(&world, room, &format!("word {number}")).expect(200);
+        soon(&world);
+    }
+    // What was said there before is history to bob, and has places before all that he knew.
+    bob.join(&world, &theirs, &[world.server(0).name()]).expect(200);
+    assert_eq!(bob.messages(&world, &theirs).len(), 3);
+    soon(&world);
+    let (mut query, mut found) = (String::new(), Vec::new());
+    loop {
+        let wanted = json!({"search_term": "word", "order_by": "recent", "filter": {"limit": 4}});
+        let body = json!({"search_categories": {"room_events": wanted}});
+        let path = format!("/_matrix/client/v3/search{query}");
+        let answer = request(&world, bob, "POST", &path, Some(&body));
+        let page = answer.expect(200)["search_categories"]["room_events"].clone();
+        let results = page["results"].as_array().unwrap().iter();
+        found.extend(results.map(|one| one["result"]["content"]["body"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next_batch"].as_str() else {
+            break;
+        };
+        query = format!("?next_batch={next}");
+    }
+    let expected: Vec<_> = (0..6).rev().map(|number| format!("word {number}")).collect();
+    assert_eq!(found, expected);
+}
