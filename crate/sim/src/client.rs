@@ -180,6 +180,21 @@ impl Client {
         state
     }
 
+    /// The id of the event of the room's current state that has this type and state key.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    #[allow(
+        clippy::expect_used,
+        reason = "a test that asks for what is not there is to stop"
+    )]
+    pub fn state_id(&self, world: &World, room_id: &str, event_type: &str, state_key: &str) -> String {
+        let mut state = self.state(world, room_id).into_iter();
+        let entry = state.find(|entry| entry.0 == event_type && entry.1 == state_key);
+        entry.expect("the state has it").2
+    }
+
     /// All events of the room that the user may see, newest first, over as many pages as it takes. Ends early
     /// where the server has no more and cannot fetch more now.
     ///

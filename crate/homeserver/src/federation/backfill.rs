@@ -298,8 +298,9 @@ impl Homeserver {
         }
         // What came before the loss of a power is seen when all is there.
         for event_id in &redactions {
-            for event in change.known_events(std::slice::from_ref(event_id)).await? {
-                let event = change.redacting(StoredEvent::clone(&event)).await?;
+            let known = change.known_events(std::slice::from_ref(event_id)).await?;
+            if let [event] = &known[..] {
+                let event = change.redacting(StoredEvent::clone(event)).await?;
                 change.keep(event);
             }
         }

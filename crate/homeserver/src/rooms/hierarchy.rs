@@ -98,7 +98,13 @@ impl Homeserver {
         let told = From::read(&query, max_depth)?;
         let limit = query.limit.and_then(|limit| usize::try_from(limit).ok());
         let end = told.saturating_add(limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE));
-        let mut walk = Walk::new(self, Visitor::User(user_id), query.suggested_only, max_depth);
+        let mut walk = Walk::new(
+            self,
+            Visitor::User(user_id),
+            query.suggested_only,
+            max_depth,
+            told > 0,
+        );
         let mut via = query.via;
         via.extend(self.inviting_servers(user_id, room_id).await?);
         via.extend(room_id.server_name().map(ToOwned::to_owned));
@@ -264,14 +270,20 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(homeserver: &'a Homeserver, visitor: Visitor<'a>, suggested_only: bool, max_depth: u64) -> Self {
+    fn new(
+        homeserver: &'a Homeserver,
+        visitor: Visitor<'a>,
+        suggested_only: bool,
+        max_depth: u64,
+        goes_on: bool,
+    ) -> Self {
         Self {
             homeserver,
             visitor,
             suggested_only,
             max_depth,
             until: homeserver.now() + PATIENCE,
-            goes_on: false,
+            goes_on,
             seen: BTreeSet::new(),
             told: HashMap::new(),
         }
@@ -279,7 +291,6 @@ impl<'a> Walk<'a> {
 
     /// The rooms of the space `root` after the first `after`, up to `upto`.
     async fn rooms(&mut self, root: Child, after: usize, upto: usize) -> Result<Vec<JsonObject>, Error> {
-        self.goes_on = after > 0;
         let (mut found, mut rooms) = (0, Vec::new());
         let mut next = vec![Next {
             child: root,

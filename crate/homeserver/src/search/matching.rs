@@ -198,6 +198,23 @@ fn both(mut hits: HashMap<i64, Hit>, postings: &[Posting]) -> HashMap<i64, Hit> 
 }
 
 impl Hit {
+    /// Its room, of those that were searched, and its place there.
+    pub(super) fn place<'a>(&self, rooms: &'a [OwnedRoomId]) -> Option<(&'a RoomId, i64)> {
+        Some((rooms.get(self.room)?, self.order))
+    }
+
+    /// Which of `events`, of the `rooms` that were searched, it is.
+    pub(super) fn among<'a>(
+        &self,
+        rooms: &[OwnedRoomId],
+        events: &'a [Arc<StoredEvent>],
+    ) -> Option<&'a Arc<StoredEvent>> {
+        let (room_id, order) = self.place(rooms)?;
+        events
+            .iter()
+            .find(|event| event.decision.order == Some(order) && event.room_id() == room_id)
+    }
+
     fn new(room: usize, posting: &Posting) -> Self {
         Self {
             room,

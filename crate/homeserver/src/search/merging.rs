@@ -72,19 +72,14 @@ impl<'a> Merging<'a> {
                 unread.extend(queue.rest.drain(..count).map(|hit| (number, hit)));
             }
         }
-        let places = unread
-            .iter()
-            .filter_map(|(_, hit)| Some((&**self.rooms.get(hit.room)?, hit.order)));
+        let places = unread.iter().filter_map(|(_, hit)| hit.place(self.rooms));
         let places: Vec<_> = places.filter(|_| !is_alone).collect();
         let events = match places.is_empty() {
             true => Vec::new(),
             false => self.homeserver.events_at(&places).await?,
         };
         for (number, hit) in unread {
-            let room_id = self.rooms.get(hit.room);
-            let event = events.iter().find(|event| {
-                event.decision.order == Some(hit.order) && room_id.is_some_and(|id| id == event.room_id())
-            });
+            let event = hit.among(self.rooms, &events);
             let time = event.map_or(0, |event| event.origin_server_ts());
             if let Some(queue) = self.queues.get_mut(number) {
                 queue.next.push_back((time, hit));

@@ -238,10 +238,7 @@ impl Homeserver {
             if hits.is_empty() {
                 break;
             }
-            let places = hits
-                .iter()
-                .filter_map(|(_, hit)| Some((&**rooms.get(hit.room)?, hit.order)));
-            let places: Vec<_> = places.collect();
+            let places: Vec<_> = hits.iter().filter_map(|(_, hit)| hit.place(rooms)).collect();
             let events = self.events_at(&places).await?;
             let shown = self.shown_hits(viewer, request, found, events).await?;
             for (rank, hit) in &hits {
@@ -249,11 +246,7 @@ impl Homeserver {
                     return Ok((results, read));
                 }
                 read += 1;
-                let room_id = rooms.get(hit.room);
-                let event = shown.iter().find(|event| {
-                    event.decision.order == Some(hit.order)
-                        && room_id.is_some_and(|room_id| event.room_id() == room_id)
-                });
+                let event = hit.among(rooms, &shown);
                 results.extend(event.map(|event| (*rank, event.clone())));
             }
         }

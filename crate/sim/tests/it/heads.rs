@@ -11,11 +11,10 @@ use std::{
 use hearth_rooms::RoomVersion;
 use hearth_sim::{Client, World};
 use hearth_storage::{Direction, KeyRange, Table, WriteBatch};
-use ruma_common::RoomId;
 use serde_json::{Value, json};
 
 use crate::{
-    membership,
+    extremities, membership,
     outsider::{Outsider, encode, json_of},
     same_state, soon, timeline, world, world_with_room,
 };
@@ -296,12 +295,7 @@ fn what_a_server_knew_before_it_left_does_not_wait_for_history() {
 fn what_is_in_the_past_of_a_room_is_not_beside_it_however_deep_it_says_it_is() {
     let deepest = (1 << 53) - 1;
     let (world, _, room, mallory, known) = known_before_bob_left(79, Some(deepest), &[0, 1]);
-    let homeserver = world.server(1).homeserver().unwrap().clone();
-    let heads = || {
-        let (homeserver, room_id) = (homeserver.clone(), RoomId::parse(&room).unwrap());
-        let room = world.block_on(async move { homeserver.room(&room_id).await });
-        room.unwrap().unwrap().snapshot().record.extremities.clone()
-    };
+    let heads = || extremities(&world, 1, &room);
     let before = heads();
     assert_eq!(before.len(), 1);
     mallory.transaction_to(&world, 1, "2", vec![known]).expect(200);

@@ -14,6 +14,7 @@ mod device_lists;
 mod directory;
 mod encryption;
 mod episodes;
+mod false_past;
 mod gaps;
 mod heads;
 mod held;
@@ -38,6 +39,7 @@ mod versions;
 use std::time::Duration;
 
 use hearth_sim::{Client, World};
+use ruma_common::{OwnedEventId, RoomId};
 use serde_json::{Value, json};
 
 /// A world with one user on each server: the first one is alice.
@@ -62,6 +64,14 @@ fn world_with_room(seed: u64, servers: usize) -> (World, Vec<Client>, String) {
     }
     soon(&world);
     (world, clients, room)
+}
+
+/// The forward extremities of a room as `server` has them.
+fn extremities(world: &World, server: usize, room: &str) -> Vec<OwnedEventId> {
+    let homeserver = world.server(server).homeserver().unwrap().clone();
+    let room_id = RoomId::parse(room).unwrap();
+    let room = world.block_on(async move { homeserver.room(&room_id).await });
+    room.unwrap().unwrap().snapshot().record.extremities.clone()
 }
 
 /// Long enough for everything that is under way on working links.

@@ -61,11 +61,7 @@ fn who_was_demoted_redacts_nothing_by_a_gap() {
     let (alice, mallory) = (&clients[0], Outsider::new(77));
     let kept = event_id(alice.send(&world, &room, "kept").expect(200));
     mallory.join(&world, &room);
-    let id = |kind: &str, key: &str| {
-        let state = alice.state(&world, &room).into_iter();
-        let mut entry = state.filter(|entry| entry.0 == kind && entry.1 == key);
-        json!(entry.next().unwrap().2)
-    };
+    let id = |kind: &str, key: &str| json!(alice.state_id(&world, &room, kind, key));
     let own = id("m.room.member", &mallory.user_id);
     let sign = |kind: &str, prev: &[&Value], auth: &[&Value], depth: u64, content: Value| {
         let event = mallory.sign(

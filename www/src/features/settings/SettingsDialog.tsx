@@ -52,7 +52,7 @@ function NameSetting() {
 
 function UserId() {
   const { userId } = useClient();
-  return <TextInput label="Your user id" description="By it others invite you." readOnly value={userId} rightSection={<CopyAction what="your user id" value={userId} />} />;
+  return <TextInput label="Your user id" description="Others need it to invite you." readOnly value={userId} rightSection={<CopyAction what="your user id" value={userId} />} />;
 }
 
 function AppearanceSetting() {
